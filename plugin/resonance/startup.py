@@ -1,0 +1,110 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Startup: the import hook that makes LlamaFactory load with our names in it.
+
+`install()` runs in every Python process of the environment, through the `.pth` line of the package and, as a second
+door, through torch's `torch.backends` entry points. So this module imports `sys` alone, costs microseconds and never
+raises: until a module of LlamaFactory is imported it does one string comparison an import, and nothing else.
+"""
+
+import sys
+
+PREFIX = "llamafactory."
+SWITCH = "RESONANCE_DISABLE"
+
+
+class Finder:
+    """Finds nothing itself: lets the other finders find a LlamaFactory module and has the registry patch it."""
+
+    def __init__(self):
+        self._registry = None
+        self._broken = False
+
+    def find_spec(self, fullname, path=None, target=None):
+        """Returns None for every module without a patch, which leaves it to the finders behind this one."""
+        if not fullname.startswith(PREFIX) or fullname not in self.targets():
+            return None
+        for finder in sys.meta_path:
+            find_spec = None if finder is self else getattr(finder, "find_spec", None)
+            spec = find_spec(fullname, path, target) if find_spec else None
+            if spec is not None:
+                self._patch_after_execution(spec)
+                return spec
+        return None
+
+    def targets(self):
+        """Names of the modules that get patched; empty when our own hooks do not import."""
+        if self._registry is None and not self._broken:
+            try:
+                from resonance.hooks.llamafactory import registry
+            except Exception as error:
+                self._broken = True
+                say(f"the hooks could not be imported, LlamaFactory runs without them: {describe(error)}")
+            else:
+                self._registry = registry
+        return self._registry.targets() if self._registry is not None else frozenset()
+
+    def apply(self, module):
+        """Patches a module whose body has run."""
+        self._registry.apply(module)
+
+    def _patch_after_execution(self, spec):
+        run = getattr(spec.loader, "exec_module", None)
+        if run is None:
+            return
+
+        def exec_module(module):
+            run(module)
+            self.apply(module)
+
+        # On the instance, not by a wrapping loader: resources, inspection and runpy look at the type of the loader.
+        spec.loader.exec_module = exec_module
+
+
+def install() -> None:
+    """Puts the finder in front of `sys.meta_path`, once; does nothing under `RESONANCE_DISABLE=1`."""
+    try:
+        if is_disabled() or installed_finder() is not None:
+            return
+        finder = Finder()
+        sys.meta_path.insert(0, finder)
+        if "llamafactory" in sys.modules:
+            patch_what_is_loaded(finder)
+    except Exception as error:
+        say(f"the import hook could not be installed, LlamaFactory runs without it: {describe(error)}")
+
+
+def patch_what_is_loaded(finder: Finder) -> None:
+    """Late installation: patches the modules that were imported before the finder was there.
+
+    A module that is being imported at this moment is left out, as its body will still run; it stays `pending`, and a
+    recipe that needs it says so.
+    """
+    for name in finder.targets():
+        module = sys.modules.get(name)
+        if module is not None and not getattr(getattr(module, "__spec__", None), "_initializing", False):
+            finder.apply(module)
+
+
+def installed_finder():
+    """Returns the finder in `sys.meta_path`, or None. Compares names: the module may have been imported twice."""
+    for finder in sys.meta_path:
+        if type(finder).__name__ == "Finder" and type(finder).__module__ == __name__:
+            return finder
+    return None
+
+
+def is_disabled() -> bool:
+    """True if the environment switches the package off: any value of `RESONANCE_DISABLE` but empty, 0 and false."""
+    import os
+
+    return os.environ.get(SWITCH, "").strip().lower() not in ("", "0", "false")
+
+
+def describe(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def say(message: str) -> None:
+    """Writes one line on stderr, where there is one."""
+    if sys.stderr is not None:
+        print(f"[resonance] {message}", file=sys.stderr)
