@@ -1,0 +1,115 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Shared pieces of the tests: a tiny model and data on disk, and runs through the real `llamafactory-cli`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sysconfig
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+# before anything imports transformers or datasets
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+GOLDEN = Path(__file__).parent / "golden"
+MODEL = GOLDEN / "trajectory" / "model"
+DATA = GOLDEN / "trajectory" / "data"
+SCRIPTS = Path(sysconfig.get_path("scripts"))
+
+
+@dataclass
+class Run:
+    """A finished `llamafactory-cli train`."""
+
+    returncode: int
+    output: str
+    output_dir: Path
+
+    @property
+    def state(self) -> dict[str, Any]:
+        return json.loads((self.output_dir / "trainer_state.json").read_text())
+
+    def logged(self, *names: str) -> list[tuple[float, ...]]:
+        """Values of `names` in every log line that has them all."""
+        history = self.state["log_history"]
+        return [tuple(entry[name] for name in names) for entry in history if all(name in entry for name in names)]
+
+
+@pytest.fixture(scope="session")
+def cli_env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Environment of child processes: offline, this environment's scripts first, caches of their own."""
+    cache = tmp_path_factory.mktemp("cache")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("RESONANCE_", "WANDB_"))}
+    return env | {
+        "PATH": f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}",
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_CACHE": str(cache / "datasets"),
+        "MPLCONFIGDIR": str(cache / "matplotlib"),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONWARNINGS": "ignore",
+    }
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """A small complete DPO recipe on the tiny Qwen2-VL; keyword arguments override or (None) remove keys."""
+
+    def build(**changes: Any) -> dict[str, Any]:
+        base = {
+            "model_name_or_path": str(MODEL),
+            "dataset_dir": str(DATA),
+            "media_dir": str(DATA),
+            "output_dir": str(tmp_path / "out"),
+            "stage": "dpo",
+            "do_train": True,
+            "finetuning_type": "full",
+            "freeze_vision_tower": False,
+            "freeze_multi_modal_projector": False,
+            "dataset": "pairs",
+            "template": "qwen2_vl",
+            "cutoff_len": 512,
+            "per_device_train_batch_size": 4,
+            "gradient_accumulation_steps": 1,
+            "learning_rate": 2e-4,
+            "lr_scheduler_type": "cosine",
+            "num_train_epochs": 1,
+            "logging_steps": 1,
+            "save_strategy": "no",
+            "report_to": "none",
+            "use_cpu": True,
+            "seed": 42,
+        }
+        return {key: value for key, value in {**base, **changes}.items() if value is not None}
+
+    return build
+
+
+@pytest.fixture
+def train(tmp_path: Path, cli_env: dict[str, str]) -> Callable[..., Run]:
+    """Run a recipe through `llamafactory-cli train`; fails the test on a non-zero exit unless `check=False`."""
+
+    def run(recipe: dict[str, Any], *, check: bool = True, timeout: int = 300, **env: str) -> Run:
+        path = tmp_path / "recipe.yaml"
+        path.write_text(yaml.safe_dump(recipe))
+        done = subprocess.run(
+            [str(SCRIPTS / "llamafactory-cli"), "train", str(path)],
+            env=cli_env | env,
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout,
+        )
+        if check and done.returncode:
+            pytest.fail(f"llamafactory-cli train exited {done.returncode}:\n{done.stdout[-6000:]}")
+        return Run(done.returncode, done.stdout, Path(recipe["output_dir"]))
+
+    return run
