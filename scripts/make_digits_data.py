@@ -1,0 +1,123 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Write the demo data under data/: handwritten digits as pictures, with SFT, scored preference and held-out sets.
+
+    python scripts/make_digits_data.py [DATA_DIR]
+
+The pictures are real: the UCI "Optical Recognition of Handwritten Digits" test set that scikit-learn carries (8x8, 17
+grey levels, CC BY 4.0). Each is enlarged by pixel repetition to 56x56, a 2x2 grid of Qwen2-VL's 28-pixel tokens.
+No picture is in two sets. The output depends on SEED alone, to the byte.
+
+A score is what the rubric of `Answer.score` says: 3 for the right digit, plus 2, 1 or 0 for the wording, so that every
+right answer scores at least 3, every wrong one at most 2, and Uni-DPO's `uni_dpo_tau_good: 2.5` lies between them.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from sklearn.datasets import load_digits
+
+SEED = 20
+ZOOM = 7
+SIZES = {"sft": 240, "pref": 400, "heldout": 160}
+PROMPTS = ("What digit is this?", "Which digit is written here?", "Read the handwritten digit.")
+WORDINGS = {
+    "sentence": ("The digit is {}.", 2.0),
+    "bare": ("{}", 1.0),
+    "hedged": ("Hmm, maybe it is something like a {}, but who knows?", 0.0),
+}
+RIGHT_DIGIT_POINTS = 3.0
+# What separates the two answers of a pair, and how often: most pairs can only be told apart by looking at the picture.
+PAIR_KINDS = {"digit": 0.7, "digit_and_wording": 0.1, "wording": 0.1, "wording_both_wrong": 0.1}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is said about a picture of `truth`: which digit, in which of WORDINGS."""
+
+    digit: int
+    wording: str
+    truth: int
+
+    @property
+    def text(self) -> str:
+        return WORDINGS[self.wording][0].format(self.digit)
+
+    @property
+    def score(self) -> float:
+        """0 to 5: 3 points for the right digit, up to 2 for the wording."""
+        return RIGHT_DIGIT_POINTS * (self.digit == self.truth) + WORDINGS[self.wording][1]
+
+
+def wrong_digit(truth: int, rng: random.Random) -> int:
+    return rng.choice([digit for digit in range(10) if digit != truth])
+
+
+def make_pair(truth: int, kind: str, rng: random.Random) -> tuple[Answer, Answer]:
+    """Return (chosen, rejected) for a picture of `truth`; the chosen one always has the higher score."""
+    better, worse = rng.choice([("sentence", "bare"), ("sentence", "hedged"), ("bare", "hedged")])
+    wording = rng.choice(("sentence", "sentence", "bare"))
+    wrong = wrong_digit(truth, rng)
+    if kind == "digit":
+        return Answer(truth, wording, truth), Answer(wrong, wording, truth)
+    if kind == "digit_and_wording":
+        return Answer(truth, better, truth), Answer(wrong, worse, truth)
+    if kind == "wording":
+        return Answer(truth, better, truth), Answer(truth, worse, truth)
+    return Answer(wrong, better, truth), Answer(wrong, worse, truth)
+
+
+def sft_row(prompt: str, truth: int, image: str, rng: random.Random) -> dict[str, Any]:
+    answer = Answer(truth, rng.choice(("sentence", "sentence", "bare", "hedged")), truth)
+    messages = [{"role": "user", "content": f"<image>{prompt}"}, {"role": "assistant", "content": answer.text}]
+    return {"messages": messages, "images": [image]}
+
+
+def pair_row(prompt: str, truth: int, image: str, rng: random.Random) -> dict[str, Any]:
+    kind = rng.choices(list(PAIR_KINDS), weights=list(PAIR_KINDS.values()))[0]
+    chosen, rejected = make_pair(truth, kind, rng)
+    return {
+        "instruction": f"<image>{prompt}",
+        "chosen": chosen.text,
+        "rejected": rejected.text,
+        "score_chosen": chosen.score,
+        "score_rejected": rejected.score,
+        "images": [image],
+    }
+
+
+def write_picture(pixels: Any, path: Path) -> None:
+    """Write an 8x8 array of grey levels 0..16 as a PNG, dark ink on white, ZOOM times larger."""
+    picture = Image.fromarray((255 - pixels * 255 // 16).astype("uint8"))
+    side = ZOOM * pixels.shape[0]
+    picture.resize((side, side), Image.Resampling.NEAREST).save(path, compress_level=9)
+
+
+def main(argv: list[str]) -> int:
+    out = Path(argv[0]) if argv else Path(__file__).resolve().parent.parent / "data"
+    digits = load_digits()
+    rng = random.Random(SEED)
+    order = rng.sample(range(len(digits.target)), sum(SIZES.values()))
+    for name, size in SIZES.items():
+        folder = out / "digits" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = []
+        for index in sorted(order.pop() for _ in range(size)):
+            image = f"digits/{name}/{index:04d}.png"
+            write_picture(digits.images[index].astype("int64"), out / image)
+            make_row = sft_row if name == "sft" else pair_row
+            rows.append(make_row(rng.choice(PROMPTS), int(digits.target[index]), image, rng))
+        text = json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
+        (out / f"digits_{name}.json").write_text(text, encoding="utf-8", newline="\n")
+        print(f"{out / f'digits_{name}.json'}: {size} rows")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
