@@ -3,9 +3,9 @@
 
     python scripts/make_tiny_model.py OUT [--seed 0] [--size small]
 
-LlamaFactory loads the folder like any Qwen2-VL: `model_name_or_path: OUT`, `template: qwen2_vl`. The same seed and size
-give the same files. The output head is saved under its own name and the configuration says "not tied" on both levels:
-transformers releases disagree on which level counts, and one that reads the other would replace a trained head.
+LlamaFactory loads the folder like any Qwen2-VL: `model_name_or_path: OUT`, `template: qwen2_vl`. The same seed and
+size give the same files. The output head is saved under its own name and the configuration says "not tied" on both
+levels: transformers releases disagree on which level counts, and one that reads the other replaces a trained head.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import (
-    PreTrainedTokenizerFast,
+    Qwen2TokenizerFast,
     Qwen2VLConfig,
     Qwen2VLForConditionalGeneration,
     Qwen2VLImageProcessor,
@@ -68,11 +68,10 @@ class Size:
 SIZES = {"tiny": Size(64, 2, 32, 1), "small": Size(128, 2, 64, 2), "medium": Size(192, 3, 96, 3)}
 
 
-def make_tokenizer() -> PreTrainedTokenizerFast:
-    """A byte-level BPE: 256 bytes, a few merges, the special tokens of Qwen2-VL."""
+def make_tokenizer(out: Path) -> Qwen2TokenizerFast:
+    """Qwen2's byte-level BPE with 256 bytes, a few merges and Qwen2-VL's special tokens; leaves its files in `out`."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=MAX_VOCABULARY,
         special_tokens=SPECIAL_TOKENS,
@@ -80,17 +79,18 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     tokenizer.train_from_iterator(CORPUS, trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
+    out.mkdir(parents=True, exist_ok=True)
+    tokenizer.model.save(str(out))
+    return Qwen2TokenizerFast.from_pretrained(
+        out,
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
         additional_special_tokens=SPECIAL_TOKENS[1:],
-        chat_template=CHAT_TEMPLATE,
         model_max_length=4096,
     )
 
 
-def make_config(size: Size, tokenizer: PreTrainedTokenizerFast) -> Qwen2VLConfig:
+def make_config(size: Size, tokenizer: Qwen2TokenizerFast) -> Qwen2VLConfig:
     """Qwen2-VL's own configuration at the given size; the rotary sections keep its 2:3:3 split."""
     token_id = tokenizer.convert_tokens_to_ids
     half_head = size.hidden // size.heads // 2
@@ -104,7 +104,8 @@ def make_config(size: Size, tokenizer: PreTrainedTokenizerFast) -> Qwen2VLConfig
             "num_attention_heads": size.heads,
             "num_key_value_heads": size.heads // 2,
             "max_position_embeddings": 4096,
-            "rope_parameters": {"rope_type": "default", "mrope_section": sections, "rope_theta": 1e6},
+            "rope_theta": 1e6,
+            "rope_scaling": {"type": "mrope", "mrope_section": sections},
             "bos_token_id": token_id("<|endoftext|>"),
             "eos_token_id": token_id("<|im_end|>"),
             "pad_token_id": token_id("<|endoftext|>"),
@@ -130,7 +131,7 @@ def make_config(size: Size, tokenizer: PreTrainedTokenizerFast) -> Qwen2VLConfig
 
 def make_model(out: Path, size: Size, seed: int) -> int:
     """Write model, tokenizer and processor to `out`; return the number of parameters."""
-    tokenizer = make_tokenizer()
+    tokenizer = make_tokenizer(out)
     torch.manual_seed(seed)
     model = Qwen2VLForConditionalGeneration(make_config(size, tokenizer))
     model.save_pretrained(out)
