@@ -1,0 +1,136 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Losses room: what is wrong with a call of a loss, all of it at once. Imports torch only."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+import torch
+
+from .ranges import FINITE
+from .spec import LossOutput, LossSpec, Pairs, policy_output, reference_output
+
+POLICY = ("policy_chosen_logps", "policy_rejected_logps")
+REFERENCE = ("reference_chosen_logps", "reference_rejected_logps")
+SCORES = ("score_chosen", "score_rejected")
+# Values that ask for nothing, so that one set of options serves every loss: "no label smoothing" is true of each.
+NEUTRAL = {"label_smoothing": 0.0}
+
+
+def nearest_first(given: str, allowed: Iterable[str]) -> str:
+    """`allowed`, sorted, with the names that resemble `given` in front, as text."""
+    names = sorted(allowed)
+    close = difflib.get_close_matches(given, names, n=3, cutoff=0.5)
+    ordered = close + [name for name in names if name not in close]
+    text = f"nearest: {', '.join(close)}; all: " if close else ""
+    return text + (", ".join(names if close else ordered) or "none")
+
+
+def own_params(spec: LossSpec, params: Mapping[str, Any]) -> dict[str, Any]:
+    """`params` without those that the loss lacks and whose value asks for nothing."""
+    return {
+        name: value
+        for name, value in params.items()
+        if name in spec.params or name not in NEUTRAL or value != NEUTRAL[name] or isinstance(value, bool)
+    }
+
+
+def param_problems(spec: LossSpec, params: Mapping[str, object]) -> list[str]:
+    """What is wrong with `params` for this loss: unknown names, wrong types, values out of range."""
+    problems = []
+    for name, value in own_params(spec, params).items():
+        if name not in spec.params:
+            problems.append(f"{spec.name} has no parameter '{name}' ({nearest_first(name, spec.params)})")
+            continue
+        default = spec.params[name]
+        if name in spec.ranges or (isinstance(default, int | float) and not isinstance(default, bool)):
+            allowed = spec.ranges.get(name, FINITE)
+            if not allowed.allows(value):
+                problems.append(f"{spec.name}: {name}={value!r} is not allowed, it must be {allowed}")
+        elif isinstance(default, bool) and not isinstance(value, bool):
+            problems.append(f"{spec.name}: {name}={value!r} is not allowed, it must be True or False")
+    return problems
+
+
+def _tensor_problems(pairs: Pairs) -> list[str]:
+    """Anything that is no tensor, or not of the shape (B,) of policy_chosen_logps."""
+    problems = []
+    first = pairs.policy_chosen_logps
+    expected = tuple(first.shape) if isinstance(first, torch.Tensor) else None
+    for item in fields(pairs):
+        value = getattr(pairs, item.name)
+        if value is None and item.name not in POLICY:
+            continue
+        if not isinstance(value, torch.Tensor):
+            problems.append(f"{item.name} must be a tensor of shape (B,), got {type(value).__name__}")
+        elif value.ndim != 1 or value.numel() == 0:
+            problems.append(f"{item.name} must have the shape (B,) with B >= 1, got {tuple(value.shape)}")
+        elif expected is not None and tuple(value.shape) != expected:
+            problems.append(f"{item.name} has the shape {tuple(value.shape)}, policy_chosen_logps has {expected}")
+        elif item.name.endswith("_logps") and not value.is_floating_point():
+            problems.append(f"{item.name} must hold floating-point numbers, got {value.dtype}")
+    return problems
+
+
+def pair_problems(spec: LossSpec, pairs: Pairs) -> list[str]:
+    """What is wrong with a batch for this loss: shapes, a missing reference, missing or non-finite scores."""
+    problems = _tensor_problems(pairs)
+    if spec.needs_reference:
+        missing = [name for name in REFERENCE if getattr(pairs, name) is None]
+        if missing:
+            problems.append(f"{spec.name} needs a reference model's log-probs, {' and '.join(missing)} is None")
+    if not spec.needs_scores:
+        return problems
+    for name in SCORES:
+        scores = getattr(pairs, name)
+        if scores is None:
+            problems.append(f"{spec.name} needs scores, {name} is None")
+        # On an accelerator reading a value stops the step until the device is done, so scores are looked at only
+        # where they lie in host memory; the rows were checked when the data was loaded.
+        elif isinstance(scores, torch.Tensor) and scores.device.type == "cpu":
+            bad = (~torch.isfinite(scores)).nonzero().flatten().tolist()
+            if bad:
+                values = [scores.flatten()[index].item() for index in bad]
+                problems.append(f"{name} must be finite, at index {bad} it is {values}")
+    return problems
+
+
+def checked_output(spec: LossSpec, pairs: Pairs, params: Mapping[str, Any], result: object) -> LossOutput:
+    """`result` of a loss as a LossOutput, detached where it must be, with the margins of a reference loss in `stats`.
+
+    Raises:
+        ValueError: something is no tensor of shape (B,); names the loss, what, the shape expected and the shape got.
+    """
+    expected = tuple(pairs.policy_chosen_logps.shape)
+    if isinstance(result, torch.Tensor):
+        # A bare tensor of losses gets DPO's implicit rewards.
+        beta = params.get("beta", spec.params.get("beta", 1.0))
+        result = (reference_output if spec.needs_reference else policy_output)(pairs, result, beta)
+    if not isinstance(result, LossOutput):
+        raise ValueError(
+            f"Loss '{spec.name}' returned {type(result).__name__}; "
+            f"it must return a LossOutput or a tensor of losses of shape (B,) = {expected}."
+        )
+    named: dict[str, object] = {
+        name: getattr(result, name) for name in ("losses", "chosen_rewards", "rejected_rewards")
+    }
+    named |= {f"stats['{name}']": value for name, value in result.stats.items()}
+    problems = []
+    for label, value in named.items():
+        got = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+        if got != expected:
+            problems.append(f"{label}: expected shape (B,) = {expected}, got {got}")
+    if problems:
+        raise ValueError(f"Loss '{spec.name}' returned wrong shapes: {'; '.join(problems)}.")
+    margins = {}
+    if spec.needs_reference:
+        margins = {"pi_logratios": pairs.pi_logratios, "ref_logratios": pairs.ref_logratios, "logits": pairs.logits}
+    return replace(
+        result,
+        chosen_rewards=result.chosen_rewards.detach(),
+        rejected_rewards=result.rejected_rewards.detach(),
+        stats={name: value.detach() for name, value in (margins | result.stats).items()},
+    )
