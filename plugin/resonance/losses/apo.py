@@ -1,0 +1,54 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Losses room: anchored preference optimisation, zero and down. Pure functions of log-probs; imports torch only."""
+
+import torch
+
+from .ranges import POSITIVE
+from .spec import LossOutput, Pairs, declare, reference_output
+
+
+@declare(paper="arXiv:2408.06266", ranges={"beta": POSITIVE})
+def apo_zero(pairs: Pairs, *, beta: float = 0.1) -> LossOutput:
+    """APO-zero: raises the chosen and lowers the rejected response, each by itself.
+
+    For data whose chosen responses are better than the model's own. Paper: arXiv:2408.06266, equation 7.
+    Formula, with c = lp_w - ref_w, l = lp_l - ref_l:
+
+        L = 1 - sigmoid(beta * c) + sigmoid(beta * l)
+
+    Args:
+        pairs: policy and reference log-probs, all (B,), sums over response tokens.
+        beta: > 0, inverse temperature.
+
+    Returns:
+        losses (B,), rewards beta * (lp - ref).
+
+    Raises:
+        ValueError: no reference in `pairs`; through `preference_loss` also any value out of range.
+    """
+    losses = torch.sigmoid(-beta * pairs.chosen_logratios) + torch.sigmoid(beta * pairs.rejected_logratios)
+    return reference_output(pairs, losses, beta)
+
+
+@declare(paper="arXiv:2408.06266", ranges={"beta": POSITIVE})
+def apo_down(pairs: Pairs, *, beta: float = 0.1) -> LossOutput:
+    """APO-down: lowers the chosen response, and the rejected one further.
+
+    For data whose chosen responses are worse than the model's own. Paper: arXiv:2408.06266, equation 8.
+    Formula, with c = lp_w - ref_w, l = lp_l - ref_l:
+
+        L = sigmoid(beta * c) + 1 - sigmoid(beta * (c - l))
+
+    Args:
+        pairs: policy and reference log-probs, all (B,), sums over response tokens.
+        beta: > 0, inverse temperature.
+
+    Returns:
+        losses (B,), rewards beta * (lp - ref).
+
+    Raises:
+        ValueError: no reference in `pairs`; through `preference_loss` also any value out of range.
+    """
+    chosen, rejected = pairs.chosen_logratios, pairs.rejected_logratios
+    losses = torch.sigmoid(beta * chosen) + torch.sigmoid(-beta * (chosen - rejected))
+    return reference_output(pairs, losses, beta)

@@ -1,0 +1,34 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Losses room: BCO on pairs. A pure function of log-probs; imports torch only."""
+
+import torch
+import torch.nn.functional as F
+
+from .ranges import POSITIVE, Range
+from .spec import LossOutput, Pairs, declare, reference_output
+
+
+@declare(paper="arXiv:2404.04656", baseline=True, ranges={"beta": POSITIVE, "delta": Range(tensor=True)})
+def bco_pair(pairs: Pairs, *, beta: float = 0.1, delta: float | torch.Tensor = 0.0) -> LossOutput:
+    """BCO on pairs: a binary classifier whose logit is the reward above a running baseline.
+
+    Paper: arXiv:2404.04656. Formula, with c = beta * (lp_w - ref_w), l = beta * (lp_l - ref_l):
+
+        L = -logsigmoid(c - delta) - logsigmoid(-(l - delta))
+
+    Args:
+        pairs: policy and reference log-probs, all (B,), sums over response tokens.
+        beta: > 0, inverse temperature.
+        delta: the baseline, a number or a one-element tensor, in units of reward: the running mean, over batches seen
+            so far and this one, of the mean reward of chosen and rejected responses (`RunningMean`). No gradient.
+
+    Returns:
+        losses (B,), rewards beta * (lp - ref).
+
+    Raises:
+        ValueError: no reference in `pairs`; through `preference_loss` also any value out of range.
+    """
+    if isinstance(delta, torch.Tensor):
+        delta = delta.detach()
+    chosen, rejected = beta * pairs.chosen_logratios, beta * pairs.rejected_logratios
+    return reference_output(pairs, -F.logsigmoid(chosen - delta) - F.logsigmoid(-(rejected - delta)), beta)

@@ -1,0 +1,54 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Losses room: ORPO. A pure function of log-probs; imports torch only."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from .ranges import POSITIVE
+from .spec import LossOutput, Pairs, declare, policy_output
+
+
+def log1mexp(x: torch.Tensor) -> torch.Tensor:
+    """log(1 - exp(x)) of x <= 0, accurate and with a finite gradient up to x = 0; the shape of x.
+
+    A response the model is certain of has x = 0, where the logarithm is -inf: x is held at the smallest normal number
+    below zero.
+    """
+    x = x.clamp(max=-torch.finfo(x.dtype).tiny)
+    near = x > -math.log(2)
+    # Both branches are computed, so each gets arguments on which its gradient is finite.
+    return torch.where(
+        near,
+        torch.log(-torch.expm1(torch.where(near, x, -1.0))),
+        torch.log1p(-torch.exp(torch.where(near, -1.0, x))),
+    )
+
+
+@declare(paper="arXiv:2403.07691", needs_reference=False, logps="mean", logps_fixed=True, ranges={"beta": POSITIVE})
+def orpo(pairs: Pairs, *, beta: float = 0.1) -> LossOutput:
+    """ORPO: the SFT loss of the chosen response plus the odds ratio of the pair; no reference model.
+
+    Paper: arXiv:2403.07691, equations 6 and 7, beta being the paper's lambda.
+    Formula, with lp = mean log-prob a token and log_odds(lp) = lp - log(1 - exp(lp)):
+
+        L = -lp_w - beta * logsigmoid(log_odds(lp_w) - log_odds(lp_l))
+
+    Args:
+        pairs: policy log-probs, (B,), means over response tokens, <= 0; a positive value, which only rounding can
+            make, counts as 0 in the odds.
+        beta: > 0, weight of the odds ratio.
+
+    Returns:
+        losses (B,), rewards beta * lp, stats sft_loss and odds_ratio_loss.
+
+    Raises:
+        ValueError: through `preference_loss`, any value out of range.
+    """
+    chosen, rejected = pairs.policy_chosen_logps, pairs.policy_rejected_logps
+    log_odds = (chosen - rejected) - (log1mexp(chosen) - log1mexp(rejected))
+    sft_loss = -chosen
+    odds_ratio_loss = -F.logsigmoid(log_odds)
+    losses = sft_loss + beta * odds_ratio_loss
+    return policy_output(pairs, losses, beta, sft_loss=sft_loss, odds_ratio_loss=odds_ratio_loss)
