@@ -1,0 +1,79 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Losses room: Uni-DPO. A pure function of log-probs and scores; imports torch only."""
+
+import torch
+import torch.nn.functional as F
+
+from .ranges import FINITE, NON_NEGATIVE, POSITIVE
+from .spec import LossOutput, Pairs, declare, reference_output
+
+
+@declare(
+    paper="arXiv:2506.10054",
+    needs_scores=True,
+    logps="mean",
+    ranges={
+        "beta": POSITIVE,
+        "qual_eta": NON_NEGATIVE,
+        "tau_ref": FINITE,
+        "perf_gamma": NON_NEGATIVE,
+        "nll_lambda": NON_NEGATIVE,
+        "tau_good": FINITE,
+    },
+)
+def uni_dpo(
+    pairs: Pairs,
+    *,
+    beta: float = 0.1,
+    qual_eta: float = 0.7,
+    tau_ref: float = 2.0,
+    perf_gamma: float = 3.0,
+    nll_lambda: float = 0.001,
+    tau_good: float = 2.5,
+    detach_weights: bool = False,
+) -> LossOutput:
+    """Uni-DPO: DPO weighted by data quality and by how well the policy already fits the pair.
+
+    Paper: arXiv:2506.10054. Formula, with m = lp_w - lp_l (policy only), r = ref_w - ref_l, D = m - r:
+
+        w_qual = sigmoid(qual_eta * (S_w - S_l))
+        w_perf = (1 - sigmoid(beta * m - tau_ref)) ** perf_gamma
+        nll_coeffi = nll_lambda * 1[ref_w > lp_w] * 1[S_w >= tau_good]
+        L = -w_qual * w_perf * logsigmoid(beta * D) - nll_coeffi * lp_w
+
+    Gradient flows through w_perf, as in the authors' code: dL/dm = -beta * w_qual * w_perf * (sigmoid(-beta * D)
+    - perf_gamma * sigmoid(beta * m - tau_ref) * logsigmoid(beta * D)), NLL term aside.
+
+    Args:
+        pairs: lp, ref and scores S, all (B,). Log-probs are means over response tokens by the method's own rule.
+        beta: > 0, inverse temperature.
+        qual_eta: >= 0, slope of the quality weight a unit of score; 0 makes w_qual 1/2.
+        tau_ref: finite, the scaled policy margin at which 1 - sigmoid is 1/2.
+        perf_gamma: >= 0, focal exponent; 0 makes w_perf exactly 1.
+        nll_lambda: >= 0, weight of the calibrated NLL term.
+        tau_good: finite, the lowest score of a chosen response that gets the NLL term.
+        detach_weights: True stops the gradient at w_perf, which is another method than the paper's.
+
+    Returns:
+        losses (B,), rewards beta * (lp - ref), stats w_qual, w_perf, nll_coeffi and nll (the term added to the loss).
+
+    Raises:
+        ValueError: no reference or no scores in `pairs`; through `preference_loss` also any value out of range.
+    """
+    reference_chosen, score_chosen, score_rejected = pairs.need(
+        "reference_chosen_logps", "score_chosen", "score_rejected"
+    )
+    policy_chosen = pairs.policy_chosen_logps
+    w_qual = torch.sigmoid(qual_eta * (score_chosen - score_rejected)).to(policy_chosen.dtype)
+    # 1 - sigmoid(x) = sigmoid(-x), and its power through the logarithm: no cancellation at large margins, and no
+    # 0 * inf in the gradient where the sigmoid underflows and perf_gamma < 1.
+    w_perf = torch.exp(perf_gamma * F.logsigmoid(tau_ref - beta * pairs.pi_logratios))
+    if detach_weights:
+        w_perf = w_perf.detach()
+
+    calibrated = (reference_chosen > policy_chosen) & (score_chosen >= tau_good)
+    nll_coeffi = nll_lambda * calibrated.to(policy_chosen.dtype)
+    nll = -nll_coeffi * policy_chosen
+
+    losses = -w_qual * w_perf * F.logsigmoid(beta * pairs.logits) + nll
+    return reference_output(pairs, losses, beta, w_qual=w_qual, w_perf=w_perf, nll_coeffi=nll_coeffi, nll=nll)
