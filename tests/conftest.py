@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import sysconfig
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -58,38 +59,70 @@ def cli_env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     }
 
 
+def base_recipe(output_dir: Path, **changes: Any) -> dict[str, Any]:
+    """A small complete DPO recipe on the tiny Qwen2-VL; keyword arguments override or (None) remove keys."""
+    base = {
+        "model_name_or_path": str(MODEL),
+        "dataset_dir": str(DATA),
+        "media_dir": str(DATA),
+        "output_dir": str(output_dir),
+        "stage": "dpo",
+        "do_train": True,
+        "finetuning_type": "full",
+        "freeze_vision_tower": False,
+        "freeze_multi_modal_projector": False,
+        "dataset": "pairs",
+        "template": "qwen2_vl",
+        "cutoff_len": 512,
+        "per_device_train_batch_size": 4,
+        "gradient_accumulation_steps": 1,
+        "learning_rate": 2e-4,
+        "lr_scheduler_type": "cosine",
+        "num_train_epochs": 1,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": "none",
+        "use_cpu": True,
+        "seed": 42,
+    }
+    return {key: value for key, value in {**base, **changes}.items() if value is not None}
+
+
 @pytest.fixture
 def recipe(tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    """A small complete DPO recipe on the tiny Qwen2-VL; keyword arguments override or (None) remove keys."""
+    """`base_recipe` with an output folder of this test."""
+    return lambda **changes: base_recipe(tmp_path / "out", **changes)
 
-    def build(**changes: Any) -> dict[str, Any]:
-        base = {
-            "model_name_or_path": str(MODEL),
-            "dataset_dir": str(DATA),
-            "media_dir": str(DATA),
-            "output_dir": str(tmp_path / "out"),
-            "stage": "dpo",
-            "do_train": True,
-            "finetuning_type": "full",
-            "freeze_vision_tower": False,
-            "freeze_multi_modal_projector": False,
-            "dataset": "pairs",
-            "template": "qwen2_vl",
-            "cutoff_len": 512,
-            "per_device_train_batch_size": 4,
-            "gradient_accumulation_steps": 1,
-            "learning_rate": 2e-4,
-            "lr_scheduler_type": "cosine",
-            "num_train_epochs": 1,
-            "logging_steps": 1,
-            "save_strategy": "no",
-            "report_to": "none",
-            "use_cpu": True,
-            "seed": 42,
+
+@pytest.fixture(scope="session")
+def train_many(
+    tmp_path_factory: pytest.TempPathFactory, cli_env: dict[str, str]
+) -> Callable[[dict[str, dict[str, Any]]], dict[str, Run]]:
+    """Run named recipes (changes to `base_recipe`) in forks of one process; never fails, look at `returncode`."""
+
+    def run(named: dict[str, dict[str, Any]]) -> dict[str, Run]:
+        folder = tmp_path_factory.mktemp("many")
+        jobs = {
+            name: {
+                "recipe": base_recipe(folder / name / "out", **changes),
+                "log": str(folder / name / "log"),
+                "code": str(folder / name / "code"),
+            }
+            for name, changes in named.items()
         }
-        return {key: value for key, value in {**base, **changes}.items() if value is not None}
+        for name in jobs:
+            (folder / name).mkdir()
+        (folder / "jobs.json").write_text(json.dumps(list(jobs.values())))
+        command = [sys.executable, str(Path(__file__).with_name("run_many.py")), str(folder / "jobs.json")]
+        subprocess.run(command, env=cli_env, cwd=folder, check=True, timeout=1200)
+        return {
+            name: Run(
+                int(Path(job["code"]).read_text()), Path(job["log"]).read_text(), Path(job["recipe"]["output_dir"])
+            )
+            for name, job in jobs.items()
+        }
 
-    return build
+    return run
 
 
 @pytest.fixture
@@ -113,3 +146,16 @@ def train(tmp_path: Path, cli_env: dict[str, str]) -> Callable[..., Run]:
         return Run(done.returncode, done.stdout, Path(recipe["output_dir"]))
 
     return run
+
+
+@pytest.fixture
+def with_sft_set(tmp_path: Path) -> Path:
+    """A data folder with the golden pairs and an `sft` set of their chosen answers."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    info = json.loads((DATA / "dataset_info.json").read_text())
+    info["pairs"]["file_name"] = str(DATA / "pairs.json")
+    columns = {"prompt": "instruction", "response": "chosen", "images": "images"}
+    info["sft"] = {"file_name": str(DATA / "pairs.json"), "columns": columns}
+    (folder / "dataset_info.json").write_text(json.dumps(info))
+    return folder

@@ -1,0 +1,144 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""The preference trainer: LlamaFactory's DPO trainer with the loss table in place of trl's `dpo_loss`.
+
+Room: `training/`. It moves tensors from the model to a loss function and metrics to the log. The arithmetic is in
+`losses/`; model, optimizer, scheduler, sampler, DeepSpeed and reference handling are LlamaFactory's.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from llamafactory.train.dpo.trainer import CustomDPOTrainer
+from llamafactory.train.trainer_utils import get_batch_logps
+from transformers import Trainer
+from typing_extensions import override
+
+from ..arguments.preference import loss_parameters, uses_means
+from ..losses import LossOutput, Pairs, add_sft, get_loss, mix_bco, preference_loss
+from ..losses.baseline import mean_reward
+from ..rows.fields import SCORE_FIELDS
+from .baseline import BaselineCallback
+from .metrics import Meter
+
+# What LlamaFactory does when a recipe sets a modifier's coefficient below this.
+_OFF = 1e-6
+
+
+class PreferenceTrainer(CustomDPOTrainer):
+    """Trains `pref_loss` for pairs of responses, with scores when the loss asks for them.
+
+    Differences from LlamaFactory's trainer: the loss is looked up in `resonance.losses`; scores are taken out of the
+    batch before the model sees it; metrics stay on the device until they are logged; the running baseline of
+    `bco_pair` and `pref_bco_weight` survives a resume.
+    """
+
+    def __init__(self, model: Any, ref_model: Any, finetuning_args: Any, processor: Any, **kwargs: Any) -> None:
+        self.spec = get_loss(finetuning_args.pref_loss)
+        self.loss_params = loss_parameters(vars(finetuning_args))
+        self.uses_means = uses_means(vars(finetuning_args))
+        self._check_scores(kwargs.get("train_dataset"), kwargs.get("eval_dataset"))
+        if ref_model is model:  # LlamaFactory's choice for evaluation only; adapters switched off are a real reference
+            ref_model = None
+        self.meters: dict[str, Meter] = {"train": Meter(), "eval": Meter()}
+        super().__init__(model, ref_model, finetuning_args, processor, **kwargs)
+        self.uses_bco = finetuning_args.use_ref_model and self.bco_gemma > _OFF
+        self.baseline = BaselineCallback()
+        if self.spec.baseline or self.uses_bco:
+            self.add_callback(self.baseline)
+
+    def _check_scores(self, *datasets: Any) -> None:
+        """A set tokenised earlier for another loss has no scores; say so before the first step."""
+        flat = [part for data in datasets for part in (data.values() if isinstance(data, dict) else [data])]
+        for part in flat:
+            columns = getattr(part, "column_names", None)
+            missing = [name for name in SCORE_FIELDS if columns and name not in columns]
+            if self.spec.needs_scores and missing:
+                raise ValueError(
+                    f"pref_loss: {self.spec.name} needs {' and '.join(missing)}, but the tokenised set has only "
+                    f"{', '.join(columns)}. A `tokenized_path` made for another loss has no scores: make it again."
+                )
+
+    # -- forward --------------------------------------------------------------------------------------------------
+
+    @override
+    def concatenated_forward(
+        self, model: Any, batch: dict[str, torch.Tensor], is_ref_model: bool = False
+    ) -> dict[str, torch.Tensor]:
+        """Log-probabilities of the responses, (B,) each: the sum over tokens, or the mean if the loss wants it."""
+        inputs = {name: value for name, value in batch.items() if name not in ("labels", *SCORE_FIELDS)}
+        logits = model(**inputs, return_dict=True, use_cache=False).logits.to(torch.float32)
+        logps, lengths = get_batch_logps(logits, batch["labels"], ld_alpha=None if is_ref_model else self.ld_alpha)
+        chosen_logps_avg = logps.chunk(2)[0] / lengths.chunk(2)[0]
+        if self.uses_means:
+            logps = logps / lengths
+        output = {"chosen_logps_avg": chosen_logps_avg}
+        for name, value in (("logps", logps), ("lengths", lengths), ("logits", logits.detach())):
+            output[f"chosen_{name}"], output[f"rejected_{name}"] = value.chunk(2)
+        return output
+
+    # -- loss -----------------------------------------------------------------------------------------------------
+
+    @override
+    def get_batch_loss_metrics(
+        self, model: Any, batch: dict[str, torch.Tensor], train_eval: Literal["train", "eval"] = "train"
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Loss of a batch of pairs (a scalar) and its metrics (0-d tensors on the device)."""
+        policy = self.concatenated_forward(model, batch)
+        reference = self.compute_reference_log_probs(model, batch)
+        logps = (policy["chosen_logps"], policy["rejected_logps"], *reference)
+        extras = {name: batch.get(name) for name in SCORE_FIELDS} if self.spec.needs_scores else {}
+        extras |= {name: policy[name] for name in ("chosen_lengths", "rejected_lengths")}
+
+        params = dict(self.loss_params)
+        if self.spec.baseline or self.uses_bco:
+            delta = self._update_baseline(logps, train_eval)
+            if self.spec.baseline:
+                params["delta"] = delta
+        output = preference_loss(self.spec, *logps, **extras, **params)
+        losses = output.losses
+        if self.uses_bco:
+            bco = preference_loss("bco_pair", *logps, beta=self.beta, delta=delta)
+            losses = mix_bco(losses, bco.losses, self.bco_gemma)
+        if self.ftx_gamma > _OFF:
+            losses = add_sft(losses, policy["chosen_logps_avg"], self.ftx_gamma)
+        return losses.mean(), self._metrics(output, policy, "eval_" if train_eval == "eval" else "")
+
+    def _update_baseline(self, logps: tuple[Any, ...], train_eval: str) -> torch.Tensor:
+        """BCO's delta, the mean reward of all training batches so far, over all ranks."""
+        reward = mean_reward(Pairs(*logps), beta=self.beta)
+        if train_eval == "train":
+            reward = self.accelerator.reduce(reward, "mean")
+            self.baseline.running.update(reward, count=self.accelerator.num_processes)
+        return torch.as_tensor(self.baseline.running.mean, device=reward.device)
+
+    @staticmethod
+    def _metrics(output: LossOutput, policy: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+        """LlamaFactory's metric names, and the statistics of the loss under their own names."""
+        chosen, rejected = output.chosen_rewards, output.rejected_rewards
+        metrics = {
+            "rewards/chosen": chosen,
+            "rewards/rejected": rejected,
+            "rewards/accuracies": (chosen > rejected).float(),
+            "rewards/margins": chosen - rejected,
+            "logps/chosen": policy["chosen_logps"],
+            "logps/rejected": policy["rejected_logps"],
+            "logits/chosen": policy["chosen_logits"],
+            "logits/rejected": policy["rejected_logits"],
+            **output.stats,
+        }
+        return {f"{prefix}{name}": value.detach().mean() for name, value in metrics.items()}
+
+    # -- log ------------------------------------------------------------------------------------------------------
+
+    @override
+    def store_metrics(self, metrics: dict[str, Any], train_eval: Literal["train", "eval"] = "train") -> None:
+        self.meters[train_eval].add(metrics)
+
+    @override
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Add the metrics since the last line to `logs`, in place: `evaluate` returns the same dict to its caller."""
+        meter = self.meters["train" if "loss" in logs else "eval"]
+        logs.update(meter.means(self.accelerator))
+        Trainer.log(self, logs, *args, **kwargs)

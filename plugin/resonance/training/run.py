@@ -1,0 +1,56 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""What one of our runs prepares before LlamaFactory's own `run_dpo` executes with our names in it.
+
+Room: `training/`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llamafactory.extras import logging
+
+from ..arguments import preference
+from ..losses import get_loss
+from ..rows.plan import RowPlan
+
+logger = logging.get_logger(__name__)
+
+
+def prepare(model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any) -> None:
+    """Tell the rows room what the loss needs, and the user what differs from stock LlamaFactory."""
+    spec = get_loss(finetuning_args.pref_loss)
+    data_args.row_plan = RowPlan(needs_scores=spec.needs_scores)
+    for message in notices(vars(finetuning_args), model_args.adapter_name_or_path):
+        logger.warning_rank0(message)
+
+
+def notices(values: dict[str, Any], adapters: list[str] | None) -> list[str]:
+    """Warnings about what the recipe may not mean."""
+    pref_loss = values["pref_loss"]
+    messages = []
+    if pref_loss in preference.MISTRAINED_LOSSES:
+        messages.append(
+            f"pref_loss: {pref_loss} trains the {pref_loss} loss here. LlamaFactory alone trains sigmoid under that "
+            "name, because it does not pass the loss type on to trl."
+        )
+    spec = get_loss(pref_loss)
+    idle = [
+        key
+        for key, name in preference.LOSS_PARAMETERS.items()
+        if key in preference.DEFAULTS and name not in spec.params and values[key] != preference.DEFAULTS[key]
+    ]
+    if idle:
+        messages.append(f"{', '.join(idle)}: given, but pref_loss: {pref_loss} has no such parameter; no effect.")
+    if spec.logps_fixed and values["dpo_average_log_prob"] is False:
+        messages.append(
+            f"dpo_average_log_prob: false has no effect: pref_loss: {pref_loss} is defined on mean log-probabilities."
+        )
+    if values["pref_bco_weight"] > 0 and not spec.needs_reference:
+        messages.append(f"pref_bco_weight: no effect: pref_loss: {pref_loss} has no reference model.")
+    if adapters and not values["create_new_adapter"] and values["ref_model"] is None and spec.needs_reference:
+        messages.append(
+            f"The reference is the base model without {', '.join(adapters)}, because training continues that adapter. "
+            "To keep the adapter in the reference, set `create_new_adapter: true`, or give it as `ref_model_adapters`."
+        )
+    return messages

@@ -1,0 +1,160 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Which recipes are ours, what the keys become, and every wrong value at once."""
+
+from __future__ import annotations
+
+import math
+import pickle
+
+import pytest
+
+from resonance.arguments import preference
+from resonance.losses import LOSSES
+
+UNI_DPO = {"stage": "dpo", "pref_loss": "uni_dpo", "pref_beta": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("values", "ours"),
+    [
+        ({}, False),
+        ({"stage": "sft", "pref_loss": "uni_dpo"}, False),
+        ({"stage": "dpo"}, False),
+        ({"stage": "dpo", "pref_loss": "simpo"}, False),
+        ({"stage": "dpo", "pref_loss": "orpo"}, False),
+        ({"stage": "dpo", "pref_loss": "sigmoid", "uni_dpo_tau_ref": 1.0}, False),
+        ({"stage": "dpo", "pref_loss": "sigmoid", "pref_engine": "resonance"}, True),
+        ({"stage": "dpo", "pref_loss": "sigmoid", "dpo_average_log_prob": False}, True),
+        ({"stage": "dpo", "pref_loss": "hinge"}, True),
+        ({"stage": "dpo", "pref_loss": "my.module:loss"}, True),
+        (UNI_DPO, True),
+    ],
+)
+def test_which_recipes_run_on_our_trainer(values, ours):
+    assert preference.runs_on_resonance(values) is ours
+
+
+def test_defaults_are_those_of_the_reference_implementation():
+    given = preference.loss_parameters({**preference.DEFAULTS, **UNI_DPO})
+    assert given == {
+        "beta": 2.0,
+        "qual_eta": 0.7,
+        "tau_ref": 2.0,
+        "perf_gamma": 3.0,
+        "nll_lambda": 0.001,
+        "tau_good": 2.5,
+        "detach_weights": False,
+    }
+
+
+def test_parameters_without_a_key_come_from_the_dict_in_yaml_or_json():
+    base = {**preference.DEFAULTS, "stage": "dpo", "pref_loss": "discopop", "pref_beta": 0.2}
+    for given in ({"discopop_tau": 0.1}, '{"discopop_tau": 0.1}'):
+        assert preference.loss_parameters({**base, "pref_loss_params": given})["discopop_tau"] == 0.1
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+@pytest.mark.parametrize("asked", [None, True, False])
+def test_mean_or_sum(name, asked):
+    spec = LOSSES[name]
+    expected = (spec.logps == "mean") if asked is None else asked
+    if name in ("ipo", "orpo", "simpo"):  # defined on means; what LlamaFactory does whatever is asked
+        expected = True
+    assert preference.uses_means({"pref_loss": name, "dpo_average_log_prob": asked}) is expected
+
+
+def test_only_uni_dpo_and_the_losses_defined_on_means_average_by_themselves():
+    means = {n for n in LOSSES if preference.uses_means({"pref_loss": n, "dpo_average_log_prob": None})}
+    assert means == {"uni_dpo", "ipo", "orpo", "simpo"}
+
+
+def test_every_wrong_value_is_reported_at_once_under_its_recipe_key():
+    found = preference.problems(
+        {
+            **UNI_DPO,
+            "pref_beta": 0.0,
+            "uni_dpo_perf_gamma": -1.0,
+            "uni_dpo_tau_ref": math.nan,
+            "uni_dpo_nll_lambda": "much",
+            "pref_engine": "resonanse",
+            "dpo_average_log_prob": "yes",
+            "dpo_label_smoothing": 0.1,
+        }
+    )
+    starts = {message.split(":")[0] for message in found}
+    assert starts == {
+        "pref_beta",
+        "uni_dpo_perf_gamma",
+        "uni_dpo_tau_ref",
+        "uni_dpo_nll_lambda",
+        "pref_engine",
+        "dpo_average_log_prob",
+        "dpo_label_smoothing",
+    }
+    assert any("-1" in message for message in found), "the value given is in the message"
+
+
+def test_unknown_loss_names_the_nearest_first():
+    (message,) = preference.problems({"stage": "dpo", "pref_loss": "unidpo"})
+    assert message.startswith("pref_loss: ") and "unidpo" in message
+    assert message.index("uni_dpo") < message.index("aot")
+
+
+def test_unknown_parameter_of_a_loss_names_the_nearest():
+    (message,) = preference.problems(
+        {"stage": "dpo", "pref_loss": "discopop", "pref_loss_params": {"discopop_tua": 1}}
+    )
+    assert message.startswith("pref_loss_params.discopop_tua") and "discopop_tau" in message
+
+
+@pytest.mark.parametrize("given", ["not json", [1, 2], "[1]"])
+def test_parameters_that_are_no_mapping(given):
+    (message,) = preference.problems({"stage": "dpo", "pref_loss": "discopop", "pref_loss_params": given})
+    assert message.startswith("pref_loss_params: ")
+
+
+def test_exo_needs_smoothing_and_says_what_the_paper_uses():
+    (message,) = preference.problems({"stage": "dpo", "pref_loss": "exo_pair", "dpo_label_smoothing": 0.0})
+    assert message.startswith("dpo_label_smoothing") and "1e-3" in message
+
+
+# -- in LlamaFactory's own dataclass ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def finetuning_arguments():
+    from llamafactory.hparams import FinetuningArguments
+
+    return FinetuningArguments
+
+
+def test_the_keys_are_in_llamafactorys_dataclass_and_it_still_pickles(finetuning_arguments):
+    args = finetuning_arguments(**UNI_DPO, finetuning_type="full")
+    assert args.uni_dpo_tau_ref == 2.0 and args.use_ref_model
+    assert finetuning_arguments.__module__ == "llamafactory.hparams.finetuning_args"
+    assert pickle.loads(pickle.dumps(args)).to_dict() == args.to_dict()
+
+
+def test_llamafactorys_own_checks_still_run(finetuning_arguments):
+    with pytest.raises(ValueError, match="use_llama_pro"):
+        finetuning_arguments(**UNI_DPO, finetuning_type="full", use_llama_pro=True)
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_the_reference_model_follows_the_loss(finetuning_arguments, name):
+    smoothing = 1e-3 if name == "exo_pair" else 0.0
+    args = finetuning_arguments(stage="dpo", pref_loss=name, pref_engine="resonance", dpo_label_smoothing=smoothing)
+    assert args.use_ref_model is (name not in ("orpo", "simpo"))
+    assert args.dpo_label_smoothing == smoothing
+
+
+def test_stock_arguments_are_what_they_were(finetuning_arguments):
+    original = finetuning_arguments.__mro__[1]
+    ours, stock = finetuning_arguments(stage="dpo"), original(stage="dpo")
+    assert {k: v for k, v in ours.to_dict().items() if k not in preference.KEYS} == stock.to_dict()
+    assert ours.use_ref_model == stock.use_ref_model
+
+
+def test_wrong_values_stop_the_dataclass_too(finetuning_arguments):
+    with pytest.raises(ValueError, match=r"2 problems:(.|\n)*pref_beta(.|\n)*uni_dpo_perf_gamma"):
+        finetuning_arguments(stage="dpo", pref_loss="uni_dpo", pref_beta=-1.0, uni_dpo_perf_gamma=-2.0)

@@ -1,0 +1,136 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Checks of a whole recipe before anything is loaded."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from llamafactory.hparams import get_train_args, parser
+
+from resonance.arguments import recipe
+
+
+@pytest.fixture
+def folder(tmp_path):
+    columns = {"prompt": "instruction", "chosen": "chosen", "rejected": "rejected", "images": "images"}
+    scores = {"score_chosen": "sc", "score_rejected": "sr"}
+    info = {
+        "scored": {"file_name": "a.json", "ranking": True, "columns": columns | scores},
+        "unscored": {"file_name": "b.json", "ranking": True, "columns": columns},
+        "half": {"file_name": "c.json", "ranking": True, "columns": columns | {"score_chosen": "sc"}},
+        "chat": {"file_name": "d.json"},
+    }
+    (tmp_path / "dataset_info.json").write_text(json.dumps(info))
+    return tmp_path
+
+
+def uni_dpo(folder, **changes):
+    base = {"stage": "dpo", "pref_loss": "uni_dpo", "dataset": "scored", "do_train": True}
+    return {**base, "dataset_dir": str(folder), "output_dir": str(folder / "out"), **changes}
+
+
+def problems(given):
+    with pytest.raises(ValueError) as caught:
+        recipe.check(given, parser)
+    return str(caught.value)
+
+
+def test_a_good_recipe_passes(folder):
+    recipe.check(uni_dpo(folder), parser)
+    assert (folder / "out").is_dir()
+
+
+def test_everything_wrong_is_reported_at_once(folder):
+    text = problems(
+        uni_dpo(
+            folder, pref_beta=-1, dataset="scored,unscoerd,chat", eval_dataset="half", uni_dpo_tau_reff=1, use_kt=True
+        )
+    )
+    assert text.startswith("the recipe has 6 problems:")
+    assert "uni_dpo_tau_reff: no such key" in text and "did you mean uni_dpo_tau_ref" in text
+    assert "pref_beta: " in text
+    assert "'unscoerd' is not in" in text and text.index("unscored") > 0
+    assert "'chat'" in text and '"ranking": true' in text
+    assert "'half' declares no score_rejected" in text
+    assert "use_kt" in text
+
+
+def test_nearest_data_set_comes_first(folder):
+    text = problems(uni_dpo(folder, dataset="scord"))
+    assert text.index("scored") < text.index("chat")
+
+
+def test_unscored_set_with_a_loss_that_needs_scores_says_what_to_add(folder):
+    text = problems(uni_dpo(folder, dataset="scored,unscored"))
+    assert "'unscored' declares no score_chosen and score_rejected" in text
+    assert '"score_chosen": "score_chosen", "score_rejected": "score_rejected"' in text
+    recipe.check(uni_dpo(folder, dataset="scored,unscored", pref_loss="hinge"), parser)
+
+
+def test_unreadable_dataset_info(folder):
+    (folder / "dataset_info.json").write_text("{")
+    assert "cannot read" in problems(uni_dpo(folder))
+    assert "cannot read" in problems(uni_dpo(folder, dataset_dir=str(folder / "nowhere")))
+
+
+def test_inline_online_and_tokenised_sets_are_not_looked_up(folder):
+    inline = {"scored": {"hf_hub_url": "some/where", "ranking": True, "columns": {"score_chosen": "a"}}}
+    assert "declares no score_rejected" in problems(uni_dpo(folder, dataset_dir=inline))
+    recipe.check(uni_dpo(folder, dataset_dir="ONLINE", dataset="org/set"), parser)
+    recipe.check(uni_dpo(folder, dataset="gone", tokenized_path=str(folder)), parser)
+
+
+def test_output_that_cannot_be_written(folder):
+    (folder / "file").write_text("")
+    text = problems(uni_dpo(folder, output_dir=str(folder / "file" / "out")))
+    assert "output_dir: cannot write to" in text and "Not a directory" in text
+
+
+def test_evaluation_only_needs_a_reference(folder):
+    given = uni_dpo(folder, do_train=False, do_eval=True, eval_dataset="scored", finetuning_type="full")
+    assert "ref_model: evaluating pref_loss: uni_dpo without training needs a reference" in problems(given)
+    recipe.check({**given, "ref_model": "somewhere"}, parser)
+    recipe.check({**given, "finetuning_type": "lora"}, parser)
+    recipe.check({**given, "pref_loss": "simpo", "pref_engine": "resonance"}, parser)
+
+
+def test_stock_recipes_are_only_checked_for_unknown_keys(folder):
+    stock = {"stage": "dpo", "pref_beta": -1, "dataset": "nowhere", "output_dir": "/proc/none"}
+    recipe.check(stock, parser)
+    text = problems({**stock, "pref_bta": 1})
+    assert "pref_bta: no such key (not used by the HfArgumentParser); did you mean pref_beta" in text
+
+
+def test_our_keys_outside_the_dpo_stage(folder):
+    assert "uni_dpo_tau_ref: has a meaning in stage: dpo only" in problems({"stage": "sft", "uni_dpo_tau_ref": 1.0})
+
+
+def test_another_back_end_is_refused(folder, monkeypatch):
+    monkeypatch.setenv("USE_MCA", "1")
+    assert "USE_MCA=1: pref_loss: uni_dpo runs on Resonance's trainer" in problems(uni_dpo(folder))
+
+
+def test_reading_a_command_line(tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text(yaml.safe_dump({"stage": "dpo", "pref_loss": "sigmoid"}))
+    assert recipe.read([str(path), "pref_loss=uni_dpo"]) == {"stage": "dpo", "pref_loss": "uni_dpo"}
+    flags = recipe.read(["--stage", "dpo", "--pref_loss=hinge", "--do_train"])
+    assert flags == {"stage": "dpo", "pref_loss": "hinge", "do_train": True}
+    assert recipe.needs_resonance(flags) and not recipe.needs_resonance(recipe.read([]))
+
+
+def test_the_strict_parser_takes_our_keys(folder, recipe_of=uni_dpo):
+    given = recipe_of(folder, model_name_or_path="m", use_cpu=True, report_to="none", uni_dpo_qual_eta=0.1)
+    finetuning_args = get_train_args(given)[3]
+    assert finetuning_args.uni_dpo_qual_eta == 0.1 and finetuning_args.use_ref_model
+
+
+def test_flags_are_checked_after_parsing(folder):
+    data_args = SimpleNamespace(dataset=["gone"], eval_dataset=None, dataset_dir=str(folder), tokenized_path=None)
+    training_args = SimpleNamespace(do_train=True, do_eval=False, output_dir=str(folder / "out"))
+    finetuning_args = SimpleNamespace(stage="dpo", pref_loss="uni_dpo", pref_engine="llamafactory")
+    with pytest.raises(ValueError, match="'gone' is not in"):
+        recipe.check_parsed(data_args, training_args, finetuning_args)
