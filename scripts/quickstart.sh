@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+#
+# From a fresh checkout to a vision-language model trained with Uni-DPO on real pictures:
+#
+#   bash scripts/quickstart.sh
+#
+# Makes .venv and installs (the first time), builds a tiny Qwen2-VL, warms it up, measures held-out preference accuracy,
+# trains with Uni-DPO, measures again. CPU only; needs the network only to install. Writes to .venv and
+# saves/quickstart, which a second run overwrites. RESONANCE_PYTHON=/path/to/python uses an environment that is there.
+set -euo pipefail
+
+ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+OUT=saves/quickstart
+cd "$ROOT"
+source scripts/env.sh
+
+export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
+# The recipes use the CPU; hidden GPUs keep LlamaFactory from starting one process for each of them.
+export CUDA_VISIBLE_DEVICES=""
+
+# step NAME WHAT COMMAND...: run quietly with a log; on failure show its end.
+step() {
+    local name="$1" what="$2" log="$OUT/logs/$1.log" started=$SECONDS
+    shift 2
+    printf '%-58s' "$what"
+    rm -rf "${OUT:?}/$name"
+    if ! "$@" >"$log" 2>&1; then
+        printf 'failed\n\n--- last lines of %s ---\n' "$ROOT/$log" >&2
+        tail -n 40 "$log" >&2
+        printf -- '--- failed: %s\n--- whole log: %s\n' "$*" "$ROOT/$log" >&2
+        exit 1
+    fi
+    printf '%4d s\n' $((SECONDS - started))
+}
+
+train() {
+    step "$1" "$2" llamafactory-cli train "examples/quickstart/$1.yaml"
+}
+
+ensure_venv "$ROOT"
+mkdir -p "$OUT/logs"
+SECONDS=0
+step model "build a tiny Qwen2-VL" "$PYTHON" scripts/make_tiny_model.py "$OUT/model"
+train sft "SFT warm-up on 240 pictures"
+train eval_before "held-out preference accuracy before"
+train uni_dpo "Uni-DPO on 400 scored pairs"
+train eval_after "held-out preference accuracy after"
+
+"$PYTHON" - "$ROOT/$OUT" "$SECONDS" <<'PY'
+import json
+import pathlib
+import sys
+
+out, seconds = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+before, after = (
+    json.loads((out / name / "all_results.json").read_text())["eval_rewards/accuracies"]
+    for name in ("eval_before", "eval_after")
+)
+print(f"""
+held-out preference accuracy (160 pairs, pictures never trained on)
+  before Uni-DPO   {before:6.1%}
+  after Uni-DPO    {after:6.1%}
+wall time          {seconds} s
+
+model     {out / "uni_dpo"}
+curves    {out / "uni_dpo"}/*.png
+numbers   {out / "uni_dpo"}/trainer_log.jsonl, trainer_state.json, all_results.json""")
+PY
