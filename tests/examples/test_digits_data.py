@@ -1,0 +1,97 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""The demo data: it can be made again to the byte, no set sees another's pictures, scores follow their rubric."""
+
+from __future__ import annotations
+
+import filecmp
+import hashlib
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT / "data"
+PAIR_SETS = ("digits_pref", "digits_heldout")
+SETS = ("digits_sft", *PAIR_SETS)
+
+
+def rows(name: str) -> list[dict[str, Any]]:
+    return json.loads((DATA / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def pictures(name: str) -> set[str]:
+    return {path for row in rows(name) for path in row["images"]}
+
+
+def text(row: dict[str, Any]) -> str:
+    return row["instruction"] if "instruction" in row else "".join(turn["content"] for turn in row["messages"])
+
+
+def test_data_can_be_made_again_to_the_byte(tmp_path: Path) -> None:
+    script = ROOT / "scripts" / "make_digits_data.py"
+    subprocess.run([sys.executable, str(script), str(tmp_path)], check=True, capture_output=True)
+    made = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file())
+    committed = [path.relative_to(DATA) for path in DATA.rglob("*.png")]
+    committed += [Path(f"{name}.json") for name in SETS]
+    assert made == sorted(committed)
+    _, different, unreadable = filecmp.cmpfiles(tmp_path, DATA, [str(path) for path in made], shallow=False)
+    assert (different, unreadable) == ([], [])
+
+
+@pytest.mark.parametrize(("name", "size"), [("digits_sft", 240), ("digits_pref", 400), ("digits_heldout", 160)])
+def test_every_row_has_one_placeholder_and_one_real_picture(name: str, size: int) -> None:
+    assert len(rows(name)) == size
+    for row in rows(name):
+        assert text(row).count("<image>") == len(row["images"]) == 1
+        with Image.open(DATA / row["images"][0]) as picture:
+            assert (picture.format, picture.size) == ("PNG", (56, 56))
+            darkest, brightest = picture.convert("L").getextrema()
+            assert darkest < 64 < 192 < brightest
+
+
+def test_no_picture_is_in_two_sets_neither_by_name_nor_by_content() -> None:
+    seen: dict[str, str] = {}
+    for name in SETS:
+        contents = {hashlib.sha256((DATA / path).read_bytes()).hexdigest() for path in pictures(name)}
+        assert len(contents) == len(pictures(name)) == len(rows(name))
+        for content in contents:
+            assert content not in seen, f"{name} and {seen[content]} share a picture"
+            seen[content] = name
+
+
+@pytest.mark.parametrize("name", PAIR_SETS)
+def test_scores_are_numbers_from_0_to_5_and_prefer_the_chosen_answer(name: str) -> None:
+    for row in rows(name):
+        scores = row["score_chosen"], row["score_rejected"]
+        assert all(isinstance(score, float) and math.isfinite(score) and 0 <= score <= 5 for score in scores)
+        assert row["score_chosen"] > row["score_rejected"]
+        assert row["chosen"] != row["rejected"]
+
+
+@pytest.mark.parametrize("name", PAIR_SETS)
+def test_scores_follow_the_rubric_for_the_digit_that_scikit_learn_says_it_is(name: str) -> None:
+    from sklearn.datasets import load_digits
+
+    truth = load_digits().target
+    for row in rows(name):
+        right = str(truth[int(Path(row["images"][0]).stem)])
+        for answer, score in ((row["chosen"], row["score_chosen"]), (row["rejected"], row["score_rejected"])):
+            wording = 2.0 if answer.startswith("The digit is") else 1.0 if len(answer) == 1 else 0.0
+            assert score == 3.0 * (right in answer) + wording, row
+            assert (score >= 2.5) == (right in answer), "tau_good 2.5 tells right answers from wrong ones"
+
+
+def test_most_heldout_pairs_can_only_be_judged_by_the_picture() -> None:
+    """Blank out the digits: pairs whose answers then read alike are decided by the digit alone."""
+
+    def blank(answer: str) -> str:
+        return "".join("#" if letter.isdigit() else letter for letter in answer)
+
+    visual = [row for row in rows("digits_heldout") if blank(row["chosen"]) == blank(row["rejected"])]
+    assert 0.6 < len(visual) / len(rows("digits_heldout")) < 0.8
