@@ -91,7 +91,7 @@ def base_recipe(output_dir: Path, **changes: Any) -> dict[str, Any]:
 @pytest.fixture
 def recipe(tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """`base_recipe` with an output folder of this test."""
-    return lambda **changes: base_recipe(tmp_path / "out", **changes)
+    return lambda **changes: base_recipe(**{"output_dir": tmp_path / "out", **changes})
 
 
 @pytest.fixture(scope="session")

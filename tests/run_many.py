@@ -1,8 +1,8 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """Run several recipes in forks of one process that has imported LlamaFactory: `run_many.py JOBS.json`.
 
-A job is {"recipe": {...}, "log": path, "code": path}; what `run_exp` prints goes to the log, the exit code to `code`. Saves the
-eight seconds of imports a run; `llamafactory-cli train` itself is tested elsewhere.
+A job is {"recipe": {...}, "log": path, "code": path}; what `run_exp` prints goes to the log, the exit code to
+`code`. Saves the eight seconds of imports a run; `llamafactory-cli train` itself is tested elsewhere.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import yaml
 from llamafactory.hparams import get_train_args, parser
 
 from resonance.arguments import recipe
+from resonance.arguments.resume import complete_checkpoint
 
 
 @pytest.fixture
@@ -130,7 +131,25 @@ def test_the_strict_parser_takes_our_keys(folder, recipe_of=uni_dpo):
 
 def test_flags_are_checked_after_parsing(folder):
     data_args = SimpleNamespace(dataset=["gone"], eval_dataset=None, dataset_dir=str(folder), tokenized_path=None)
-    training_args = SimpleNamespace(do_train=True, do_eval=False, output_dir=str(folder / "out"))
+    training_args = SimpleNamespace(do_train=True, do_eval=False, output_dir="", resume_from_checkpoint=None)
     finetuning_args = SimpleNamespace(stage="dpo", pref_loss="uni_dpo", pref_engine="llamafactory")
     with pytest.raises(ValueError, match="'gone' is not in"):
         recipe.check_parsed(data_args, training_args, finetuning_args)
+
+
+def test_a_checkpoint_cut_off_while_saving_is_not_resumed_from(tmp_path):
+    for step, files in ((5, ["trainer_state.json"]), (10, ["trainer_state.json"]), (15, ["model.safetensors"])):
+        for name in files:
+            (tmp_path / f"checkpoint-{step}").mkdir(exist_ok=True)
+            (tmp_path / f"checkpoint-{step}" / name).write_text("{}")
+    chosen, warning = complete_checkpoint(str(tmp_path / "checkpoint-15"))
+    assert chosen == str(tmp_path / "checkpoint-10")
+    assert "checkpoint-15 has no trainer_state.json" in warning and "checkpoint-10" in warning
+    assert complete_checkpoint(chosen) == (chosen, None)
+    assert complete_checkpoint(None) == (None, None)
+
+
+def test_without_any_complete_checkpoint_the_run_starts_anew(tmp_path):
+    (tmp_path / "checkpoint-5").mkdir()
+    chosen, warning = complete_checkpoint(str(tmp_path / "checkpoint-5"))
+    assert chosen is None and "starting anew" in warning

@@ -10,8 +10,8 @@ import pytest
 from resonance.losses import LOSSES
 
 LN2 = math.log(2)
-# At step 1 policy and reference are the same model, so every log-ratio is 0 and the loss of most names is a constant of
-# its formula (beta 0.1): the one number that tells the losses apart.
+# At step 1 policy and reference are the same model, so every log-ratio is 0 and the loss of most names is a constant
+# of its formula (beta 0.1): the one number that tells the losses apart.
 FIRST_LOSS = {
     "sigmoid": LN2,
     "hinge": 1.0,

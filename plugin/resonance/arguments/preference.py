@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, make_dataclass
 from typing import Any, Literal
 
-# LlamaFactory's own trainer computes these three as their names say. Its hinge, ipo and kto_pair train sigmoid, because
-# trl >= 0.20 takes the loss type as an argument of `dpo_loss` and LlamaFactory does not pass it.
+# LlamaFactory's own trainer computes these three as their names say. Its hinge, ipo and kto_pair train sigmoid,
+# because trl >= 0.20 takes the loss type as an argument of `dpo_loss` and LlamaFactory does not pass it.
 STOCK_LOSSES = ("sigmoid", "orpo", "simpo")
 MISTRAINED_LOSSES = ("hinge", "ipo", "kto_pair")
 LOSSES_WITHOUT_REFERENCE = ("orpo", "simpo")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -18,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from . import preference
+from .resume import complete_checkpoint
 
 DATASET_INFO = "dataset_info.json"
 _ARGUMENT_CLASSES = (
@@ -66,7 +68,7 @@ def check(given: Mapping[str, Any], parser: ModuleType) -> None:
 
 
 def check_parsed(data_args: Any, training_args: Any, finetuning_args: Any) -> None:
-    """The same checks on parsed arguments (command-line flags arrive here unread), and warnings about idle keys."""
+    """The same checks on parsed arguments (command-line flags arrive here unread), and where to resume from."""
     values = vars(finetuning_args)
     if "pref_engine" not in values or not preference.runs_on_resonance(values):
         return
@@ -76,6 +78,9 @@ def check_parsed(data_args: Any, training_args: Any, finetuning_args: Any) -> No
     found = run_problems({**values, **asked})
     if found:
         raise ValueError(preference.report(found))
+    training_args.resume_from_checkpoint, warning = complete_checkpoint(training_args.resume_from_checkpoint)
+    if warning:
+        print(f"[resonance] {warning}", file=sys.stderr)
 
 
 def unknown_keys(given: Mapping[str, Any], parser: ModuleType) -> list[str]:

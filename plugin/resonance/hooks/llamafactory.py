@@ -44,7 +44,7 @@ PATCHES = (
         "llamafactory.hparams.parser.get_train_args",
         "get_train_args",
         ("args",),
-        why="all problems of a recipe at once, with the nearest valid name; recipes of ours fail here if a patch is missing",
+        why="all problems of a recipe at once, nearest name first; recipes of ours fail here if a patch is missing",
         remove_when="LlamaFactory's parser suggests names and checks Literal values of YAML recipes",
         any_version=True,
     ),
@@ -59,7 +59,7 @@ PATCHES = (
         "llamafactory.launcher.launch",
         "launch",
         (),
-        why="the launcher takes `torchrun` from PATH; another environment's torchrun would start ranks without this package",
+        why="the launcher takes `torchrun` from PATH; another environment's would start ranks without this package",
         remove_when="LlamaFactory launches `sys.executable -m torch.distributed.run`",
     ),
     _run(
@@ -130,7 +130,7 @@ PATCHES = (
 registry = Registry("llamafactory", SUPPORTED_LLAMAFACTORY, PATCHES)
 
 
-# -- what the "always" names become; each takes the original and falls through to it for recipes that are not ours -------
+# -- what the "always" names become: each takes the original and falls through to it for recipes that are not ours ----
 
 
 def finetuning_arguments(original: type) -> type:

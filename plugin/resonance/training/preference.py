@@ -20,6 +20,7 @@ from ..losses import LossOutput, Pairs, add_sft, get_loss, mix_bco, preference_l
 from ..losses.baseline import mean_reward
 from ..rows.fields import SCORE_FIELDS
 from .baseline import BaselineCallback
+from .checkpoint import load_renamed
 from .metrics import Meter
 
 # What LlamaFactory does when a recipe sets a modifier's coefficient below this.
@@ -129,6 +130,20 @@ class PreferenceTrainer(CustomDPOTrainer):
             **output.stats,
         }
         return {f"{prefix}{name}": value.detach().mean() for name, value in metrics.items()}
+
+    # -- resume ---------------------------------------------------------------------------------------------------
+
+    @override
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        target = self.model if model is None else model
+        if self.is_fsdp_enabled or not load_renamed(target, resume_from_checkpoint):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    @override
+    def _load_best_model(self) -> None:
+        sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
+        if sharded or not load_renamed(self.model, str(self.state.best_model_checkpoint)):
+            super()._load_best_model()
 
     # -- log ------------------------------------------------------------------------------------------------------
 
