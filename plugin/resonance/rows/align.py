@@ -1,0 +1,74 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Rows room: raw dataset -> aligned and admitted dataset. The order of the checks of one dataset is written here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import datasets
+from llamafactory.data.converter import align_dataset as llamafactory_align_dataset
+
+from .admit import admit_rows, admit_stream
+from .convert import get_dataset_converter
+from .fields import ROW, SCORE_FIELDS, SOURCE
+from .load import number_rows
+from .plan import get_plan
+from .problems import Problem, explain
+from .scores import ScoreCheck, all_score_problems, require_columns
+
+
+def align_dataset(dataset: Any, dataset_attr: Any, data_args: Any, training_args: Any) -> Any:
+    """Align a dataset as LlamaFactory does, keep scores and origins, and admit only rows that can be trained on.
+
+    Raises:
+        ValueError: if the dataset is empty, its entry does not fit, or rows are unusable; every problem at once for a
+            map-style dataset, at the row itself for a stream.
+    """
+    plan = get_plan(data_args)
+    first = next(iter(dataset), None)
+    if first is None:
+        raise ValueError(f"Dataset {dataset_attr} has no rows.")
+    if ROW not in first:  # read by something else than load_dataset: a cloud file, another hub
+        dataset = number_rows(dataset, [(str(dataset_attr), None)])
+    require_columns(dataset_attr, first, plan.needs_scores)
+
+    check = ScoreCheck(tuple(getattr(dataset_attr, key) for key in SCORE_FIELDS)) if plan.needs_scores else None
+    if isinstance(dataset, datasets.IterableDataset):
+        return _align_stream(dataset, dataset_attr, data_args, training_args, check)
+
+    problems = all_score_problems(dataset, check) if check else []
+    try:
+        aligned = llamafactory_align_dataset(dataset, dataset_attr, data_args, training_args)
+    except Exception as error:
+        problems += failing_rows(dataset, dataset_attr, data_args)
+        if not problems:
+            raise
+        raise ValueError(explain(str(dataset_attr), problems, len(dataset))) from error
+    return admit_rows(aligned, dataset_attr, data_args, training_args, problems)
+
+
+def _align_stream(
+    dataset: Any, dataset_attr: Any, data_args: Any, training_args: Any, check: ScoreCheck | None
+) -> Any:
+    if check is not None and dataset_attr.load_from == "file":
+        problems = all_score_problems(dataset, check)
+        if problems:
+            raise ValueError(explain(str(dataset_attr), problems))
+    elif check is not None:
+        dataset = dataset.filter(check)
+    aligned = llamafactory_align_dataset(dataset, dataset_attr, data_args, training_args)
+    return admit_stream(aligned, dataset_attr, data_args, training_args)
+
+
+def failing_rows(dataset: Any, dataset_attr: Any, data_args: Any) -> list[Problem]:
+    """Find every row that cannot be decoded or converted, one by one; called only after aligning has failed."""
+    converter = get_dataset_converter(dataset_attr.formatting, dataset_attr, data_args)
+    origins = dataset.select_columns([SOURCE, ROW])
+    problems = []
+    for i in range(len(dataset)):
+        try:
+            converter.inner(dataset[i])
+        except Exception as error:
+            found = f"cannot be converted ({type(error).__name__}: {error})"
+            problems.append(Problem(origins[i][SOURCE], origins[i][ROW], "row unreadable", found))
+    return problems

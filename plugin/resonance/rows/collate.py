@@ -1,0 +1,77 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Rows room: tokenized rows -> batch. LlamaFactory makes the 2B model inputs; scores lie beside them, shape (B,)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from llamafactory.data.collator import PairwiseDataCollatorWithPadding
+
+from .fields import ROW, SCORE_FIELDS, SOURCE
+
+
+@dataclass
+class PreferenceCollator(PairwiseDataCollatorWithPadding):
+    """Collate pairs. The scores are no model inputs: take them out with ``pop_scores`` before the forward pass."""
+
+    def __call__(self, features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """Return LlamaFactory's batch and, if the rows carry scores, SCORE_FIELDS as float32 tensors (B,).
+
+        Raises:
+            ValueError: if only some rows carry scores, or a row's media cannot be decoded; names the rows.
+        """
+        scores = stack_scores(features)
+        try:
+            batch = super().__call__(features)
+        except Exception as error:
+            rows = describe_rows(features)
+            raise ValueError(f"Cannot build a batch from {rows} ({type(error).__name__}: {error}).") from error
+        batch.update(scores)
+        return batch
+
+
+def stack_scores(features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    """Return the scores of tokenized rows as float32 tensors (B,), or nothing if no row carries any."""
+    missing = [row for row in features if any(row.get(name) is None for name in SCORE_FIELDS)]
+    if len(missing) == len(features):
+        return {}
+    if missing:
+        raise ValueError(
+            f"{len(missing)} of {len(features)} rows of a batch carry no scores: {describe_rows(missing)}. "
+            "Data tokenized with and without scores were mixed; delete the `tokenized_path` folder and tokenize again."
+        )
+    return {name: torch.tensor([row[name] for row in features], dtype=torch.float32) for name in SCORE_FIELDS}
+
+
+def pop_scores(batch: dict[str, Any], needs_scores: bool) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """Take the scores out of a batch, so that the rest is what the model takes.
+
+    Args:
+        batch: changed in place.
+        needs_scores: whether the loss reads scores.
+
+    Returns:
+        (score_chosen, score_rejected), each (B,) or None if the batch carries none.
+
+    Raises:
+        ValueError: if the loss needs scores and the batch has none.
+    """
+    chosen, rejected = (batch.pop(name, None) for name in SCORE_FIELDS)
+    if needs_scores and (chosen is None or rejected is None):
+        raise ValueError(
+            "The loss needs scores, but the tokenized data carries none. A `tokenized_path` made for a loss without "
+            "scores has none either: delete that folder, or name another, and tokenize again with this recipe."
+        )
+    return chosen, rejected
+
+
+def describe_rows(features: list[dict[str, Any]]) -> str:
+    """Name the rows of a batch: ``data/pairs.json rows 3, 8``."""
+    rows: dict[str, list[str]] = {}
+    for feature in features:
+        rows.setdefault(str(feature.get(SOURCE, "unnamed source")), []).append(str(feature.get(ROW, "?")))
+    return "; ".join(
+        f"{source} row{'s' * (len(numbers) > 1)} {', '.join(numbers)}" for source, numbers in rows.items()
+    )

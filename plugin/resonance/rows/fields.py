@@ -1,0 +1,35 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Rows room: the columns we add to LlamaFactory's rows, and what a legal value is. Standard library only."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+from numbers import Real
+from typing import Any
+
+SCORE_FIELDS = ("score_chosen", "score_rejected")
+"""Keys of the scores in dataset_info.json's ``columns``, in a tokenized row (float) and in a batch (float32, (B,))."""
+
+ALIGNED_SCORES = ("_score_chosen", "_score_rejected")
+"""The same scores in an aligned row, where LlamaFactory marks every column of its own with an underscore."""
+
+SOURCE = "_source"
+"""The file or hub dataset a row comes from, as the user wrote it."""
+
+ROW = "_row"
+"""Zero-based position of a row in its source, before any sampling, filtering or shuffling."""
+
+
+def score_problem(value: Any) -> str | None:
+    """Say what is wrong with one score, or None if it is a finite number.
+
+    Booleans and numbers written as text are refused: both are signs of a wrong column rather than of a score.
+    """
+    if value is None:
+        return "missing (null or absent; a NaN in a JSON list reads as null too)"
+    if isinstance(value, bool) or not isinstance(value, (Real, Decimal)):
+        return f"not a number but {type(value).__name__} {value!r}"
+    if not math.isfinite(value):
+        return f"not finite but {value}"
+    return None

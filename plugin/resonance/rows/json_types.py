@@ -1,0 +1,70 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Rows room: why a JSON file cannot become a table. Runs only after reading it has failed. Standard library only."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from .problems import Problem, explain
+
+NAMES = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "a mapping"}
+
+
+def explain_unreadable(files: Sequence[str], error: BaseException) -> str:
+    """Say which rows of which files broke the table, or repeat the innermost cause if the files are no JSON."""
+    problems: list[Problem] = []
+    for file in files:
+        if file.endswith((".json", ".jsonl")):
+            problems += json_problems(file)
+    if problems:
+        return explain(", ".join(files), problems)
+    while error.__cause__ is not None:
+        error = error.__cause__
+    cause = f"{error} ({type(error).__name__})"
+    return f"Cannot read {', '.join(files)}: {cause}. Check that the file is whole and of its type."
+
+
+def json_problems(file: str) -> list[Problem]:
+    """Find lines that are no JSON, and columns whose values have more than one type."""
+    with open(file, encoding="utf-8") as stream:
+        text = stream.read()
+    try:
+        rows = json.loads(text)
+    except ValueError as error:
+        if not file.endswith(".jsonl") and text.lstrip().startswith("["):
+            return [Problem(file, None, "not JSON", f"{error}")]
+        rows = []
+        for number, line in enumerate(line for line in text.splitlines() if line.strip()):
+            try:
+                rows.append(json.loads(line))
+            except ValueError as bad:
+                return [Problem(file, number, "not JSON", f"{bad} in {line[:60]!r}")]
+    return mixed_columns(file, rows) if isinstance(rows, list) else []
+
+
+def mixed_columns(file: str, rows: list[Any]) -> list[Problem]:
+    """Report each value whose type is not the one most rows have in that column."""
+    problems = []
+    strays = [i for i, row in enumerate(rows) if not isinstance(row, dict)]
+    problems += [
+        Problem(file, i, "row unreadable", f"a row is {_name(rows[i])}, but a mapping is needed") for i in strays
+    ]
+    mappings = [(i, row) for i, row in enumerate(rows) if isinstance(row, dict)]
+    for column in dict.fromkeys(key for _, row in mappings for key in row):
+        values = [(i, row[column]) for i, row in mappings if row.get(column) is not None]
+        counts = Counter(_name(value) for _, value in values).most_common()
+        if len(counts) < 2:
+            continue
+        usual, times = counts[0]
+        for i, value in values:
+            if _name(value) != usual:
+                found = f"`{column}` is {_name(value)} {value!r:.60}, where {times} other rows have {usual}"
+                problems.append(Problem(file, i, "mixed column", found))
+    return problems
+
+
+def _name(value: Any) -> str:
+    return NAMES.get(type(value), type(value).__name__)

@@ -1,0 +1,126 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Rows room: how problems of rows are told, all at once, and where skipped rows are listed. Standard library only."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+
+SHOWN = 10
+SKIP_FILE = "skipped_rows.jsonl"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that stops a run. ``row`` is None when it concerns the whole source."""
+
+    source: str
+    row: int | None
+    kind: str
+    found: str
+
+    def __str__(self) -> str:
+        """Where, then what."""
+        where = self.source if self.row is None else f"{self.source}, row {self.row}"
+        return f"{where}: {self.found}"
+
+
+CURES = {
+    "bad score": "Give every row a finite number in both score columns, or choose a pref_loss that needs no scores.",
+    "image missing": "Correct the path, or set `media_dir` to the folder that the paths start from.",
+    "video missing": "Correct the path, or set `media_dir` to the folder that the paths start from.",
+    "audio missing": "Correct the path, or set `media_dir` to the folder that the paths start from.",
+    "image unreadable": "Replace the image, or remove the row.",
+    "placeholder count": "Write one placeholder per item; prompt + chosen and prompt + rejected count separately.",
+    "message not text": "Make every message's content plain text and put images into the `images` column.",
+    "row unreadable": "Correct the row, or the `columns` and `tags` of its dataset_info.json entry.",
+    "mixed column": "Give the column one type in every row.",
+    "not JSON": "Correct the line; `python -m json.tool --json-lines FILE` shows the place in a .jsonl file.",
+}
+
+
+def explain(dataset: str, problems: Sequence[Problem], total: int | None = None) -> str:
+    """Tell all problems of a dataset in one message: counts by kind, the commonest first, then the first rows."""
+    counts = Counter(problem.kind for problem in problems).most_common()
+    rank = {kind: place for place, (kind, _) in enumerate(counts)}
+    ordered = sorted(problems, key=lambda problem: rank[problem.kind])
+    of_total = "" if total is None else f" in {len({(p.source, p.row) for p in problems})} of {total} rows"
+    lines = [
+        f"Dataset {dataset}: {len(problems)} problem{'s' * (len(problems) > 1)}{of_total} "
+        f"({', '.join(f'{count} {kind}' for kind, count in counts)}). Rows count from 0.",
+        *(f"  {problem}" for problem in ordered[:SHOWN]),
+    ]
+    if len(ordered) > SHOWN:
+        lines.append(f"  ... and {len(ordered) - SHOWN} more.")
+    lines += [f"To do ({kind}): {CURES[kind]}" for kind, _ in counts]
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Skip:
+    """One row left out, and why."""
+
+    source: str
+    row: int
+    reason: str
+
+
+def summarize(dataset: str, skips: Sequence[Skip], total: int, path: str) -> str:
+    """One line: how many rows were kept, and the first rows left out for each reason."""
+    rows: dict[str, list[str]] = {}
+    sources = {skip.source for skip in skips}
+    for skip in skips:
+        rows.setdefault(skip.reason, []).append(str(skip.row) if len(sources) == 1 else f"{skip.source}:{skip.row}")
+    reasons = (
+        f"{len(numbers)} {reason} ({', '.join(numbers[:5])}{', ...' * (len(numbers) > 5)})"
+        for reason, numbers in sorted(rows.items(), key=lambda item: -len(item[1]))
+    )
+    return (
+        f"Dataset {dataset}: kept {total - len(skips)} of {total} rows, "
+        f"skipped {len(skips)} (reason, rows): {'; '.join(reasons)}. "
+        f"Every skipped row is listed in {path}."
+    )
+
+
+@dataclass
+class SkipLog:
+    """The file that lists skipped rows: one JSON object a line with ``source``, ``row``, ``reason``; no row twice."""
+
+    path: str
+    seen: set[tuple[str, int]] = field(default_factory=set)
+
+    def add(self, skips: Iterable[Skip]) -> None:
+        """Append the rows that are not listed yet.
+
+        Raises:
+            ValueError: if the file cannot be written.
+        """
+        new = [skip for skip in skips if (skip.source, skip.row) not in self.seen]
+        if not new:
+            return
+        self.seen.update((skip.source, skip.row) for skip in new)
+        try:
+            os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.writelines(json.dumps(asdict(skip), ensure_ascii=False) + "\n" for skip in new)
+        except OSError as error:
+            raise ValueError(f"Cannot write {self.path} ({error}). Choose a writable `output_dir`.") from error
+
+
+_LOGS: dict[str, SkipLog] = {}
+
+
+def open_skip_log(output_dir: str) -> SkipLog:
+    """Return this process's list of skipped rows of an output folder; the first call removes an older list."""
+    path = os.path.join(output_dir, SKIP_FILE)
+    if path not in _LOGS:
+        try:
+            if os.path.exists(path):
+                os.remove(path)
+        except OSError as error:
+            raise ValueError(f"Cannot replace {path} ({error}). Choose a writable `output_dir`.") from error
+        _LOGS[path] = SkipLog(path)
+    return _LOGS[path]
