@@ -8,7 +8,6 @@
 
 import base64
 import hashlib
-import os
 import re
 import shutil
 import zipfile
@@ -31,12 +30,15 @@ STARTUP_FILES = {
     # Python 3.15 and later (PEP 829); older ones ignore the file.
     "resonance_startup.start": "resonance.startup:install\n",
 }
+# `import torch` (2.5 and later) calls every entry point of this group, which also works where .pth files are not read
+# (`pip install --target` with PYTHONPATH).
+SECOND_DOOR = "torch.backends"
 
 
 def version() -> str:
     """The version, read from the source: importing the package to build it would need its dependencies."""
     text = (ROOT / "plugin" / "resonance" / "__init__.py").read_text(encoding="utf-8")
-    return re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE).group(1)
+    return re.findall(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)[0]
 
 
 class BuildPy(build_py):
@@ -52,8 +54,8 @@ class BuildPy(build_py):
         return files
 
     def run(self) -> None:
-        # A file deleted from the checkout must not survive in a build directory that is used again.
-        shutil.rmtree(Path(self.build_lib, "resonance", "examples"), ignore_errors=True)
+        if not self.editable_mode:  # a file deleted from the checkout must not survive in a build directory used again
+            shutil.rmtree(Path(self.build_lib, "resonance"), ignore_errors=True)
         super().run()
         for path, content in self.extra_files().items():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,28 +66,36 @@ class BuildPy(build_py):
 
 
 class EditableWheel(editable_wheel):
-    """Editable wheel (PEP 660): setuptools copies nothing into it, so the finished archive is rewritten."""
+    """Editable wheel (PEP 660): setuptools copies nothing into it, so the finished archive is rewritten.
+
+    It goes without the second door: if the checkout is moved, an entry point that does not load makes every
+    `import torch` of the environment fail, while the guarded .pth line is merely without effect.
+    """
 
     def run(self) -> None:
         super().run()
         for wheel in Path(self.dist_dir).glob("llamafactory_resonance-*editable*.whl"):
-            add_to_wheel(wheel, {name: text.encode() for name, text in STARTUP_FILES.items()})
+            rewrite_wheel(wheel, {name: text.encode() for name, text in STARTUP_FILES.items()})
 
 
-def add_to_wheel(wheel: Path, files: dict[str, bytes]) -> None:
-    """Adds files at the root of a wheel, with their RECORD rows, so that every installer can uninstall them."""
-    rewritten = wheel.with_suffix(".tmp")
-    with zipfile.ZipFile(wheel) as source, zipfile.ZipFile(rewritten, "w", zipfile.ZIP_DEFLATED) as target:
-        rows = ""
-        for name, content in files.items():
-            digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
-            rows += f"{name},sha256={digest},{len(content)}\n"
-            target.writestr(name, content)
-        for item in source.infolist():
-            content = source.read(item)
-            is_record = item.filename.endswith(".dist-info/RECORD")
-            target.writestr(item, content + rows.encode() if is_record else content)
-    os.replace(rewritten, wheel)
+def rewrite_wheel(path: Path, files: dict[str, bytes]) -> None:
+    """Adds files at the root of a wheel, drops the second door, and writes RECORD anew so that all is uninstalled."""
+    with zipfile.ZipFile(path) as wheel:
+        content = {item.filename: wheel.read(item) for item in wheel.infolist()} | files
+    record = next(name for name in content if name.endswith(".dist-info/RECORD"))
+    entry_points = record.replace("RECORD", "entry_points.txt")
+    sections = content[entry_points].decode().split("\n\n")
+    content[entry_points] = "\n\n".join(s for s in sections if not s.startswith(f"[{SECOND_DOOR}]")).encode()
+    content[record] = "".join(record_row(name, data) for name, data in content.items() if name != record).encode()
+    content[record] += f"{record},,\n".encode()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as wheel:
+        for name, data in content.items():
+            wheel.writestr(name, data)
+
+
+def record_row(name: str, data: bytes) -> str:
+    digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+    return f"{name},sha256={digest},{len(data)}\n"
 
 
 setup(
@@ -132,9 +142,7 @@ setup(
     },
     entry_points={
         "console_scripts": ["resonance = resonance.cli.main:entry"],
-        # The second door: `import torch` (2.5 and later) calls every entry point of this group, which also works where
-        # .pth files are not read (`pip install --target` with PYTHONPATH).
-        "torch.backends": ["resonance = resonance.startup:install"],
+        SECOND_DOOR: ["resonance = resonance.startup:install"],
     },
     cmdclass={"build_py": BuildPy, "editable_wheel": EditableWheel},
     zip_safe=False,

@@ -8,6 +8,12 @@ raises: until a module of LlamaFactory is imported it does one string comparison
 
 import sys
 
+TYPE_CHECKING = False  # `typing` costs more than this whole module
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+    from typing import Any
+
 PREFIX = "llamafactory."
 SWITCH = "RESONANCE_DISABLE"
 
@@ -15,11 +21,11 @@ SWITCH = "RESONANCE_DISABLE"
 class Finder:
     """Finds nothing itself: lets the other finders find a LlamaFactory module and has the registry patch it."""
 
-    def __init__(self):
-        self._registry = None
+    def __init__(self) -> None:
+        self._registry: Any = None
         self._broken = False
 
-    def find_spec(self, fullname, path=None, target=None):
+    def find_spec(self, fullname: str, path: "Any" = None, target: "Any" = None) -> "ModuleSpec | None":
         """Returns None for every module without a patch, which leaves it to the finders behind this one."""
         if not fullname.startswith(PREFIX) or fullname not in self.targets():
             return None
@@ -31,7 +37,7 @@ class Finder:
                 return spec
         return None
 
-    def targets(self):
+    def targets(self) -> frozenset[str]:
         """Names of the modules that get patched; empty when our own hooks do not import."""
         if self._registry is None and not self._broken:
             try:
@@ -43,21 +49,21 @@ class Finder:
                 self._registry = registry
         return self._registry.targets() if self._registry is not None else frozenset()
 
-    def apply(self, module):
+    def apply(self, module: "ModuleType") -> None:
         """Patches a module whose body has run."""
         self._registry.apply(module)
 
-    def _patch_after_execution(self, spec):
+    def _patch_after_execution(self, spec: "ModuleSpec") -> None:
         run = getattr(spec.loader, "exec_module", None)
         if run is None:
             return
 
-        def exec_module(module):
+        def exec_module(module: "ModuleType") -> None:
             run(module)
             self.apply(module)
 
         # On the instance, not by a wrapping loader: resources, inspection and runpy look at the type of the loader.
-        spec.loader.exec_module = exec_module
+        spec.loader.exec_module = exec_module  # type: ignore[union-attr, method-assign]
 
 
 def install() -> None:
@@ -85,7 +91,7 @@ def patch_what_is_loaded(finder: Finder) -> None:
             finder.apply(module)
 
 
-def installed_finder():
+def installed_finder() -> "Any":
     """Returns the finder in `sys.meta_path`, or None. Compares names: the module may have been imported twice."""
     for finder in sys.meta_path:
         if type(finder).__name__ == "Finder" and type(finder).__module__ == __name__:

@@ -1,0 +1,156 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""The doctor: is this environment fit for our recipes, and if not, what cures it?
+
+Room: `checks/`. Imports neither torch nor LlamaFactory: what has to be imported is imported by `checks/probe.py` in a
+child process.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Any
+
+from .. import SUPPORTED_LLAMAFACTORY, __version__
+from . import probe, versions
+from .findings import Finding, Report
+from .torchrun import foreign_torchrun
+
+Result = dict[str, Any]
+SAME_RELEASE = (
+    "install the three of one release, from one index: "
+    "pip install torch==2.11.0 torchvision==0.26.0 torchaudio==2.11.0"
+)
+IMPORT_CURES = {
+    "torch": "pip install 'torch>=2.4,<2.12'",
+    "torchvision": SAME_RELEASE,
+    "torchaudio": SAME_RELEASE,
+    "transformers": "pip install transformers==5.6.0",
+    "trl": "pip install trl==0.24.0 transformers==5.6.0; if mergekit is what is missing: pip install mergekit",
+    "deepspeed": "pip install deepspeed==0.18.4, or uninstall it: only recipes with a `deepspeed:` key need it",
+}
+
+
+def examine() -> Report:
+    """Examines the running Python's environment and returns all findings."""
+    steps = [step for step in probe.STEPS if step != "deepspeed" or versions.installed_version("deepspeed")]
+    results = probe.run_steps(steps)
+    devices = results["torch"].get("value", {}).get("devices", [])
+    return Report(
+        {
+            "Versions": examine_versions(),
+            "Devices": examine_devices(results["torch"]),
+            "Start-up hook": examine_startup(results["startup"], results["torch"]),
+            "torchrun": examine_torchrun(len(devices)),
+            "Imports": examine_imports(results),
+            "Patches": examine_patches(results["patches"]),
+        }
+    )
+
+
+def examine_versions() -> list[Finding]:
+    """Versions beside the tested ones, then every declared requirement that is not met."""
+    found = [
+        Finding("ok", "python", platform.python_version(), details={"found": platform.python_version()}),
+        Finding("ok", "resonance", __version__, details={"found": __version__}),
+    ]
+    for name, tested in versions.TESTED.items():
+        version = versions.installed_version(name)
+        text = f"{version or 'not installed':<16} tested: {', '.join(tested)}"
+        details = {"found": version, "tested": list(tested)}
+        if version or name in versions.OPTIONAL:
+            found.append(Finding("ok", name, text, details=details))
+        else:
+            found.append(Finding("fail", name, text, f"pip install {name}=={tested[0]}", details))
+    for distribution in ("llamafactory-resonance", "llamafactory"):
+        found += examine_requirements(distribution)
+    found += [Finding("warn", "torch family", text, SAME_RELEASE) for text in versions.mismatched_torch_family()]
+    return found
+
+
+def examine_requirements(distribution: str) -> list[Finding]:
+    version = versions.installed_version(distribution)
+    if version is None:
+        cure = "pip install . in the checkout" if distribution != "llamafactory" else "pip install llamafactory==0.9.5"
+        return [Finding("warn", "requirements", f"{distribution} is not installed as a package", cure)]
+    found = []
+    for name, requirement, installed in versions.unmet_requirements(distribution):
+        needed = name == "llamafactory" or installed is None or versions.stops_llamafactory(name)
+        text = f"{distribution} {version} asks for {requirement}, found {installed or 'none'}"
+        found.append(Finding("fail" if needed else "warn", "requirements", text, f"pip install '{requirement}'"))
+    return found
+
+
+def examine_devices(torch: Result) -> list[Finding]:
+    if "error" in torch:
+        return [Finding("fail", "torch", torch["error"], IMPORT_CURES["torch"])]
+    value = torch["value"]
+    found = [Finding("ok", f"cuda:{index}", name) for index, name in enumerate(value["devices"])]
+    if not found:
+        build = (
+            f"built for CUDA {value['cuda_build']}, no device seen" if value["cuda_build"] else "built without CUDA"
+        )
+        found = [Finding("ok", "cpu", f"{os.cpu_count()} cores; torch is {build}")]
+    return found
+
+
+def examine_startup(startup: Result, torch: Result) -> list[Finding]:
+    """Is the finder in every Python process of this environment, and by which door?"""
+    again = "pip install --force-reinstall --no-deps llamafactory-resonance, or pip install . in the checkout"
+    if "error" in startup:
+        return [Finding("fail", "finder", startup["error"], again)]
+    value = startup["value"]
+    if value["disabled"]:
+        setting = f"RESONANCE_DISABLE={os.environ.get('RESONANCE_DISABLE')}"
+        return [Finding("fail", "finder", f"switched off by {setting}", "unset RESONANCE_DISABLE", value)]
+    late = torch.get("value", {}).get("finder_after_torch", False)
+    if value["finder_at_start"]:
+        finder = Finding("ok", "finder", "in place when Python starts", details=value)
+    elif late:
+        finder = Finding("warn", "finder", "in place only after `import torch`, by the second door", again, value)
+    else:
+        finder = Finding("fail", "finder", "not in place: LlamaFactory runs without this package", again, value)
+    pth = ", ".join(value["pth"]) or "none in the site-packages of this Python"
+    door = ", ".join(value["second_door"]) or "none (an editable install has none)"
+    return [
+        finder,
+        Finding("ok", "package", value["package"]),
+        Finding("ok" if value["pth"] else "warn", ".pth line", pth),
+        Finding("ok", "second door", door),
+    ]
+
+
+def examine_torchrun(devices: int) -> list[Finding]:
+    problem = foreign_torchrun()
+    if problem is None:
+        return [Finding("ok", "torchrun", "the one on PATH belongs to this environment")]
+    needed = devices > 1 or os.environ.get("FORCE_TORCHRUN", "0").lower() in ("true", "y", "1")
+    what, _, cure = problem.partition("; ")
+    return [Finding("fail" if needed else "warn", "torchrun", what, cure)]
+
+
+def examine_imports(results: dict[str, Result]) -> list[Finding]:
+    found = []
+    for name, cure in IMPORT_CURES.items():
+        result = results.get(name)
+        if result is None:
+            found.append(Finding("ok", name, "not installed; only recipes with a `deepspeed:` key need it"))
+        elif "error" in result:
+            found.append(Finding("warn" if name in versions.OPTIONAL else "fail", name, result["error"], cure))
+        else:
+            found.append(Finding("ok", name, "imports"))
+    return found
+
+
+def examine_patches(patches: Result) -> list[Finding]:
+    """The state of each patch, and why it exists."""
+    supported = f"pip install 'llamafactory{SUPPORTED_LLAMAFACTORY}'"
+    if "error" in patches:
+        return [Finding("fail", "patches", patches["error"], supported)]
+    found = []
+    for row in patches["value"]:
+        good = row["state"] in ("applied", "ready")
+        lines = [row["state"], f"why: {row['why']}", f"until: {row['remove_when']}", row["error"] or ""]
+        text = "\n".join(line for line in lines if line)
+        found.append(Finding("ok" if good else "fail", row["target"], text, "" if good else supported, row))
+    return found

@@ -1,0 +1,33 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""`resonance ls`. Room: `cli/`."""
+
+import argparse
+import sys
+
+from . import recipes
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("prefix", nargs="?", default="", help="only recipes whose names start so")
+
+
+def run(args: argparse.Namespace) -> int:
+    """List the recipes that come with the package: name, GPUs, purpose."""
+    try:
+        examples = recipes.examples_dir()
+    except FileNotFoundError as error:
+        print(f"resonance ls: {error}", file=sys.stderr)
+        return 1
+    found = recipes.list_recipes(examples)
+    shown = [recipe for recipe in found if recipe.name.startswith(args.prefix.removeprefix("examples/"))]
+    if not shown:
+        near = recipes.nearest_names(args.prefix, [recipe.name for recipe in found])
+        print(f"resonance ls: no recipe starts with {args.prefix!r}; nearest: {', '.join(near)}", file=sys.stderr)
+        return 1
+    rows = [(recipe.name, recipe.header.get("gpus", "-"), recipe.header.get("purpose", "-")) for recipe in shown]
+    rows.insert(0, ("RECIPE", "GPUS", "PURPOSE"))
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    for name, gpus, purpose in rows:
+        print(f"{name:<{widths[0]}}  {gpus:<{widths[1]}}  {purpose}")
+    print(f"\nNext: resonance cp {shown[0].name} my_recipe.yaml")
+    return 0

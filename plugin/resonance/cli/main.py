@@ -1,0 +1,59 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Entry of the `resonance` command: picks a command and gives it its arguments.
+
+Room: `cli/`. Nothing here or at the top of a command's file imports torch: `resonance ls` answers at once.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from .. import __version__
+from . import cp, doctor, ls
+
+COMMANDS = {"doctor": doctor, "ls": ls, "cp": cp}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="resonance",
+        description="Looks after Resonance, which trains inside LlamaFactory: `llamafactory-cli train recipe.yaml`.",
+    )
+    parser.add_argument("--version", action="version", version=f"resonance {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for name, module in COMMANDS.items():
+        summary = (module.run.__doc__ or "").partition("\n")[0]
+        module.add_arguments(subparsers.add_parser(name, help=summary, description=summary))
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: arguments without the program's name; `sys.argv[1:]` if None.
+
+    Returns:
+        0 if all is well, 1 if the command found something wrong, 2 if it was called wrongly.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if argv and not argv[0].startswith("-") and argv[0] not in COMMANDS:
+        nearest = get_close_matches(argv[0], COMMANDS, n=len(COMMANDS), cutoff=0.0)
+        print(f"resonance: no command {argv[0]!r}; there are: {', '.join(nearest)}", file=sys.stderr)
+        print(f"Next: resonance {nearest[0]} --help", file=sys.stderr)
+        return 2
+    parser = build_parser()
+    try:
+        args = parser.parse_args(argv)
+    except SystemExit as stop:  # argparse has printed what was wrong, or the help, or the version
+        return int(stop.code or 0)
+    if args.command is None:
+        parser.print_help()
+        return 0
+    return COMMANDS[args.command].run(args)
+
+
+def entry() -> None:
+    """The console script."""
+    sys.exit(main())
