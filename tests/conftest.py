@@ -104,7 +104,7 @@ def train_many(
         folder = tmp_path_factory.mktemp("many")
         jobs = {
             name: {
-                "recipe": base_recipe(folder / name / "out", **changes),
+                "recipe": base_recipe(**{"output_dir": folder / name / "out", **changes}),
                 "log": str(folder / name / "log"),
                 "code": str(folder / name / "code"),
             }

@@ -7,7 +7,6 @@ import json
 from types import SimpleNamespace
 
 import pytest
-import yaml
 from llamafactory.hparams import get_train_args, parser
 
 from resonance.arguments import recipe
@@ -114,13 +113,10 @@ def test_another_back_end_is_refused(folder, monkeypatch):
     assert "USE_MCA=1: pref_loss: uni_dpo runs on Resonance's trainer" in problems(uni_dpo(folder))
 
 
-def test_reading_a_command_line(tmp_path):
-    path = tmp_path / "r.yaml"
-    path.write_text(yaml.safe_dump({"stage": "dpo", "pref_loss": "sigmoid"}))
-    assert recipe.read([str(path), "pref_loss=uni_dpo"]) == {"stage": "dpo", "pref_loss": "uni_dpo"}
-    flags = recipe.read(["--stage", "dpo", "--pref_loss=hinge", "--do_train"])
-    assert flags == {"stage": "dpo", "pref_loss": "hinge", "do_train": True}
-    assert recipe.needs_resonance(flags) and not recipe.needs_resonance(recipe.read([]))
+def test_what_needs_us():
+    assert recipe.needs_resonance({"stage": "dpo", "pref_loss": "hinge"})
+    assert recipe.needs_resonance({"stage": "sft", "uni_dpo_tau_ref": 1.0})
+    assert not recipe.needs_resonance({"stage": "dpo", "pref_loss": "orpo"}) and not recipe.needs_resonance({})
 
 
 def test_the_strict_parser_takes_our_keys(folder, recipe_of=uni_dpo):

@@ -48,9 +48,7 @@ def test_kill_and_resume_is_bit_equal(recipe, train, cli_env, tmp_path):
 
     resumed = train(cut)
     assert "checkpoint-35 has no trainer_state.json" in resumed.output
-    assert numbers(resumed)[:-1] == numbers(whole)[:-1], (
-        "the last line sums up its own part only"
-    )
+    assert numbers(resumed)[:-1] == numbers(whole)[:-1], "the last line sums up its own part only"
     assert len(whole.logged("loss")) == 40
 
 

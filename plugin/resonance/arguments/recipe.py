@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -29,22 +29,6 @@ _ARGUMENT_CLASSES = (
     "FinetuningArguments",
     "GeneratingArguments",
 )
-
-
-def read(argv: Sequence[str]) -> dict[str, Any]:
-    """The recipe on a command line: a YAML file with `key=value` overrides, or `--key value` flags."""
-    if argv and argv[0].endswith((".yaml", ".yml")) and Path(argv[0]).is_file():
-        from omegaconf import OmegaConf
-
-        merged = OmegaConf.merge(OmegaConf.load(argv[0]), OmegaConf.from_cli(list(argv[1:])))
-        return {str(key): value for key, value in OmegaConf.to_container(merged).items()}  # type: ignore[union-attr]
-
-    flags: dict[str, Any] = {}
-    for word, following in zip(argv, [*argv[1:], "--"], strict=False):
-        if word.startswith("--"):
-            name, equals, value = word[2:].partition("=")
-            flags[name] = value if equals else (True if following.startswith("--") else following)
-    return flags
 
 
 def needs_resonance(given: Mapping[str, Any]) -> bool:

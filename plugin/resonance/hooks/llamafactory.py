@@ -77,6 +77,20 @@ PATCHES = (
         remove_when="converters can pass extra columns through",
     ),
     _run(
+        "llamafactory.data.loader.load_dataset",
+        "resonance.rows.load:load_dataset",
+        ("path", "name", "data_dir", "data_files", "split", "cache_dir"),
+        why="a row keeps its number in its file through sampling, and an unreadable file is explained with its rows",
+        remove_when="LlamaFactory keeps the origin of a row",
+    ),
+    _run(
+        "llamafactory.data.loader._load_single_dataset",
+        "resonance.rows.load:load_single_dataset",
+        ("dataset_attr", "model_args", "data_args", "training_args"),
+        why="a local file streamed without data workers is split into zero shards and gives no rows",
+        remove_when="LlamaFactory streams local files with at least one shard",
+    ),
+    _run(
         "llamafactory.data.loader.align_dataset",
         "resonance.rows.align:align_dataset",
         ("dataset", "dataset_attr", "data_args", "training_args"),
@@ -181,20 +195,10 @@ def run_dpo(original: Callable[..., Any]) -> Callable[..., Any]:
 def launch(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def wrapper() -> Any:
-        from ..arguments import recipe
-        from ..checks.torchrun import foreign_torchrun
+        from ..arguments.recipe import needs_resonance
+        from ..checks.torchrun import check_launch
 
-        if sys.argv[1:2] == ["train"] and _launches_torchrun() and (complaint := foreign_torchrun()):
-            if recipe.needs_resonance(recipe.read(sys.argv[2:])):
-                raise RuntimeError(complaint)
-            print(f"[resonance] {complaint}", file=sys.stderr)
+        check_launch(sys.argv, needs_resonance)
         return original()
 
     return wrapper
-
-
-def _launches_torchrun() -> bool:
-    """LlamaFactory's own condition for starting `torchrun`."""
-    from llamafactory.extras.misc import get_device_count, is_env_enabled, use_ray
-
-    return is_env_enabled("FORCE_TORCHRUN") or is_env_enabled("USE_MCA") or (get_device_count() > 1 and not use_ray())

@@ -6,10 +6,16 @@ Room: `training/`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
+
+
+def non_finite(logs: Mapping[str, Any]) -> list[str]:
+    """Names of the logged numbers that are NaN or infinite."""
+    return [name for name, value in logs.items() if isinstance(value, float) and not math.isfinite(value)]
 
 
 class Meter:

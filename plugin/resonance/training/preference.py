@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import torch
+from llamafactory.extras import logging
 from llamafactory.train.dpo.trainer import CustomDPOTrainer
 from llamafactory.train.trainer_utils import get_batch_logps
 from transformers import Trainer
@@ -21,10 +22,11 @@ from ..losses.baseline import mean_reward
 from ..rows.fields import SCORE_FIELDS
 from .baseline import BaselineCallback
 from .checkpoint import load_renamed
-from .metrics import Meter
+from .metrics import Meter, non_finite
 
-# What LlamaFactory does when a recipe sets a modifier's coefficient below this.
-_OFF = 1e-6
+logger = logging.get_logger(__name__)
+
+_OFF = 1e-6  # LlamaFactory's threshold below which a modifier's coefficient is off
 
 
 class PreferenceTrainer(CustomDPOTrainer):
@@ -156,4 +158,9 @@ class PreferenceTrainer(CustomDPOTrainer):
         """Add the metrics since the last line to `logs`, in place: `evaluate` returns the same dict to its caller."""
         meter = self.meters["train" if "loss" in logs else "eval"]
         logs.update(meter.means(self.accelerator))
+        if wrong := non_finite(logs):
+            # the Trainer leaves non-finite losses out of its average and then logs 0 (`logging_nan_inf_filter`)
+            logger.warning_rank0(
+                f"Step {self.state.global_step}: {', '.join(wrong)} not finite; the run is not learning."
+            )
         Trainer.log(self, logs, *args, **kwargs)

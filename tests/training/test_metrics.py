@@ -1,0 +1,78 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Meters and curves, with numbers small enough to check by hand."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+
+from resonance.training.curves import curves, plot_loss
+from resonance.training.metrics import Meter, non_finite
+
+
+class TwoRanks:
+    """An accelerator whose other rank reports means one higher."""
+
+    device = torch.device("cpu")
+    calls = 0
+
+    def reduce(self, tensor, kind):
+        assert kind == "mean"
+        self.calls += 1
+        return (tensor + (tensor + 1)) / 2
+
+
+def test_means_over_micro_batches_then_ranks_in_one_exchange():
+    meter, accelerator = Meter(), TwoRanks()
+    meter.add({"a": torch.tensor(1.0), "b": torch.tensor(10.0)})
+    meter.add({"a": torch.tensor(2.0), "b": torch.tensor(30.0)})
+    assert meter.means(accelerator) == {"a": 2.0, "b": 20.5}
+    assert accelerator.calls == 1
+
+
+def test_a_meter_starts_anew_after_it_was_read():
+    meter = Meter()
+    meter.add({"a": torch.tensor(4.0)})
+    meter.means(TwoRanks())
+    assert meter.means(TwoRanks()) == {}
+    meter.add({"a": torch.tensor(8.0)})
+    assert meter.means(TwoRanks()) == {"a": 8.5}
+
+
+def test_adding_reads_no_value_from_the_device():
+    """Meta tensors have no values: `.item()` on one raises."""
+    Meter().add({"a": torch.ones((), device="meta"), "b": torch.ones((), device="meta", dtype=torch.bfloat16)})
+
+
+def test_half_precision_is_summed_in_float32():
+    meter = Meter()
+    for _ in range(1000):
+        meter.add({"a": torch.tensor(0.1, dtype=torch.bfloat16)})
+    assert meter.means(TwoRanks())["a"] == pytest.approx(
+        0.5 + float(torch.tensor(0.1, dtype=torch.bfloat16)), rel=1e-5
+    )
+
+
+def test_non_finite():
+    logs = {"loss": 0.0, "logits": math.nan, "grad_norm": math.inf, "epoch": 1, "name": "x"}
+    assert non_finite(logs) == ["logits", "grad_norm"]
+
+
+@pytest.fixture
+def output_dir(tmp_path):
+    lines = [{"loss": 1.0, "w_perf": 0.5, "step": s, "epoch": s / 2} for s in (1, 2)]
+    history = [*lines, {"eval_loss": 1.0, "step": 2}, {"train_runtime": 1.0, "train_loss": 1.0, "step": 2}]
+    (tmp_path / "trainer_state.json").write_text(json.dumps({"log_history": history}))
+    return tmp_path
+
+
+def test_curves_are_what_was_logged(output_dir):
+    assert curves(str(output_dir), ["loss", "rewards/accuracies", "eval_loss"]) == ["loss", "eval_loss", "w_perf"]
+
+
+def test_a_png_for_each_curve_and_none_that_is_empty(output_dir):
+    plot_loss(str(output_dir), keys=["loss", "rewards/accuracies"])
+    assert sorted(path.name for path in output_dir.glob("*.png")) == ["training_loss.png", "training_w_perf.png"]
