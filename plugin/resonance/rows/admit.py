@@ -13,7 +13,7 @@ from llamafactory.extras import logging
 
 from .fields import ROW, SOURCE
 from .inspection import Finding, RowInspector, make_inspector
-from .problems import SHOWN, Problem, Skip, SkipLog, explain, open_skip_log, summarize
+from .problems import SHOWN, SKIP_FILE, Problem, Skip, SkipLog, explain, open_skip_log, summarize
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 SCAN_BATCH = 100  # a batch may hold embedded images
@@ -41,13 +41,14 @@ def admit_rows(
         forget_cache(aligned)
         raise ValueError(explain(str(dataset_attr), problems, len(aligned)))
 
+    path = os.path.join(training_args.output_dir, SKIP_FILE)
     if training_args.process_index == 0:
-        log = open_skip_log(training_args.output_dir)
-        log.add(skips)
-        if skips and kept:
-            logger.warning(summarize(str(dataset_attr), skips, len(aligned), log.path))
+        open_skip_log(path).add(skips)
+    told = summarize(str(dataset_attr), skips, len(aligned), path)
     if not kept:
-        raise ValueError(summarize(str(dataset_attr), skips, len(aligned), "skipped_rows.jsonl") + " No row is left.")
+        raise ValueError(f"{told} No row is left.")
+    if skips:
+        logger.warning_rank0(told)
     return aligned.select(kept) if skips else aligned
 
 
@@ -133,5 +134,6 @@ class StreamAdmission:
 
 def admit_stream(aligned: Any, dataset_attr: Any, data_args: Any, training_args: Any) -> Any:
     """Check a stream lazily; see StreamAdmission. How many rows will be skipped is not known in advance."""
-    log = open_skip_log(training_args.output_dir) if training_args.process_index == 0 else None
+    path = os.path.join(training_args.output_dir, SKIP_FILE)
+    log = open_skip_log(path) if training_args.process_index == 0 else None
     return aligned.filter(StreamAdmission(str(dataset_attr), make_inspector(dataset_attr, data_args), log))

@@ -11,10 +11,11 @@ from llamafactory.data.converter import align_dataset as llamafactory_align_data
 from .admit import admit_rows, admit_stream
 from .convert import get_dataset_converter
 from .fields import ROW, SCORE_FIELDS, SOURCE
-from .load import number_rows
+from .number import number_rows
 from .plan import get_plan
 from .problems import Problem, explain
 from .scores import ScoreCheck, all_score_problems, require_columns
+from .stream import decoded, undecoded
 
 
 def align_dataset(dataset: Any, dataset_attr: Any, data_args: Any, training_args: Any) -> Any:
@@ -25,15 +26,17 @@ def align_dataset(dataset: Any, dataset_attr: Any, data_args: Any, training_args
             map-style dataset, at the row itself for a stream.
     """
     plan = get_plan(data_args)
-    first = next(iter(dataset), None)
-    if first is None:
+    streaming = isinstance(dataset, datasets.IterableDataset)
+    dataset = undecoded(dataset) if streaming else dataset
+    names = list(next(iter(dataset), {})) if streaming else dataset.column_names
+    if not names or (not streaming and len(dataset) == 0):
         raise ValueError(f"Dataset {dataset_attr} has no rows.")
-    if ROW not in first:  # read by something else than load_dataset: a cloud file, another hub
+    if ROW not in names:  # read by something else than load_dataset: a cloud file, another hub
         dataset = number_rows(dataset, [(str(dataset_attr), None)])
-    require_columns(dataset_attr, first, plan.needs_scores)
+    require_columns(dataset_attr, names, plan.needs_scores)
 
     check = ScoreCheck(tuple(getattr(dataset_attr, key) for key in SCORE_FIELDS)) if plan.needs_scores else None
-    if isinstance(dataset, datasets.IterableDataset):
+    if streaming:
         return _align_stream(dataset, dataset_attr, data_args, training_args, check)
 
     problems = all_score_problems(dataset, check) if check else []
@@ -54,8 +57,9 @@ def _align_stream(
         problems = all_score_problems(dataset, check)
         if problems:
             raise ValueError(explain(str(dataset_attr), problems))
-    elif check is not None:
-        dataset = dataset.filter(check)
+        check = None
+    dataset = decoded(dataset)
+    dataset = dataset if check is None else dataset.map(check)
     aligned = llamafactory_align_dataset(dataset, dataset_attr, data_args, training_args)
     return admit_stream(aligned, dataset_attr, data_args, training_args)
 

@@ -14,7 +14,7 @@ from .fields import ROW, SCORE_FIELDS, SOURCE
 
 @dataclass
 class PreferenceCollator(PairwiseDataCollatorWithPadding):
-    """Collate pairs. The scores are no model inputs: take them out with ``pop_scores`` before the forward pass."""
+    """Collate pairs. The scores are no model inputs: the trainer takes them out before the forward pass."""
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """Return LlamaFactory's batch and, if the rows carry scores, SCORE_FIELDS as float32 tensors (B,).
@@ -43,28 +43,6 @@ def stack_scores(features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
             "Data tokenized with and without scores were mixed; delete the `tokenized_path` folder and tokenize again."
         )
     return {name: torch.tensor([row[name] for row in features], dtype=torch.float32) for name in SCORE_FIELDS}
-
-
-def pop_scores(batch: dict[str, Any], needs_scores: bool) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """Take the scores out of a batch, so that the rest is what the model takes.
-
-    Args:
-        batch: changed in place.
-        needs_scores: whether the loss reads scores.
-
-    Returns:
-        (score_chosen, score_rejected), each (B,) or None if the batch carries none.
-
-    Raises:
-        ValueError: if the loss needs scores and the batch has none.
-    """
-    chosen, rejected = (batch.pop(name, None) for name in SCORE_FIELDS)
-    if needs_scores and (chosen is None or rejected is None):
-        raise ValueError(
-            "The loss needs scores, but the tokenized data carries none. A `tokenized_path` made for a loss without "
-            "scores has none either: delete that folder, or name another, and tokenize again with this recipe."
-        )
-    return chosen, rejected
 
 
 def describe_rows(features: list[dict[str, Any]]) -> str:

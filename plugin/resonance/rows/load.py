@@ -4,19 +4,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import datasets
-import pyarrow
 import pyarrow.parquet
 from datasets.exceptions import DatasetGenerationError
-from datasets.fingerprint import Hasher
 from llamafactory.data.loader import _load_single_dataset as llamafactory_load_single_dataset
 
-from .fields import ROW, SOURCE
 from .json_types import explain_unreadable
+from .number import number_rows
 
 
 def load_dataset(path: str, *args: Any, **kwargs: Any) -> Any:
@@ -30,7 +26,7 @@ def load_dataset(path: str, *args: Any, **kwargs: Any) -> Any:
     files = kwargs.get("data_files")
     try:
         dataset = datasets.load_dataset(path, *args, **kwargs)
-    except (DatasetGenerationError, pyarrow.ArrowInvalid) as error:
+    except (DatasetGenerationError, ValueError) as error:
         if not files:
             raise
         raise ValueError(explain_unreadable(files, error)) from error
@@ -54,43 +50,6 @@ def load_single_dataset(dataset_attr: Any, model_args: Any, data_args: Any, trai
         training_args = copy.copy(training_args)
         training_args.dataloader_num_workers = 1
     return llamafactory_load_single_dataset(dataset_attr, model_args, data_args, training_args)
-
-
-def number_rows(dataset: Any, parts: Sequence[tuple[str, int | None]]) -> Any:
-    """Add the source and the zero-based row to a dataset that has not been sampled.
-
-    Args:
-        dataset: map-style or iterable.
-        parts: (source, number of rows) in order; None stands for all rows.
-    """
-    taken = [name for name in (SOURCE, ROW) if name in (dataset.column_names or [])]
-    dataset = dataset.remove_columns(taken) if taken else dataset
-    if isinstance(dataset, datasets.IterableDataset):
-        return dataset.map(RowNumberer(", ".join(source for source, _ in parts)), with_indices=True)
-
-    total = len(dataset)
-    if len(parts) > 1 and sum(count or 0 for _, count in parts) != total:
-        parts = [(", ".join(source for source, _ in parts), None)]
-    sources: list[str] = []
-    rows: list[int] = []
-    for source, count in parts:
-        size = total if count is None else count
-        sources += [source] * size
-        rows += range(size)
-    fingerprint = Hasher.hash((dataset._fingerprint, list(parts)))
-    dataset = dataset.add_column(SOURCE, sources, new_fingerprint=Hasher.hash((fingerprint, SOURCE)))
-    return dataset.add_column(ROW, rows, new_fingerprint=Hasher.hash((fingerprint, ROW)))
-
-
-@dataclass(frozen=True)
-class RowNumberer:
-    """Number the rows of a stream. With several data workers each counts the rows of its own part."""
-
-    source: str
-
-    def __call__(self, example: dict[str, Any], index: int) -> dict[str, Any]:
-        """Add source and row to one example."""
-        return {**example, SOURCE: self.source, ROW: index}
 
 
 def _count(kind: str, file: str, cache_dir: str | None) -> int:

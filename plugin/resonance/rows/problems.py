@@ -113,9 +113,8 @@ class SkipLog:
 _LOGS: dict[str, SkipLog] = {}
 
 
-def open_skip_log(output_dir: str) -> SkipLog:
-    """Return this process's list of skipped rows of an output folder; the first call removes an older list."""
-    path = os.path.join(output_dir, SKIP_FILE)
+def open_skip_log(path: str) -> SkipLog:
+    """Return this process's list of skipped rows at a path; the first call removes the list of an earlier run."""
     if path not in _LOGS:
         try:
             if os.path.exists(path):

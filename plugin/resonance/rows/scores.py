@@ -58,7 +58,7 @@ class ScoreCheck:
                         label = f"`{key}`" if key == column else f"`{key}` (column `{column}`)"
                         yield Problem(source, row, "bad score", f"{label} is {found}")
 
-    def __call__(self, example: dict[str, Any]) -> bool:
+    def __call__(self, example: dict[str, Any]) -> dict[str, Any]:
         """Let one streamed row pass.
 
         Raises:
@@ -68,7 +68,7 @@ class ScoreCheck:
         problems = list(self.problems([{name: [example.get(name)] for name in names}]))
         if problems:
             raise ValueError(explain(str(example[SOURCE]), problems))
-        return True
+        return example
 
 
 def all_score_problems(dataset: Any, check: ScoreCheck) -> list[Problem]:
