@@ -86,9 +86,8 @@ def test_is_active_in_child_processes(env: LayeredEnv, tmp_path: Path) -> None:
     [
         ["torchrun", "--nproc_per_node", "2", "--master_port", "0"],
         ["python", "-m", "deepspeed.launcher.runner", "--num_accelerators", "2", "--master_port", "29713"],
-        ["python", "-m", "deepspeed.launcher.launch", "--world_info", "eyJsb2NhbGhvc3QiOiBbMCwgMV19"],
     ],
-    ids=["torchrun", "deepspeed", "deepspeed-launch"],
+    ids=["torchrun", "deepspeed"],
 )
 def test_is_active_in_ranks(env: LayeredEnv, tmp_path: Path, launcher: list[str]) -> None:
     script, answers = tmp_path / "rank.py", tmp_path / "answers"
@@ -100,7 +99,7 @@ def test_is_active_in_ranks(env: LayeredEnv, tmp_path: Path, launcher: list[str]
 
 @pytest.mark.slow
 def test_is_active_in_ray_workers(env: LayeredEnv) -> None:
-    pytest.importorskip("ray", reason="ray is not installed, and neither this package nor LlamaFactory asks for it")
+    env.run(env.python, "-m", "pip", "install", "--quiet", "ray==2.51.1")  # asked for by nobody else here
     code = (
         "import ray, sys; ray.init(num_cpus=1, include_dashboard=False)\n"
         "print(ray.get(ray.remote(lambda: type(sys.meta_path[0]).__module__).remote()))"
