@@ -93,7 +93,7 @@ def test_evaluation_only_needs_a_reference(folder):
     given = uni_dpo(folder, do_train=False, do_eval=True, eval_dataset="scored", finetuning_type="full")
     assert "ref_model: evaluating pref_loss: uni_dpo without training needs a reference" in problems(given)
     recipe.check({**given, "ref_model": "somewhere"}, parser)
-    recipe.check({**given, "finetuning_type": "lora"}, parser)
+    assert "needs a reference model" in problems({**given, "finetuning_type": "lora"})
     recipe.check({**given, "pref_loss": "simpo", "pref_engine": "resonance"}, parser)
 
 

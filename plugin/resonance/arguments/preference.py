@@ -30,11 +30,6 @@ LOSS_PARAMETERS = {
 }
 ENGINES = ("llamafactory", "resonance")
 
-_PREF_LOSS_HELP = (
-    "The preference loss: a name of Resonance's table (`resonance doctor` lists it; uni_dpo, sigmoid, hinge, ipo, "
-    "kto_pair, orpo, simpo, ...) or your own function as `package.module:function`."
-)
-
 
 @dataclass
 class PreferenceArguments:
@@ -193,7 +188,10 @@ def problems(values: Mapping[str, Any]) -> list[str]:
 
 def extend_finetuning_arguments(original: type) -> type:
     """LlamaFactory's FinetuningArguments with our keys, same name and module (so instances pickle as before)."""
+    from ..losses import LOSSES
+
     pref_loss = next(f for f in fields(original) if f.name == "pref_loss")
+    choices = f"The preference loss: {', '.join(LOSSES)}, or your own function as `package.module:function`."
 
     def __post_init__(self: Any) -> None:
         if not runs_on_resonance(vars(self)):
@@ -211,7 +209,7 @@ def extend_finetuning_arguments(original: type) -> type:
 
     return make_dataclass(
         original.__name__,
-        [("pref_loss", str, field(default=pref_loss.default, metadata={"help": _PREF_LOSS_HELP}))],
+        [("pref_loss", str, field(default=pref_loss.default, metadata={"help": choices}))],
         bases=(original, PreferenceArguments),
         namespace={
             "__post_init__": __post_init__,

@@ -91,11 +91,12 @@ def run_problems(values: Mapping[str, Any]) -> list[str]:
         needs_reference = preference.needs_reference(values.get("pref_loss", "sigmoid"))
     except ValueError:
         return found  # an unknown loss is reported by preference.problems
-    has_none = values.get("ref_model") is None and values.get("finetuning_type", "lora") != "lora"
-    if needs_reference and has_none and values.get("do_eval") and not values.get("do_train"):
+    evaluates_only = values.get("do_eval") and not values.get("do_train")
+    if needs_reference and evaluates_only and values.get("ref_model") is None:
+        # also with LoRA: LlamaFactory merges adapters that are not trained, so they cannot be switched off
         found.append(
-            f"ref_model: evaluating pref_loss: {values['pref_loss']} without training needs a reference model; "
-            "without one the policy would be compared with itself"
+            f"ref_model: evaluating pref_loss: {values.get('pref_loss')} without training needs a reference model, or "
+            "the policy would be compared with itself; give its path (pref_loss: simpo needs none)"
         )
     return found
 

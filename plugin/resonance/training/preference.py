@@ -42,8 +42,6 @@ class PreferenceTrainer(CustomDPOTrainer):
         self.loss_params = loss_parameters(vars(finetuning_args))
         self.uses_means = uses_means(vars(finetuning_args))
         self._check_scores(kwargs.get("train_dataset"), kwargs.get("eval_dataset"))
-        if ref_model is model:  # LlamaFactory's choice for evaluation only; adapters switched off are a real reference
-            ref_model = None
         self.meters: dict[str, Meter] = {"train": Meter(), "eval": Meter()}
         super().__init__(model, ref_model, finetuning_args, processor, **kwargs)
         self.uses_bco = finetuning_args.use_ref_model and self.bco_gemma > _OFF
