@@ -53,6 +53,15 @@ def test_extremes_stay_finite_in_value_and_gradient(name, dtype, beta):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_no_value_is_read_off_the_device(name, pairs_of):
+    # A meta tensor has no values, so any look at one raises; on an accelerator it would stop the step.
+    batch = {key: value.detach().to("meta") for key, value in pairs_of(3).items()}
+    params = {"delta": torch.zeros((), device="meta")} if name == "bco_pair" else {}
+    output = preference_loss(name, **batch, **params)
+    assert output.losses.device.type == "meta" and output.losses.shape == (3,)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_gradient_equals_finite_differences(name, pairs_of):
     # Random pairs lie off the kinks of hinge, dpop, kto_pair, the two sorts and Uni-DPO's indicators.
     batch = pairs_of(5)
