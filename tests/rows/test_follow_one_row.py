@@ -33,7 +33,7 @@ def test_follow_one_row(data, load, make_pair, monkeypatch, tokenizer_module):
     tokenizer = tokenizer_module["tokenizer"]
 
     # raw: what is in the file, and where
-    raw = {**make_pair(2), "_source": str(path), "_row": 2}
+    raw = {**make_pair(2), "_source": str(path), "_row": 2, "_images": None}  # the last tells a type only
     assert json.loads(path.read_text().splitlines()[2]) == make_pair(2)
     assert seen["align, before"] == raw
 

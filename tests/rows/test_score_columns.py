@@ -96,3 +96,28 @@ def test_plan_must_be_set():
 
     with pytest.raises(ValueError, match="row_plan = RowPlan"):
         get_plan(SimpleNamespace())
+
+
+@pytest.mark.parametrize("two_files", [True, False])
+def test_a_thousand_text_pairs_may_come_before_the_first_image(data, load, make_pair, two_files):
+    text = [{**make_pair(i), "instruction": "Which colour?"} for i in range(1100)]
+    for row in text:
+        del row["images"]
+    pictures = [make_pair(i) for i in range(3)]
+    if two_files:
+        data.write(pictures)
+        data.write(text, "text.jsonl", "text")
+        columns = {name: name for name in ("chosen", "rejected", "score_chosen", "score_rejected")}
+        data.register("text", "text.jsonl", columns=columns | {"prompt": "instruction"})
+        rows = load(dataset="text,pairs").train
+    else:
+        data.write(text + pictures)
+        rows = load().train
+    assert [bool(row["images"]) for row in rows] == [False] * 1100 + [True] * 3
+
+
+def test_a_text_set_with_empty_image_lists_mixes_with_an_image_set(data, load, make_pair):
+    data.write([make_pair(i) for i in range(3)])
+    data.write([{**make_pair(i), "instruction": "Which?", "images": []} for i in range(2)], "text.json", "text")
+    rows = load(dataset="text,pairs").train
+    assert [bool(row["images"]) for row in rows] == [False] * 2 + [True] * 3

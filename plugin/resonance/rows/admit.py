@@ -12,6 +12,7 @@ from typing import Any
 from llamafactory.extras import logging
 
 from .fields import ROW, SOURCE
+from .hints import hint_tokenized
 from .inspection import Finding, RowInspector, make_inspector
 from .problems import SHOWN, SKIP_FILE, Problem, Skip, SkipLog, explain, open_skip_log, summarize
 
@@ -49,6 +50,7 @@ def admit_rows(
         raise ValueError(f"{told} No row is left.")
     if skips:
         logger.warning_rank0(told)
+    aligned = hint_tokenized(aligned)
     return aligned.select(kept) if skips else aligned
 
 

@@ -11,6 +11,7 @@ from llamafactory.data.converter import align_dataset as llamafactory_align_data
 from .admit import admit_rows, admit_stream
 from .convert import get_dataset_converter
 from .fields import ROW, SCORE_FIELDS, SOURCE
+from .hints import hint_aligned
 from .number import number_rows
 from .plan import get_plan
 from .problems import Problem, explain
@@ -41,7 +42,8 @@ def align_dataset(dataset: Any, dataset_attr: Any, data_args: Any, training_args
 
     problems = all_score_problems(dataset, check) if check else []
     try:
-        aligned = llamafactory_align_dataset(dataset, dataset_attr, data_args, training_args)
+        hinted = hint_aligned(dataset, dataset_attr)
+        aligned = llamafactory_align_dataset(hinted, dataset_attr, data_args, training_args)
     except Exception as error:
         problems += failing_rows(dataset, dataset_attr, data_args)
         if not problems:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from .fields import ROW, SCORE_FIELDS, SOURCE, score_problem
+from .hints import MEDIA_COLUMNS
 from .problems import Problem, explain
 
 BUILT_IN = ("alpaca", "sharegpt", "openai")
 PAIR_COLUMNS = ("chosen", "rejected")
-MEDIA_COLUMNS = ("images", "videos", "audios")
 
 
 def require_columns(dataset_attr: Any, present: Iterable[str], needs_scores: bool) -> None:

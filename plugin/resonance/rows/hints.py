@@ -1,0 +1,52 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Rows room: the types of media columns, told before the rows come.
+
+`datasets` guesses the type of a mapped column from its first 1000 rows, unless its input has a column of that name.
+Text pairs ahead of image pairs would fix the guess at "null", and the first image would then stop the run.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import datasets
+import pyarrow
+
+MEDIA_COLUMNS = ("images", "videos", "audios")
+
+
+def hint_aligned(dataset: Any, dataset_attr: Any) -> Any:
+    """Let aligning know the types of ``_images``, ``_videos`` and ``_audios``, from the raw columns."""
+    if dataset._indices is not None:  # sampled, so already mixed; adding a column would copy all rows
+        return dataset
+    hints = {}
+    for key in MEDIA_COLUMNS:
+        column = getattr(dataset_attr, key, None)
+        if column is not None and _known(dataset, column):
+            feature = dataset.features[column]
+            arrow = dataset.features.arrow_schema.field(column).type
+            is_list = pyarrow.types.is_list(arrow) or pyarrow.types.is_large_list(arrow)
+            hints[f"_{key}"] = feature if is_list else [feature]
+    return _with_empty_columns(dataset, hints)
+
+
+def hint_tokenized(aligned: Any) -> Any:
+    """Let tokenizing know the types of ``images``, ``videos`` and ``audios``, from the aligned columns."""
+    columns = {key: f"_{key}" for key in MEDIA_COLUMNS}
+    hints = {key: aligned.features[column] for key, column in columns.items() if _known(aligned, column)}
+    return _with_empty_columns(aligned, hints)
+
+
+def _known(dataset: Any, column: str) -> bool:
+    """Whether any row has said what the column holds; without one its type is null or a list of null."""
+    return "null" not in str(dataset.features.arrow_schema.field(column).type)
+
+
+def _with_empty_columns(dataset: Any, hints: dict[str, Any]) -> Any:
+    hints = {name: feature for name, feature in hints.items() if name not in dataset.column_names}
+    if not hints:
+        return dataset
+    empty = {name: [None] * len(dataset) for name in hints}
+    return datasets.concatenate_datasets(
+        [dataset, datasets.Dataset.from_dict(empty, features=datasets.Features(hints))], axis=1
+    )
