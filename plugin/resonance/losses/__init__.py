@@ -19,7 +19,7 @@ from .modifiers import add_sft, mix_bco
 from .ranges import Range
 from .running import RunningMean
 from .spec import LossOutput, LossSpec, Pairs, declare
-from .table import LOSSES, check_params, get_loss, preference_loss
+from .table import LOSSES, check_params, get_loss, pairs_loss, preference_loss
 
 __all__ = [
     "LOSSES",
@@ -33,5 +33,6 @@ __all__ = [
     "declare",
     "get_loss",
     "mix_bco",
+    "pairs_loss",
     "preference_loss",
 ]

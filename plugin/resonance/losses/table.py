@@ -122,7 +122,6 @@ def preference_loss(
         ValueError: unknown loss or parameter, values out of range, wrong shapes, a missing reference, missing or
             non-finite scores (all in one message), or a loss that returns another shape than (B,).
     """
-    spec = get_loss(name)
     pairs = Pairs(
         policy_chosen_logps,
         policy_rejected_logps,
@@ -133,6 +132,11 @@ def preference_loss(
         score_chosen,
         score_rejected,
     )
+    return pairs_loss(get_loss(name), pairs, params)
+
+
+def pairs_loss(spec: LossSpec, pairs: Pairs, params: Mapping[str, Any]) -> LossOutput:
+    """`preference_loss` on a batch that is a Pairs already; checks, result and errors are the same."""
     problems = pair_problems(spec, pairs) + param_problems(spec, params)
     if problems:
         raise ValueError(f"Loss '{spec.name}' cannot be computed:\n" + "\n".join(f"  - {line}" for line in problems))

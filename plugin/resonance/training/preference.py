@@ -17,7 +17,7 @@ from transformers import Trainer
 from typing_extensions import override
 
 from ..arguments.preference import loss_parameters, uses_means
-from ..losses import LossOutput, Pairs, add_sft, get_loss, mix_bco, preference_loss
+from ..losses import LossOutput, Pairs, add_sft, get_loss, mix_bco, pairs_loss
 from ..losses.baseline import mean_reward
 from ..rows.fields import SCORE_FIELDS
 from .baseline import BaselineCallback
@@ -46,7 +46,8 @@ class PreferenceTrainer(CustomDPOTrainer):
         super().__init__(model, ref_model, finetuning_args, processor, **kwargs)
         self.uses_bco = finetuning_args.use_ref_model and self.bco_gemma > _OFF
         self.baseline = BaselineCallback()
-        if self.spec.baseline or self.uses_bco:
+        self.uses_baseline = self.spec.baseline or self.uses_bco
+        if self.uses_baseline:
             self.add_callback(self.baseline)
 
     def _check_scores(self, *datasets: Any) -> None:
@@ -58,7 +59,7 @@ class PreferenceTrainer(CustomDPOTrainer):
             if self.spec.needs_scores and missing:
                 raise ValueError(
                     f"pref_loss: {self.spec.name} needs {' and '.join(missing)}, but the tokenised set has only "
-                    f"{', '.join(columns)}. A `tokenized_path` made for another loss has no scores: make it again."
+                    f"{', '.join(columns or [])}. A `tokenized_path` made for another loss has no scores: make it again."
                 )
 
     # -- forward --------------------------------------------------------------------------------------------------
@@ -88,27 +89,24 @@ class PreferenceTrainer(CustomDPOTrainer):
         """Loss of a batch of pairs (a scalar) and its metrics (0-d tensors on the device)."""
         policy = self.concatenated_forward(model, batch)
         reference = self.compute_reference_log_probs(model, batch)
-        logps = (policy["chosen_logps"], policy["rejected_logps"], *reference)
-        extras = {name: batch.get(name) for name in SCORE_FIELDS} if self.spec.needs_scores else {}
-        extras |= {name: policy[name] for name in ("chosen_lengths", "rejected_lengths")}
+        scores = {name: batch[name] for name in SCORE_FIELDS} if self.spec.needs_scores else {}
+        lengths = policy["chosen_lengths"], policy["rejected_lengths"]
+        pairs = Pairs(policy["chosen_logps"], policy["rejected_logps"], *reference, *lengths, **scores)
 
-        params = dict(self.loss_params)
-        if self.spec.baseline or self.uses_bco:
-            delta = self._update_baseline(logps, train_eval)
-            if self.spec.baseline:
-                params["delta"] = delta
-        output = preference_loss(self.spec, *logps, **extras, **params)
+        delta = self._baseline_with(pairs, train_eval) if self.uses_baseline else None
+        params = {**self.loss_params, "delta": delta} if self.spec.baseline else self.loss_params
+        output = pairs_loss(self.spec, pairs, params)
         losses = output.losses
         if self.uses_bco:
-            bco = preference_loss("bco_pair", *logps, beta=self.beta, delta=delta)
+            bco = pairs_loss(get_loss("bco_pair"), pairs, {"beta": self.beta, "delta": delta})
             losses = mix_bco(losses, bco.losses, self.bco_gemma)
         if self.ftx_gamma > _OFF:
             losses = add_sft(losses, policy["chosen_logps_avg"], self.ftx_gamma)
         return losses.mean(), self._metrics(output, policy, "eval_" if train_eval == "eval" else "")
 
-    def _update_baseline(self, logps: tuple[Any, ...], train_eval: str) -> torch.Tensor:
-        """BCO's delta, the mean reward of all training batches so far, over all ranks."""
-        reward = mean_reward(Pairs(*logps), beta=self.beta)
+    def _baseline_with(self, pairs: Pairs, train_eval: str) -> torch.Tensor:
+        """BCO's delta: the mean reward of all training batches so far, this one included, over all ranks."""
+        reward = mean_reward(pairs, beta=self.beta)
         if train_eval == "train":
             reward = self.accelerator.reduce(reward, "mean")
             self.baseline.running.update(reward, count=self.accelerator.num_processes)

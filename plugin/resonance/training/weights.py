@@ -49,14 +49,14 @@ def complete_weights(allow_missing: bool) -> Iterator[None]:
         _judge(str(path), info, allow_missing)
         return (model, info) if output_loading_info else model
 
-    PreTrainedModel.from_pretrained = classmethod(from_pretrained)  # type: ignore[method-assign, assignment]
+    PreTrainedModel.from_pretrained = classmethod(from_pretrained)
     try:
         with warnings.catch_warnings():
             if not allow_missing:  # PEFT only warns when an adapter file lacks weights
                 warnings.filterwarnings("error", message="Found missing adapter keys")
             yield
     finally:
-        PreTrainedModel.from_pretrained = original  # type: ignore[method-assign]
+        PreTrainedModel.from_pretrained = original
 
 
 def _judge(path: str, info: dict[str, Any], allow_missing: bool) -> None:
