@@ -113,9 +113,16 @@ def test_parameters_that_are_no_mapping(given):
     assert message.startswith("pref_loss_params: ")
 
 
-def test_exo_needs_smoothing_and_says_what_the_paper_uses():
-    (message,) = preference.problems({"stage": "dpo", "pref_loss": "exo_pair", "dpo_label_smoothing": 0.0})
-    assert message.startswith("dpo_label_smoothing") and "1e-3" in message
+@pytest.mark.parametrize(("name", "default"), [("exo_pair", 1e-3), ("robust", 0.1)])
+def test_losses_that_are_nothing_without_smoothing_have_their_own(name, default):
+    """LlamaFactory's default of 0 would turn robust into plain DPO and divide by zero in exo_pair."""
+    values = {**preference.DEFAULTS, "stage": "dpo", "pref_loss": name, "dpo_label_smoothing": 0.0}
+    assert preference.problems(values) == []
+    assert "label_smoothing" not in preference.loss_parameters(values)
+    assert LOSSES[name].params["label_smoothing"] == default
+    assert preference.loss_parameters({**values, "dpo_label_smoothing": 0.2})["label_smoothing"] == 0.2
+    (message,) = preference.problems({**values, "dpo_label_smoothing": 0.5})
+    assert message.startswith("dpo_label_smoothing: ")
 
 
 # -- in LlamaFactory's own dataclass ---------------------------------------------------------------------------------
@@ -142,10 +149,12 @@ def test_llamafactorys_own_checks_still_run(finetuning_arguments):
 
 @pytest.mark.parametrize("name", sorted(LOSSES))
 def test_the_reference_model_follows_the_loss(finetuning_arguments, name):
-    smoothing = 1e-3 if name == "exo_pair" else 0.0
-    args = finetuning_arguments(stage="dpo", pref_loss=name, pref_engine="resonance", dpo_label_smoothing=smoothing)
+    args = finetuning_arguments(stage="dpo", pref_loss=name, pref_engine="resonance")
     assert args.use_ref_model is (name not in ("orpo", "simpo"))
-    assert args.dpo_label_smoothing == smoothing
+
+
+def test_label_smoothing_of_a_loss_that_llamafactory_does_not_know_it_for(finetuning_arguments):
+    assert finetuning_arguments(stage="dpo", pref_loss="robust", dpo_label_smoothing=0.2).dpo_label_smoothing == 0.2
 
 
 def test_stock_arguments_are_what_they_were(finetuning_arguments):

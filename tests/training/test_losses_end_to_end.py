@@ -37,6 +37,7 @@ def runs(train_many):
     recipes = {
         name: {**COMMON, "pref_loss": name, "dpo_label_smoothing": SMOOTHING.get(name, 0.0)} for name in sorted(LOSSES)
     }
+    recipes["own-smoothing"] = {**COMMON, "pref_loss": "exo_pair"}
     recipes["user"] = {**COMMON, "pref_loss": "resonance.losses.slic:hinge", "pref_engine": None}
     recipes["stock-sigmoid"] = {**COMMON, "pref_engine": None, "pref_ftx": 0.5, "pref_bco_weight": 0.3}
     recipes["our-sigmoid"] = {**COMMON, "pref_ftx": 0.5, "pref_bco_weight": 0.3}
@@ -78,6 +79,12 @@ def test_the_table_of_first_losses_covers_every_loss_with_a_reference():
 def test_one_warning_says_that_llamafactory_would_train_sigmoid(runs, name):
     assert runs[name].output.count(f"pref_loss: {name} trains the {name} loss here") == 1
     assert "trains the sigmoid loss here" not in runs["sigmoid"].output
+
+
+def test_the_losss_own_smoothing_is_said(runs):
+    first, *_ = losses(runs["own-smoothing"])
+    assert first == pytest.approx(-LN2 - 0.5 * (math.log(0.999) + math.log(0.001)), rel=1e-4)
+    assert "dpo_label_smoothing: not given; pref_loss: exo_pair uses its own 0.001" in runs["own-smoothing"].output
 
 
 def test_a_users_own_loss_runs_without_a_fork(runs):

@@ -137,7 +137,19 @@ def loss_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
 
     accepted = get_loss(values["pref_loss"]).params
     named = {name: values[key] for key, name in LOSS_PARAMETERS.items() if name in accepted and key in values}
+    if uses_default_smoothing(values):
+        del named["label_smoothing"]
     return {**named, **(_as_dict(values["pref_loss_params"]) or {})}
+
+
+def uses_default_smoothing(values: Mapping[str, Any]) -> bool:
+    """Whether the loss's own label smoothing applies: robust and exo_pair without any would not be what they say.
+
+    LlamaFactory's default, 0, cannot be told from a 0 in the recipe; for these two losses both mean "not given".
+    """
+    from ..losses import get_loss
+
+    return values.get("dpo_label_smoothing") == 0 and bool(get_loss(values["pref_loss"]).params.get("label_smoothing"))
 
 
 def _as_dict(given: Any) -> dict[str, Any] | None:

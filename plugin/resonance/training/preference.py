@@ -59,7 +59,7 @@ class PreferenceTrainer(CustomDPOTrainer):
             if self.spec.needs_scores and missing:
                 raise ValueError(
                     f"pref_loss: {self.spec.name} needs {' and '.join(missing)}, but the tokenised set has only "
-                    f"{', '.join(columns or [])}. A `tokenized_path` made for another loss has no scores: make it again."
+                    f"{', '.join(columns or [])}. A `tokenized_path` made for another loss has none: make it again."
                 )
 
     # -- forward --------------------------------------------------------------------------------------------------
@@ -88,10 +88,17 @@ class PreferenceTrainer(CustomDPOTrainer):
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Loss of a batch of pairs (a scalar) and its metrics (0-d tensors on the device)."""
         policy = self.concatenated_forward(model, batch)
-        reference = self.compute_reference_log_probs(model, batch)
+        reference_chosen, reference_rejected = self.compute_reference_log_probs(model, batch)
         scores = {name: batch[name] for name in SCORE_FIELDS} if self.spec.needs_scores else {}
-        lengths = policy["chosen_lengths"], policy["rejected_lengths"]
-        pairs = Pairs(policy["chosen_logps"], policy["rejected_logps"], *reference, *lengths, **scores)
+        pairs = Pairs(
+            policy["chosen_logps"],
+            policy["rejected_logps"],
+            reference_chosen,
+            reference_rejected,
+            policy["chosen_lengths"],
+            policy["rejected_lengths"],
+            **scores,
+        )
 
         delta = self._baseline_with(pairs, train_eval) if self.uses_baseline else None
         params = {**self.loss_params, "delta": delta} if self.spec.baseline else self.loss_params

@@ -35,6 +35,10 @@ def notices(values: dict[str, Any], adapters: list[str] | None) -> list[str]:
             "name, because it does not pass the loss type on to trl."
         )
     spec = get_loss(pref_loss)
+    if preference.uses_default_smoothing(values):
+        messages.append(
+            f"dpo_label_smoothing: not given; pref_loss: {pref_loss} uses its own {spec.params['label_smoothing']}."
+        )
     idle = [
         key
         for key, name in preference.LOSS_PARAMETERS.items()
