@@ -24,18 +24,23 @@ class Finder:
     def __init__(self) -> None:
         self._registry: Any = None
         self._broken = False
+        self._searching: set[str] = set()
 
     def find_spec(self, fullname: str, path: "Any" = None, target: "Any" = None) -> "ModuleSpec | None":
         """Returns None for every module without a patch, which leaves it to the finders behind this one."""
-        if not fullname.startswith(PREFIX) or fullname not in self.targets():
+        if not fullname.startswith(PREFIX) or fullname in self._searching or fullname not in self.targets():
             return None
-        for finder in sys.meta_path:
-            find_spec = None if finder is self else getattr(finder, "find_spec", None)
-            spec = find_spec(fullname, path, target) if find_spec else None
-            if spec is not None:
-                self._patch_after_execution(spec)
-                return spec
-        return None
+        self._searching.add(fullname)  # another package's finder of this kind asks us in its turn
+        try:
+            for finder in sys.meta_path:
+                find_spec = None if finder is self else getattr(finder, "find_spec", None)
+                spec = find_spec(fullname, path, target) if find_spec else None
+                if spec is not None:
+                    self._patch_after_execution(spec)
+                    return spec
+            return None
+        finally:
+            self._searching.discard(fullname)
 
     def targets(self) -> frozenset[str]:
         """Names of the modules that get patched; empty when our own hooks do not import."""
