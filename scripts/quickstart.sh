@@ -16,6 +16,8 @@ cd "$ROOT"
 source scripts/env.sh
 
 export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
+# A model this small gains nothing from a second thread, and loses much where the cores are shared.
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 # The recipes use the CPU; hidden GPUs keep LlamaFactory from starting one process for each of them.
 export CUDA_VISIBLE_DEVICES=""
 
