@@ -1,45 +1,121 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""The import hook next to other import hooks."""
+"""The import hook, in this process, against a stand-in for LlamaFactory and for our registry."""
 
 from __future__ import annotations
 
-import subprocess
+import importlib
 import sys
+from pathlib import Path
+from types import ModuleType
 
-OTHER = """
-import sys
-
-class Other:
-    '''What another extension of LlamaFactory would install: asks every other finder in turn.'''
-
-    def find_spec(self, fullname, path=None, target=None):
-        if not fullname.startswith("llamafactory."):
-            return None
-        for finder in sys.meta_path:
-            spec = None if finder is self else finder.find_spec(fullname, path, target)
-            if spec is not None:
-                return spec
+import pytest
 
 from resonance import startup
-startup.install()
-sys.meta_path.insert({place}, Other())
-import llamafactory.hparams.finetuning_args
-from resonance.hooks.llamafactory import registry
-print([row["state"] for row in registry.status()][0])
-"""
 
 
-def run(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout.strip().splitlines()[-1]
+class StandInRegistry:
+    """Patches `llamafactory.patched` by setting a name in it."""
+
+    def targets(self) -> frozenset[str]:
+        return frozenset({"llamafactory.patched"})
+
+    def apply(self, module: ModuleType) -> None:
+        module.answer = (module.answer, "patched")  # type: ignore[attr-defined]
 
 
-def test_another_finder_in_front_or_behind_does_not_recurse():
-    assert run(OTHER.format(place=0)) == "applied"
-    assert run(OTHER.format(place=1)) == "applied"
+@pytest.fixture
+def process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A process without finder and without LlamaFactory, but with a package of that name on its path."""
+    package = tmp_path / "llamafactory"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "patched.py").write_text("answer = 42\n")
+    (package / "other.py").write_text("from llamafactory.patched import answer\n")
+    hooks = ModuleType("resonance.hooks.llamafactory")
+    hooks.registry = StandInRegistry()  # type: ignore[attr-defined]
+    for name in [name for name in sys.modules if name.partition(".")[0] == "llamafactory"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "resonance.hooks.llamafactory", hooks)
+    monkeypatch.setattr(sys, "meta_path", [f for f in sys.meta_path if type(f).__module__ != startup.__name__])
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.delenv(startup.SWITCH, raising=False)
+    importlib.invalidate_caches()
+    yield package
+    for name in [name for name in sys.modules if name.partition(".")[0] == "llamafactory"]:
+        sys.modules.pop(name)
 
 
-def test_modules_of_others_are_not_looked_at():
-    code = "import sys, json, email.mime.text; print('resonance.hooks' in sys.modules)"
-    assert run(code) == "False"
+def test_patches_right_after_the_body_ran(process: Path) -> None:
+    startup.install()
+    other = importlib.import_module("llamafactory.other")
+    assert other.answer == (42, "patched")
+
+
+def test_installs_once(process: Path) -> None:
+    startup.install()
+    startup.install()
+    assert [type(finder) for finder in sys.meta_path].count(startup.Finder) == 1
+    assert startup.installed_finder() is sys.meta_path[0]
+
+
+def test_leaves_other_modules_alone(process: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    startup.install()
+    finder = startup.installed_finder()
+    monkeypatch.setattr(finder, "targets", lambda: pytest.fail("looked further than the prefix"))
+    assert finder.find_spec("json") is None
+    assert finder.find_spec("llamafactory") is None
+    assert finder.find_spec("llamafactory_extras.thing") is None
+
+
+def test_keeps_the_type_of_the_loader(process: Path) -> None:
+    startup.install()
+    module = importlib.import_module("llamafactory.patched")
+    assert type(module.__spec__.loader) is importlib.machinery.SourceFileLoader
+    assert importlib.reload(module).answer == (42, "patched")
+
+
+def test_late_installation_patches_what_is_loaded(process: Path) -> None:
+    module = importlib.import_module("llamafactory.patched")
+    assert module.answer == 42
+    startup.install()
+    assert module.answer == (42, "patched")
+
+
+def test_late_installation_leaves_a_module_in_the_making(process: Path) -> None:
+    (process / "patched.py").write_text("from resonance import startup\nstartup.install()\nanswer = 42\n")
+    importlib.invalidate_caches()
+    assert importlib.import_module("llamafactory.patched").answer == 42
+
+
+def test_missing_module_stays_missing(process: Path) -> None:
+    (process / "patched.py").unlink()
+    importlib.invalidate_caches()
+    startup.install()
+    with pytest.raises(ModuleNotFoundError, match="llamafactory.patched"):
+        importlib.import_module("llamafactory.patched")
+
+
+def test_error_in_the_body_is_the_bodys_own(process: Path) -> None:
+    (process / "patched.py").write_text("raise ZeroDivisionError('upstream')\n")
+    importlib.invalidate_caches()
+    startup.install()
+    with pytest.raises(ZeroDivisionError, match="upstream"):
+        importlib.import_module("llamafactory.patched")
+
+
+def test_hooks_that_do_not_import_are_one_line(
+    process: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "resonance.hooks.llamafactory", None)
+    startup.install()
+    assert importlib.import_module("llamafactory.other").answer == 42
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("[resonance] the hooks could not be imported, LlamaFactory runs without them: ")
+
+
+@pytest.mark.parametrize("value", ["1", "true", " yes ", "off"])
+def test_switch(process: Path, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv(startup.SWITCH, value)
+    startup.install()
+    assert startup.installed_finder() is None
+    assert importlib.import_module("llamafactory.other").answer == 42

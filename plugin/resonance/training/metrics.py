@@ -41,5 +41,5 @@ class Meter:
             return {}
         means = torch.stack([self._sums[name] / self._counts[name] for name in self._sums]).to(accelerator.device)
         result = dict(zip(self._sums, accelerator.reduce(means, "mean").tolist(), strict=True))
-        self.__init__()  # type: ignore[misc]
+        self._sums, self._counts = {}, {}
         return result

@@ -17,8 +17,9 @@ from transformers import Trainer
 from typing_extensions import override
 
 from ..arguments.preference import loss_parameters, uses_means
-from ..losses import LossOutput, Pairs, add_sft, get_loss, mix_bco, pairs_loss
+from ..losses import Pairs, add_sft, get_loss, mix_bco, pairs_loss
 from ..losses.baseline import mean_reward
+from ..losses.metrics import pair_metrics
 from ..rows.fields import SCORE_FIELDS
 from .baseline import BaselineCallback
 from .checkpoint import load_renamed
@@ -76,7 +77,7 @@ class PreferenceTrainer(CustomDPOTrainer):
         if self.uses_means:
             logps = logps / lengths
         output = {"chosen_logps_avg": chosen_logps_avg}
-        for name, value in (("logps", logps), ("lengths", lengths), ("logits", logits.detach())):
+        for name, value in (("logps", logps), ("lengths", lengths), ("logits", logits)):
             output[f"chosen_{name}"], output[f"rejected_{name}"] = value.chunk(2)
         return output
 
@@ -109,7 +110,11 @@ class PreferenceTrainer(CustomDPOTrainer):
             losses = mix_bco(losses, bco.losses, self.bco_gemma)
         if self.ftx_gamma > _OFF:
             losses = add_sft(losses, policy["chosen_logps_avg"], self.ftx_gamma)
-        return losses.mean(), self._metrics(output, policy, "eval_" if train_eval == "eval" else "")
+        metrics = pair_metrics(output)
+        for name in ("logps", "logits"):
+            metrics |= {f"{name}/{side}": policy[f"{side}_{name}"].detach() for side in ("chosen", "rejected")}
+        prefix = "eval_" if train_eval == "eval" else ""
+        return losses.mean(), {f"{prefix}{name}": value.mean() for name, value in metrics.items()}
 
     def _baseline_with(self, pairs: Pairs, train_eval: str) -> torch.Tensor:
         """BCO's delta: the mean reward of all training batches so far, this one included, over all ranks."""
@@ -118,23 +123,6 @@ class PreferenceTrainer(CustomDPOTrainer):
             reward = self.accelerator.reduce(reward, "mean")
             self.baseline.running.update(reward, count=self.accelerator.num_processes)
         return torch.as_tensor(self.baseline.running.mean, device=reward.device)
-
-    @staticmethod
-    def _metrics(output: LossOutput, policy: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-        """LlamaFactory's metric names, and the statistics of the loss under their own names."""
-        chosen, rejected = output.chosen_rewards, output.rejected_rewards
-        metrics = {
-            "rewards/chosen": chosen,
-            "rewards/rejected": rejected,
-            "rewards/accuracies": (chosen > rejected).float(),
-            "rewards/margins": chosen - rejected,
-            "logps/chosen": policy["chosen_logps"],
-            "logps/rejected": policy["rejected_logps"],
-            "logits/chosen": policy["chosen_logits"],
-            "logits/rejected": policy["rejected_logits"],
-            **output.stats,
-        }
-        return {f"{prefix}{name}": value.detach().mean() for name, value in metrics.items()}
 
     # -- resume ---------------------------------------------------------------------------------------------------
 
