@@ -1,0 +1,188 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""The doctor: every finding, from made-up probes; then whole environments, sound and damaged."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from layered import CHECKOUT, copy_checkout, make_layered_env
+from resonance import TESTED_LLAMAFACTORY
+from resonance.checks import doctor, probe, versions
+from resonance.checks.findings import Finding
+
+SOUND_STARTUP = {
+    "disabled": False,
+    "finder_at_start": True,
+    "pth": ["/env/resonance_startup.pth"],
+    "second_door": ["resonance.startup:install"],
+    "package": "/env/resonance",
+}
+CPU = {"devices": [], "cuda_build": None, "finder_after_torch": True}
+
+
+def marks(findings: list[Finding]) -> dict[str, str]:
+    return {finding.name: finding.mark for finding in findings}
+
+
+def test_tested_set_is_that_of_the_constraints() -> None:
+    pins = dict(re.findall(r"^([\w-]+)==(\S+)$", (CHECKOUT / "constraints.txt").read_text(), re.MULTILINE))
+    assert {name: tested[0] for name, tested in versions.TESTED.items()}.items() <= pins.items()
+    assert set(versions.TESTED["llamafactory"]) == set(TESTED_LLAMAFACTORY)
+
+
+def test_missing_package_fails_unless_it_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = versions.installed_version
+    monkeypatch.setattr(
+        versions, "installed_version", lambda name: None if name in ("deepspeed", "trl") else found(name)
+    )
+    findings = {finding.name: finding for finding in doctor.examine_versions()}
+    assert findings["trl"].mark == "fail" and findings["trl"].cure == "pip install trl==0.24.0"
+    assert findings["deepspeed"].mark == "ok" and "not installed" in findings["deepspeed"].text
+    assert findings["torch"].details == {"found": found("torch"), "tested": ["2.11.0"]}
+
+
+@pytest.mark.parametrize(
+    ("unmet", "mark"),
+    [
+        (("llamafactory", "llamafactory<0.10,>=0.9.4", "0.9.3"), "fail"),
+        (("transformers", "transformers<=5.6.0", "5.9.0"), "fail"),
+        (("gradio", "gradio<=5.50.0", "6.0"), "warn"),
+        (("fire", "fire", None), "fail"),
+    ],
+)
+def test_unmet_requirement(monkeypatch: pytest.MonkeyPatch, unmet: tuple[str, str, str | None], mark: str) -> None:
+    monkeypatch.setattr(versions, "unmet_requirements", lambda name: [unmet])
+    (finding,) = doctor.examine_requirements("llamafactory")
+    assert finding.mark == mark and finding.cure == f"pip install '{unmet[1]}'"
+    assert f"found {unmet[2] or 'none'}" in finding.text
+
+
+def test_version_check_switched_off_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(versions, "unmet_requirements", lambda name: [("trl", "trl<=0.24.0", "1.0")])
+    monkeypatch.setenv("DISABLE_VERSION_CHECK", "1")
+    assert [finding.mark for finding in doctor.examine_requirements("llamafactory")] == ["warn"]
+
+
+def test_unmet_requirements_reads_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        versions, "requires", lambda name: ["pytest>=9999", "none-such", "pytest", "x; extra == 'dev'"]
+    )
+    unmet = versions.unmet_requirements("anything")
+    assert [(name, requirement) for name, requirement, _ in unmet] == [
+        ("pytest", "pytest>=9999"),
+        ("none-such", "none-such"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("torch", "vision", "audio", "wrong"),
+    [
+        ("2.11.0", "0.26.0", "2.11.0", []),
+        ("2.4.1+cpu", "0.19.1+cpu", "2.4.1", []),
+        ("2.15.0", "0.30.0", "2.11.0", ["torchaudio"]),
+        ("2.6.0", "0.26.0", "2.11.0", ["torchvision", "torchaudio"]),
+        ("2.6.0", "0.21.0", None, []),
+    ],
+)
+def test_torch_family(
+    monkeypatch: pytest.MonkeyPatch, torch: str, vision: str, audio: str | None, wrong: list[str]
+) -> None:
+    installed = {"torch": torch, "torchvision": vision, "torchaudio": audio}
+    monkeypatch.setattr(versions, "installed_version", installed.get)
+    assert [sentence.split()[0] for sentence in versions.mismatched_torch_family()] == wrong
+
+
+@pytest.mark.parametrize(
+    ("startup", "late", "mark"),
+    [
+        ({}, True, "ok"),
+        ({"finder_at_start": False, "pth": []}, True, "warn"),
+        ({"finder_at_start": False, "pth": []}, False, "fail"),
+        ({"disabled": True, "finder_at_start": False}, False, "fail"),
+    ],
+)
+def test_startup_hook(startup: dict[str, Any], late: bool, mark: str) -> None:
+    torch = {"value": CPU | {"finder_after_torch": late}}
+    (finder, *_) = doctor.examine_startup({"value": SOUND_STARTUP | startup}, torch)
+    assert (finder.name, finder.mark) == ("finder", mark)
+    assert bool(finder.cure) is (mark != "ok")
+
+
+def test_devices() -> None:
+    assert marks(doctor.examine_devices({"value": CPU | {"devices": ["H100, 80 GiB"] * 2}})) == {
+        "cuda:0": "ok",
+        "cuda:1": "ok",
+    }
+    assert marks(doctor.examine_devices({"value": CPU})) == {"cpu": "ok"}
+    assert marks(doctor.examine_devices({"error": "OSError: libcudart"})) == {"torch": "fail"}
+
+
+@pytest.mark.parametrize(
+    ("devices", "force", "mark"), [(0, "0", "warn"), (1, "0", "warn"), (2, "0", "fail"), (0, "1", "fail")]
+)
+def test_foreign_torchrun_fails_where_it_would_be_started(
+    monkeypatch: pytest.MonkeyPatch, devices: int, force: str, mark: str
+) -> None:
+    monkeypatch.setattr(doctor, "foreign_torchrun", lambda: "torchrun on PATH is /x; export PATH=/y")
+    monkeypatch.setenv("FORCE_TORCHRUN", force)
+    (finding,) = doctor.examine_torchrun(devices)
+    assert (finding.mark, finding.text, finding.cure) == (mark, "torchrun on PATH is /x", "export PATH=/y")
+
+
+def test_patches() -> None:
+    row = {
+        "target": "llamafactory.a.B",
+        "scope": "run",
+        "why": "w",
+        "remove_when": "r",
+        "state": "ready",
+        "error": None,
+    }
+    (finding,) = doctor.examine_patches({"value": [row]})
+    assert (finding.mark, finding.text) == ("ok", "ready\nwhy: w\nuntil: r")
+    (finding,) = doctor.examine_patches({"value": [row | {"state": "failed", "error": "llamafactory.a.B is gone"}]})
+    assert (
+        finding.mark == "fail" and finding.text.endswith("llamafactory.a.B is gone") and "pip install" in finding.cure
+    )
+    assert marks(doctor.examine_patches({"value": [row | {"state": "pending"}]})) == {"llamafactory.a.B": "fail"}
+
+
+def test_child_that_dies_is_a_finding_and_the_rest_is_still_examined(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_child(steps: list[str]) -> tuple[str, str]:
+        lines = [f"{probe.MARK}{json.dumps({step: {'value': step}})}" for step in steps]
+        alive = lines[: steps.index("b")] if "b" in steps else lines
+        return "noise\n" + "\n".join(alive), "the process ended with signal 11: "
+
+    monkeypatch.setattr(probe, "run_child", run_child)
+    assert probe.run_steps(["a", "b", "c"]) == {
+        "a": {"value": "a"},
+        "b": {"error": "the process ended with signal 11: "},
+        "c": {"value": "c"},
+    }
+
+
+@pytest.mark.slow
+def test_sound_and_damaged_environments(tmp_path: Path) -> None:
+    env = make_layered_env(tmp_path / "env")
+    env.pip_install("-e", copy_checkout(tmp_path / "checkout"))
+    command = env.root / "bin" / "resonance"
+    sound = json.loads(env.run(command, "doctor", "--json").stdout)
+    assert sound["ok"] and sound["failures"] == 0
+    assert {row["details"]["state"] for row in sound["sections"]["Patches"]} == {"applied", "ready"}
+
+    broken = {"torchaudio": "import os; os.abort()", "deepspeed": "raise RuntimeError('no compiler')"}
+    for name, text in broken.items():
+        (env.site_packages / f"{name}.py").write_text(text)
+    done = env.run(command, "doctor", check=False)
+    assert done.returncode == 1, done.stdout
+    assert re.search(r"FAIL  torchaudio +the process ended with signal 6.*\n +-> install the three", done.stdout)
+    assert re.search(r"warn  deepspeed +RuntimeError: no compiler\n +-> pip install deepspeed==0.18.4", done.stdout)
+
+    off = json.loads(env.run(command, "doctor", "--json", check=False, RESONANCE_DISABLE="1").stdout)
+    assert [row["mark"] for row in off["sections"]["Start-up hook"]] == ["fail"]
+    assert off["sections"]["Start-up hook"][0]["cure"] == "unset RESONANCE_DISABLE"

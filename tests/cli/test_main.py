@@ -1,0 +1,154 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""The `resonance` command."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from resonance import __version__
+from resonance.checks import doctor
+from resonance.checks.findings import Finding, Report
+from resonance.cli import recipes
+from resonance.cli.main import main
+
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Recipes of this test's own, so that the shipped ones may change."""
+    folder = tmp_path / "shipped" / "examples"
+    for name, header in {
+        "quickstart/uni_dpo": "# Purpose: learn digits,\n#   in colour\n# GPUs: 0\n# Data: data/digits\n",
+        "big/uni_dpo": "# Purpose: a big one\n# GPUs: 4\n"
+        "# Command: FORCE_TORCHRUN=1 llamafactory-cli train examples/big/uni_dpo.yaml\n",
+        "big/dpo": "",
+    }.items():
+        path = folder / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{header}\nstage: dpo\n")
+    (folder / "big" / "uni_dpo.yaml").open("a").write("deepspeed: examples/deepspeed/z3.json\n")
+    (folder / "deepspeed").mkdir()
+    (folder / "deepspeed" / "z3.json").write_text("{}")
+    monkeypatch.setattr(recipes, "examples_dir", lambda: folder)
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def test_ls_and_cp_and_version_do_without_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys; from resonance.cli.main import main\n"
+        f"copy = ['cp', 'quickstart/uni_dpo', {str(tmp_path / 'r.yaml')!r}]\n"
+        "codes = [main(argv) for argv in (['ls'], copy, ['--version'])]\n"
+        "heavy = {'torch', 'transformers', 'llamafactory', 'yaml', 'numpy'} & set(sys.modules)\n"
+        "sys.exit(str((codes, heavy)) if any(codes) or heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"resonance {__version__}" in done.stdout
+
+
+def test_unknown_command_names_the_nearest(capsys: Output) -> None:
+    assert main(["docter"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("resonance: no command 'docter'; there are: doctor, ")
+    assert "Next: resonance doctor --help" in error
+
+
+def test_wrong_flag_is_a_wrong_call(capsys: Output) -> None:
+    assert main(["ls", "--recursive"]) == 2
+    assert "--recursive" in capsys.readouterr().err
+
+
+def test_no_command_prints_help(capsys: Output) -> None:
+    assert main([]) == 0
+    output = capsys.readouterr().out
+    assert all(f"    {name} " in output for name in ("doctor", "ls", "cp"))
+
+
+def test_ls(examples: Path, capsys: Output) -> None:
+    assert main(["ls"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "RECIPE              GPUS  PURPOSE",
+        "big/dpo             -     -",
+        "big/uni_dpo         4     a big one",
+        "quickstart/uni_dpo  0     learn digits, in colour",
+        "",
+        "Next: resonance cp big/dpo my_recipe.yaml",
+    ]
+
+
+def test_ls_of_a_prefix(examples: Path, capsys: Output) -> None:
+    assert main(["ls", "quick"]) == 0
+    assert "big/dpo" not in capsys.readouterr().out
+    assert main(["ls", "qwick"]) == 1
+    assert "nearest: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["quickstart/uni_dpo", "quickstart/uni_dpo.yaml", "examples/quickstart/uni_dpo.yaml"])
+def test_cp(examples: Path, capsys: Output, name: str) -> None:
+    assert main(["cp", name, "mine/new.yaml"]) == 0
+    assert Path("mine/new.yaml").read_bytes() == (examples / "quickstart" / "uni_dpo.yaml").read_bytes()
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "Data: data/digits",
+        "Next: llamafactory-cli train mine/new.yaml",
+    ]
+
+
+def test_cp_takes_over_the_command_and_names_what_is_missing(examples: Path, capsys: Output) -> None:
+    assert main(["cp", "big/uni_dpo", "."]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "Next: FORCE_TORCHRUN=1 llamafactory-cli train uni_dpo.yaml"
+    (missing,) = [line for line in lines if "examples/deepspeed/z3.json" in line]
+    assert missing.endswith("resonance cp examples/deepspeed/z3.json examples/deepspeed/z3.json")
+    assert main(missing.partition("resonance ")[2].split()) == 0
+    assert Path("examples/deepspeed/z3.json").read_text() == "{}"
+
+
+def test_cp_does_not_write_over(examples: Path, capsys: Output) -> None:
+    Path("mine.yaml").write_text("mine")
+    assert main(["cp", "big/dpo", "mine.yaml"]) == 1
+    assert Path("mine.yaml").read_text() == "mine" and "--force" in capsys.readouterr().err
+    assert main(["cp", "big/dpo", "mine.yaml", "--force"]) == 0
+    assert Path("mine.yaml").read_text() != "mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("quickstart/uni_dop", "nearest: quickstart/uni_dpo"),
+        ("dop", "nearest: big/dpo"),
+        ("uni_dpo", "several recipes: big/uni_dpo, quickstart/uni_dpo"),
+        ("../../secret", "no recipe"),
+    ],
+)
+def test_cp_of_a_wrong_name(examples: Path, capsys: Output, name: str, said: str) -> None:
+    (examples.parent.parent / "secret").write_text("")
+    assert main(["cp", name, "mine.yaml"]) == 2
+    error = capsys.readouterr().err
+    assert said in error and "Next: resonance ls" in error
+    assert not Path("mine.yaml").exists()
+
+
+def test_shipped_recipes_say_what_they_are_for() -> None:
+    for recipe in recipes.list_recipes(recipes.examples_dir()):
+        assert {"purpose", "data", "command", "gpus"} <= set(recipe.header), recipe.name
+
+
+@pytest.mark.parametrize(("mark", "code"), [("ok", 0), ("warn", 0), ("fail", 1)])
+def test_doctor_exits_by_what_it_finds(monkeypatch: pytest.MonkeyPatch, capsys: Output, mark: str, code: int) -> None:
+    report = Report({"Versions": [Finding(mark, "torch", "2.0\nold", "pip install torch")]})
+    monkeypatch.setattr(doctor, "examine", lambda: report)
+    assert main(["doctor"]) == code
+    text = capsys.readouterr().out
+    assert {"ok": "  ok  torch", "warn": "warn  torch", "fail": "FAIL  torch"}[mark] in text
+    assert "          -> pip install torch" in text
+    assert main(["doctor", "--json"]) == code
+    parsed = json.loads(capsys.readouterr().out)
+    assert parsed["ok"] is (code == 0)
+    assert parsed["sections"]["Versions"][0]["cure"] == "pip install torch"
