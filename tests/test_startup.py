@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -72,6 +75,29 @@ def test_keeps_the_type_of_the_loader(process: Path) -> None:
     module = importlib.import_module("llamafactory.patched")
     assert type(module.__spec__.loader) is importlib.machinery.SourceFileLoader
     assert importlib.reload(module).answer == (42, "patched")
+
+
+class Asking:
+    """What another extension of LlamaFactory would install: asks every other finder in turn."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if not fullname.startswith("llamafactory."):
+            return None
+        found = (finder.find_spec(fullname, path, target) for finder in sys.meta_path if finder is not self)
+        return next((spec for spec in found if spec is not None), None)
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["in front", "behind"])
+def test_another_finder_of_the_kind_does_not_recurse(process: Path, place: int) -> None:
+    startup.install()
+    sys.meta_path.insert(place, Asking())
+    assert importlib.import_module("llamafactory.other").answer == (42, "patched")
+
+
+def test_hooks_are_not_imported_before_llamafactory_is() -> None:
+    code = "import sys; from resonance import startup; startup.install(); import json, email.mime.text\n"
+    code += "sys.exit('resonance.hooks' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_late_installation_patches_what_is_loaded(process: Path) -> None:

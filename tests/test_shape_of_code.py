@@ -1,0 +1,142 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""The shape of the code: sizes, which room may import which, and what every file must or must not say."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+PACKAGE = CHECKOUT / "plugin" / "resonance"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+COPYRIGHT = "# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0."
+
+FILE_LINES, FUNCTION_LINES, ARGUMENTS, FIELDS = 250, 50, 8, 15
+# Takes what it was published to take: the log-probs, lengths and scores of a pair, one by one.
+PUBLISHED = {"preference_loss"}
+
+# Who may import whom, lazily or not.
+ARROWS = {
+    "startup.py": {"hooks"},
+    "hooks": {"arguments", "training", "checks"},
+    "arguments": {"losses"},
+    "rows": set(),
+    "losses": set(),
+    "training": {"arguments", "rows", "losses"},
+    "checks": {"hooks", "startup"},
+    "cli": {"checks"},
+}
+# Only these import LlamaFactory: inside functions in `checks`, and by name, as strings, in `hooks`.
+IMPORTS_LLAMAFACTORY = {"rows", "training", "checks"}
+ONLY_TORCH = {"losses"}
+# Rooms that answer without torch: it may only be imported inside a function there.
+WITHOUT_TORCH = {"startup.py", "hooks", "arguments", "checks", "cli"}
+MACHINE_PATHS = re.compile(r"(?<![\w.])/(work|root|home|tmp|Users)/\w|\.\./shared\b")
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0]
+
+
+def imports(path: Path, top_level_only: bool = False) -> Iterator[str]:
+    """Dotted names that a file imports; relative ones are made absolute."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    package = ["resonance", *path.relative_to(PACKAGE).parts[:-1]]
+    inside = {n for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for n in ast.walk(f)}
+    for node in ast.walk(tree):
+        if top_level_only and node in inside:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) + 1 - node.level] if node.level else []
+            module = ".".join([*start, *(node.module or "").split(".")]).rstrip(".")
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def tracked_files() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=CHECKOUT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout, so what belongs to the project cannot be told")
+    return [path for name in listed.stdout.split("\0") if name and (path := CHECKOUT / name).is_file()]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_budgets(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    over = []
+    if (lines := len(text.splitlines())) > FILE_LINES:
+        over.append(f"the file has {lines} lines")
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            names = [a.arg for a in [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]]
+            count = len(names) - (names[:1] in (["self"], ["cls"]))
+            if length > FUNCTION_LINES:
+                over.append(f"{node.name} has {length} lines")
+            if count > ARGUMENTS and node.name not in PUBLISHED:
+                over.append(f"{node.name} has {count} arguments")
+        elif isinstance(node, ast.ClassDef) and any("dataclass" in ast.unparse(d) for d in node.decorator_list):
+            fields = sum(isinstance(statement, ast.AnnAssign) for statement in node.body)
+            if fields > FIELDS:
+                over.append(f"{node.name} has {fields} fields")
+    assert over == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_arrows_between_rooms(path: Path) -> None:
+    here = room(path)
+    if here == "__init__.py":
+        assert list(imports(path)) == []
+        return
+    rooms = {child.name for child in PACKAGE.iterdir() if child.is_dir()} | {"startup"}
+    ours = {name.split(".")[1] for name in imports(path) if name.startswith("resonance.")} & rooms
+    assert here in ARROWS, f"{here} is a new room: say in ARROWS what it may import"
+    assert ours - {here} <= ARROWS[here]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_what_comes_from_outside(path: Path) -> None:
+    here = room(path)
+    everywhere = {name.partition(".")[0] for name in imports(path)}
+    at_the_top = {name.partition(".")[0] for name in imports(path, top_level_only=True)}
+    assert "trl" not in everywhere, "TRL is what tests compare with, not what runs"
+    if here not in IMPORTS_LLAMAFACTORY:
+        assert "llamafactory" not in everywhere
+    if here in ONLY_TORCH:
+        assert not everywhere & {"transformers", "datasets", "numpy", "peft", "accelerate"}
+    if here in WITHOUT_TORCH:
+        assert not at_the_top & {"torch", "transformers", "llamafactory", "datasets", "numpy"}
+    if here in ("startup.py", "__init__.py"):
+        assert at_the_top <= {"sys", "typing", "types", "importlib"}  # all but `sys` for the type checker only
+
+
+def test_startup_imports_sys_alone() -> None:
+    tree = ast.parse((PACKAGE / "startup.py").read_text())
+    executed = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert [ast.unparse(node) for node in executed] == ["import sys"]
+
+
+def test_every_python_file_starts_with_the_copyright_line() -> None:
+    files = [path for path in tracked_files() if path.suffix == ".py"]
+    assert [str(path) for path in files if not path.read_text(encoding="utf-8").startswith(COPYRIGHT)] == []
+
+
+def test_every_module_says_what_it_is() -> None:
+    silent = [path for path in SOURCES if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))]
+    assert [str(path.relative_to(PACKAGE)) for path in silent] == []
+
+
+def test_no_path_of_one_machine_in_any_file() -> None:
+    texts = {".py", ".md", ".toml", ".txt", ".yaml", ".yml", ".json", ".sh", ".cfg", ".in", ""}
+    found = []
+    for path in tracked_files():
+        if path.suffix in texts and path != Path(__file__):
+            for number, line in enumerate(path.read_text(encoding="utf-8", errors="ignore").splitlines(), 1):
+                found += [f"{path.relative_to(CHECKOUT)}:{number}: {line[:80]}"] if MACHINE_PATHS.search(line) else []
+    assert found == []
