@@ -24,15 +24,13 @@ ROOT = Path(__file__).resolve().parent
 # Named in lower case, because .pth files run in sorted order and `__editable__*.pth` has to come first.
 STARTUP_FILES = {
     "resonance_startup.pth": (
-        "import os; exec(\"try:\\n if os.environ.get('RESONANCE_DISABLE', '').lower() in ('', '0', 'false'):\\n"
+        'import os; exec("try:\\n'
+        " if os.environ.get('RESONANCE_DISABLE', '').strip().lower() in ('', '0', 'false'):\\n"
         '  import resonance.startup\\n  resonance.startup.install()\\nexcept Exception: pass")\n'
     ),
     # Python 3.15 and later (PEP 829); older ones ignore the file.
     "resonance_startup.start": "resonance.startup:install\n",
 }
-# `import torch` (2.5 and later) calls every entry point of this group, which also works where .pth files are not read
-# (`pip install --target` with PYTHONPATH).
-SECOND_DOOR = "torch.backends"
 
 
 def version() -> str:
@@ -66,26 +64,19 @@ class BuildPy(build_py):
 
 
 class EditableWheel(editable_wheel):
-    """Editable wheel (PEP 660): setuptools copies nothing into it, so the finished archive is rewritten.
-
-    It goes without the second door: if the checkout is moved, an entry point that does not load makes every
-    `import torch` of the environment fail, while the guarded .pth line is merely without effect.
-    """
+    """Editable wheel (PEP 660): setuptools copies nothing into it, so the finished archive is rewritten."""
 
     def run(self) -> None:
         super().run()
         for wheel in Path(self.dist_dir).glob("llamafactory_resonance-*editable*.whl"):
-            rewrite_wheel(wheel, {name: text.encode() for name, text in STARTUP_FILES.items()})
+            add_to_wheel(wheel, {name: text.encode() for name, text in STARTUP_FILES.items()})
 
 
-def rewrite_wheel(path: Path, files: dict[str, bytes]) -> None:
-    """Adds files at the root of a wheel, drops the second door, and writes RECORD anew so that all is uninstalled."""
+def add_to_wheel(path: Path, files: dict[str, bytes]) -> None:
+    """Adds files at the root of a wheel, and writes RECORD anew so that all of them are uninstalled."""
     with zipfile.ZipFile(path) as wheel:
         content = {item.filename: wheel.read(item) for item in wheel.infolist()} | files
     record = next(name for name in content if name.endswith(".dist-info/RECORD"))
-    entry_points = record.replace("RECORD", "entry_points.txt")
-    sections = content[entry_points].decode().split("\n\n")
-    content[entry_points] = "\n\n".join(s for s in sections if not s.startswith(f"[{SECOND_DOOR}]")).encode()
     content[record] = "".join(record_row(name, data) for name, data in content.items() if name != record).encode()
     content[record] += f"{record},,\n".encode()
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as wheel:
@@ -140,10 +131,7 @@ setup(
             "setuptools==80.9.0",  # tests/install builds wheels with it, offline
         ],
     },
-    entry_points={
-        "console_scripts": ["resonance = resonance.cli.main:entry"],
-        SECOND_DOOR: ["resonance = resonance.startup:install"],
-    },
+    entry_points={"console_scripts": ["resonance = resonance.cli.main:entry"]},
     cmdclass={"build_py": BuildPy, "editable_wheel": EditableWheel},
     zip_safe=False,
 )

@@ -1,9 +1,9 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """Startup: the import hook that makes LlamaFactory load with our names in it.
 
-`install()` runs in every Python process of the environment, through the `.pth` line of the package and, as a second
-door, through torch's `torch.backends` entry points. So this module imports `sys` alone, costs microseconds and never
-raises: until a module of LlamaFactory is imported it does one string comparison an import, and nothing else.
+`install()` runs in every Python process of the environment, through the `.pth` line of the package. So this module
+imports `sys` alone, costs microseconds and never raises: until a module of LlamaFactory is imported it does one string
+comparison an import, and nothing else.
 """
 
 import sys

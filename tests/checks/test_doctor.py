@@ -19,10 +19,9 @@ SOUND_STARTUP = {
     "disabled": False,
     "finder_at_start": True,
     "pth": ["/env/resonance_startup.pth"],
-    "second_door": ["resonance.startup:install"],
     "package": "/env/resonance",
 }
-CPU = {"devices": [], "cuda_build": None, "finder_after_torch": True}
+CPU = {"devices": [], "cuda_build": None}
 
 
 def marks(findings: list[Finding]) -> dict[str, str]:
@@ -98,17 +97,15 @@ def test_torch_family(
 
 
 @pytest.mark.parametrize(
-    ("startup", "late", "mark"),
+    ("startup", "mark"),
     [
-        ({}, True, "ok"),
-        ({"finder_at_start": False, "pth": []}, True, "warn"),
-        ({"finder_at_start": False, "pth": []}, False, "fail"),
-        ({"disabled": True, "finder_at_start": False}, False, "fail"),
+        ({}, "ok"),
+        ({"finder_at_start": False, "pth": []}, "fail"),
+        ({"disabled": True, "finder_at_start": False}, "fail"),
     ],
 )
-def test_startup_hook(startup: dict[str, Any], late: bool, mark: str) -> None:
-    torch = {"value": CPU | {"finder_after_torch": late}}
-    (finder, *_) = doctor.examine_startup({"value": SOUND_STARTUP | startup}, torch)
+def test_startup_hook(startup: dict[str, Any], mark: str) -> None:
+    (finder, *_) = doctor.examine_startup({"value": SOUND_STARTUP | startup})
     assert (finder.name, finder.mark) == ("finder", mark)
     assert bool(finder.cure) is (mark != "ok")
 

@@ -32,6 +32,7 @@ OVERRIDDEN = {
         "concatenated_forward": ("model", "batch"),
         "get_batch_loss_metrics": ("model", "batch", "train_eval"),
         "store_metrics": ("metrics", "train_eval"),
+        "evaluate": ("eval_dataset", "ignore_keys", "metric_key_prefix"),
         "log": ("logs",),
         "_load_from_checkpoint": ("resume_from_checkpoint", "model"),
         "_load_best_model": (),

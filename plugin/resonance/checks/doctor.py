@@ -12,9 +12,9 @@ import platform
 from typing import Any
 
 from .. import SUPPORTED_LLAMAFACTORY, __version__
+from ..hooks.torchrun import foreign_torchrun
 from . import probe, versions
 from .findings import Finding, Report
-from .torchrun import foreign_torchrun
 
 Result = dict[str, Any]
 SAME_RELEASE = (
@@ -40,7 +40,7 @@ def examine() -> Report:
         {
             "Versions": examine_versions(),
             "Devices": examine_devices(results["torch"]),
-            "Start-up hook": examine_startup(results["startup"], results["torch"]),
+            "Start-up hook": examine_startup(results["startup"]),
             "torchrun": examine_torchrun(len(devices)),
             "Imports": examine_imports(results),
             "Patches": examine_patches(results["patches"]),
@@ -94,8 +94,8 @@ def examine_devices(torch: Result) -> list[Finding]:
     return found
 
 
-def examine_startup(startup: Result, torch: Result) -> list[Finding]:
-    """Is the finder in every Python process of this environment, and by which door?"""
+def examine_startup(startup: Result) -> list[Finding]:
+    """Is the finder in every Python process of this environment?"""
     again = "pip install --force-reinstall --no-deps llamafactory-resonance, or pip install . in the checkout"
     if "error" in startup:
         return [Finding("fail", "finder", startup["error"], again)]
@@ -103,20 +103,15 @@ def examine_startup(startup: Result, torch: Result) -> list[Finding]:
     if value["disabled"]:
         setting = f"RESONANCE_DISABLE={os.environ.get('RESONANCE_DISABLE')}"
         return [Finding("fail", "finder", f"switched off by {setting}", "unset RESONANCE_DISABLE", value)]
-    late = torch.get("value", {}).get("finder_after_torch", False)
     if value["finder_at_start"]:
         finder = Finding("ok", "finder", "in place when Python starts", details=value)
-    elif late:
-        finder = Finding("warn", "finder", "in place only after `import torch`, by the second door", again, value)
     else:
         finder = Finding("fail", "finder", "not in place: LlamaFactory runs without this package", again, value)
     pth = ", ".join(value["pth"]) or "none in the site-packages of this Python"
-    door = ", ".join(value["second_door"]) or "none (an editable install has none)"
     return [
         finder,
         Finding("ok", "package", value["package"]),
         Finding("ok" if value["pth"] else "warn", ".pth line", pth),
-        Finding("ok", "second door", door),
     ]
 
 

@@ -55,17 +55,14 @@ def run_child(steps: list[str]) -> tuple[str, str]:
 def probe_startup() -> dict[str, Any]:
     """Which ways the import hook got into this process."""
     import site
-    from importlib.metadata import entry_points
     from pathlib import Path
 
     folders = [*site.getsitepackages(), site.getusersitepackages()]
     lines = [str(path) for folder in folders if (path := Path(folder, "resonance_startup.pth")).is_file()]
-    doors = [str(point.value) for point in entry_points(group="torch.backends") if point.name == "resonance"]
     return {
         "disabled": startup.is_disabled(),
         "finder_at_start": FINDER_AT_START,
         "pth": lines,
-        "second_door": doors,
         "package": str(Path(startup.__file__).parent),
     }
 
@@ -78,7 +75,6 @@ def probe_torch() -> dict[str, Any]:
     return {
         "devices": names,
         "cuda_build": torch.version.cuda,
-        "finder_after_torch": startup.installed_finder() is not None,
     }
 
 

@@ -6,7 +6,7 @@ inside functions. `resonance doctor` prints this list.
 
 How a recipe of ours runs: LlamaFactory parses it (our keys are in its own dataclass), dispatches to its own `run_dpo`,
 and our wrapper around that function rebinds the "run" names below while it executes. A stock recipe passes through the
-same three wrappers untouched and never meets the rest.
+four wrappers of scope "always" untouched and never meets the rest.
 """
 
 from __future__ import annotations
@@ -159,6 +159,7 @@ def get_train_args(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def wrapper(args: dict[str, Any] | list[str] | None = None) -> Any:
         from ..arguments import recipe
+        from ..arguments.preference import runs_on_resonance
 
         given = upstream.read_args(args)
         if isinstance(given, dict):
@@ -166,7 +167,11 @@ def get_train_args(original: Callable[..., Any]) -> Callable[..., Any]:
                 registry.require()
             recipe.check(given, upstream)
         parsed = original(given)
-        recipe.check_parsed(*parsed[1:4])
+        finetuning_args = parsed[3]
+        if runs_on_resonance(vars(finetuning_args)):  # flags are known only now
+            registry.require()
+        if hasattr(finetuning_args, "pref_engine"):  # else our keys are not there, and the recipe is stock
+            recipe.check_parsed(given, *parsed[1:4])
         return parsed
 
     return wrapper
@@ -196,7 +201,7 @@ def launch(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def wrapper() -> Any:
         from ..arguments.recipe import needs_resonance
-        from ..checks.torchrun import check_launch
+        from .torchrun import check_launch
 
         check_launch(sys.argv, needs_resonance)
         return original()

@@ -155,6 +155,7 @@ class Registry:
                     replacement = patch.load_replacement()(original)
                     setattr(module, patch.name, replacement)
                     self._applied[patch.target] = replacement
+                    self._errors.pop(patch.target, None)
             except Exception as exc:  # any failure of ours must leave upstream usable; it is reported, not hidden
                 error = f"{patch.replacement} could not replace {patch.target}: {type(exc).__name__}: {exc}"
             if error is not None:

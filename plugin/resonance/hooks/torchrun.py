@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """Does the `torchrun` that LlamaFactory would start belong to this environment?
 
-Room: `checks/`. LlamaFactory's launcher runs `torchrun` from PATH. If that one belongs to another environment, its
+Room: `hooks/`. LlamaFactory's launcher runs `torchrun` from PATH. If that one belongs to another environment, its
 ranks run without this package, and the first one that reads a recipe of ours fails on a key it does not know.
 """
 
@@ -77,10 +77,10 @@ def check_launch(argv: Sequence[str], needs_resonance: Callable[[dict[str, Any]]
     Raises:
         RuntimeError: the recipe is ours, it would be started by torchrun, and that belongs to another environment.
     """
-    if len(argv) < 3 or argv[1] != "train" or not starts_torchrun():
-        return
+    if len(argv) < 3 or argv[1] != "train" or not needs_resonance(recipe_keys(argv[2:])):
+        return  # a stock recipe: whatever we would look at below is none of its business
     problem = foreign_torchrun()
-    if problem is not None and needs_resonance(recipe_keys(argv[2:])):
+    if problem is not None and starts_torchrun():
         raise RuntimeError(f"{argv[2]} needs resonance in every process, but {problem}")
 
 

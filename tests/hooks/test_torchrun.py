@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from resonance.checks import torchrun
-from resonance.checks.torchrun import check_launch, foreign_torchrun, recipe_keys, script_interpreter
+from resonance.hooks import torchrun
+from resonance.hooks.torchrun import check_launch, foreign_torchrun, recipe_keys, script_interpreter
 
 SCRIPTS = sysconfig.get_path("scripts")
 
