@@ -8,7 +8,7 @@ import pickle
 
 import pytest
 
-from resonance.arguments import preference
+from resonance.arguments import parameters, preference
 from resonance.losses import LOSSES
 
 UNI_DPO = {"stage": "dpo", "pref_loss": "uni_dpo", "pref_beta": 2.0}
@@ -35,7 +35,7 @@ def test_which_recipes_run_on_our_trainer(values, ours):
 
 
 def test_defaults_are_those_of_the_reference_implementation():
-    given = preference.loss_parameters({**preference.DEFAULTS, **UNI_DPO})
+    given = parameters.loss_parameters({**preference.DEFAULTS, **UNI_DPO})
     assert given == {
         "beta": 2.0,
         "qual_eta": 0.7,
@@ -50,7 +50,7 @@ def test_defaults_are_those_of_the_reference_implementation():
 def test_parameters_without_a_key_come_from_the_dict_in_yaml_or_json():
     base = {**preference.DEFAULTS, "stage": "dpo", "pref_loss": "discopop", "pref_beta": 0.2}
     for given in ({"discopop_tau": 0.1}, '{"discopop_tau": 0.1}'):
-        assert preference.loss_parameters({**base, "pref_loss_params": given})["discopop_tau"] == 0.1
+        assert parameters.loss_parameters({**base, "pref_loss_params": given})["discopop_tau"] == 0.1
 
 
 @pytest.mark.parametrize("name", sorted(LOSSES))
@@ -60,16 +60,16 @@ def test_mean_or_sum(name, asked):
     expected = (spec.logps == "mean") if asked is None else asked
     if name in ("ipo", "orpo", "simpo"):  # defined on means; what LlamaFactory does whatever is asked
         expected = True
-    assert preference.uses_means({"pref_loss": name, "dpo_average_log_prob": asked}) is expected
+    assert parameters.uses_means({"pref_loss": name, "dpo_average_log_prob": asked}) is expected
 
 
 def test_only_uni_dpo_and_the_losses_defined_on_means_average_by_themselves():
-    means = {n for n in LOSSES if preference.uses_means({"pref_loss": n, "dpo_average_log_prob": None})}
+    means = {n for n in LOSSES if parameters.uses_means({"pref_loss": n, "dpo_average_log_prob": None})}
     assert means == {"uni_dpo", "ipo", "orpo", "simpo"}
 
 
 def test_every_wrong_value_is_reported_at_once_under_its_recipe_key():
-    found = preference.problems(
+    found = parameters.problems(
         {
             **UNI_DPO,
             "pref_beta": 0.0,
@@ -95,13 +95,13 @@ def test_every_wrong_value_is_reported_at_once_under_its_recipe_key():
 
 
 def test_unknown_loss_names_the_nearest_first():
-    (message,) = preference.problems({"stage": "dpo", "pref_loss": "unidpo"})
+    (message,) = parameters.problems({"stage": "dpo", "pref_loss": "unidpo"})
     assert message.startswith("pref_loss: ") and "unidpo" in message
     assert message.index("uni_dpo") < message.index("aot")
 
 
 def test_unknown_parameter_of_a_loss_names_the_nearest():
-    (message,) = preference.problems(
+    (message,) = parameters.problems(
         {"stage": "dpo", "pref_loss": "discopop", "pref_loss_params": {"discopop_tua": 1}}
     )
     assert message.startswith("pref_loss_params.discopop_tua") and "discopop_tau" in message
@@ -109,7 +109,7 @@ def test_unknown_parameter_of_a_loss_names_the_nearest():
 
 @pytest.mark.parametrize("given", ["not json", [1, 2], "[1]"])
 def test_parameters_that_are_no_mapping(given):
-    (message,) = preference.problems({"stage": "dpo", "pref_loss": "discopop", "pref_loss_params": given})
+    (message,) = parameters.problems({"stage": "dpo", "pref_loss": "discopop", "pref_loss_params": given})
     assert message.startswith("pref_loss_params: ")
 
 
@@ -117,12 +117,25 @@ def test_parameters_that_are_no_mapping(given):
 def test_losses_that_are_nothing_without_smoothing_have_their_own(name, default):
     """LlamaFactory's default of 0 would turn robust into plain DPO and divide by zero in exo_pair."""
     values = {**preference.DEFAULTS, "stage": "dpo", "pref_loss": name, "dpo_label_smoothing": 0.0}
-    assert preference.problems(values) == []
-    assert "label_smoothing" not in preference.loss_parameters(values)
+    assert parameters.problems(values) == []
+    assert "label_smoothing" not in parameters.loss_parameters(values)
     assert LOSSES[name].params["label_smoothing"] == default
-    assert preference.loss_parameters({**values, "dpo_label_smoothing": 0.2})["label_smoothing"] == 0.2
-    (message,) = preference.problems({**values, "dpo_label_smoothing": 0.5})
+    assert parameters.loss_parameters({**values, "dpo_label_smoothing": 0.2})["label_smoothing"] == 0.2
+    (message,) = parameters.problems({**values, "dpo_label_smoothing": 0.5})
     assert message.startswith("dpo_label_smoothing: ")
+
+
+@pytest.mark.parametrize(("key", "value"), [("pref_ftx", -0.5), ("pref_bco_weight", math.nan), ("ld_alpha", 1.5)])
+def test_modifiers_out_of_range(key, value):
+    (message,) = parameters.problems({"stage": "dpo", "pref_loss": "hinge", key: value})
+    assert message.startswith(f"{key}: {value!r} is not allowed")
+
+
+def test_parameters_that_the_trainer_takes_from_elsewhere():
+    given = {"beta": 0.5, "delta": 5.0}
+    found = parameters.problems({"stage": "dpo", "pref_loss": "bco_pair", "pref_loss_params": given})
+    assert any("pref_loss_params.beta" in message and "pref_beta" in message for message in found)
+    assert any("pref_loss_params.delta" in message and "running mean" in message for message in found)
 
 
 # -- in LlamaFactory's own dataclass ---------------------------------------------------------------------------------

@@ -9,8 +9,7 @@ from types import SimpleNamespace
 import pytest
 from llamafactory.hparams import get_train_args, parser
 
-from resonance.arguments import recipe
-from resonance.arguments.resume import complete_checkpoint
+from resonance.arguments import preference, recipe
 
 
 @pytest.fixture
@@ -40,7 +39,7 @@ def problems(given):
 
 def test_a_good_recipe_passes(folder):
     recipe.check(uni_dpo(folder), parser)
-    assert (folder / "out").is_dir()
+    assert not (folder / "out").exists(), "a check makes nothing"
 
 
 def test_everything_wrong_is_reported_at_once(folder):
@@ -104,13 +103,34 @@ def test_stock_recipes_are_only_checked_for_unknown_keys(folder):
     assert "pref_bta: no such key (not used by the HfArgumentParser); did you mean pref_beta" in text
 
 
-def test_our_keys_outside_the_dpo_stage(folder):
-    assert "uni_dpo_tau_ref: has a meaning in stage: dpo only" in problems({"stage": "sft", "uni_dpo_tau_ref": 1.0})
+def parsed_values(**changes):
+    return SimpleNamespace(**{**preference.DEFAULTS, **changes})
+
+
+def test_our_keys_outside_the_dpo_stage():
+    with pytest.raises(ValueError, match="uni_dpo_tau_ref: has a meaning in stage: dpo only"):
+        recipe.check_parsed({}, None, None, parsed_values(stage="sft", uni_dpo_tau_ref=1.0))
+    recipe.check_parsed({}, None, None, parsed_values(stage="sft"))
+
+
+def test_our_keys_beside_a_loss_that_llamafactory_trains(caplog):
+    with caplog.at_level("WARNING", logger="llamafactory"):
+        recipe.check_parsed({}, None, None, parsed_values(stage="dpo", uni_dpo_tau_ref=9.0, pref_loss_params={"a": 1}))
+    assert "pref_loss_params, uni_dpo_tau_ref: no effect" in caplog.text and "pref_engine: resonance" in caplog.text
+
+
+def test_extra_keys_are_allowed_where_llamafactory_allows_them(monkeypatch):
+    monkeypatch.setenv("ALLOW_EXTRA_ARGS", "1")
+    recipe.check({"stage": "sft", "anything": 1}, parser)
+
+
+def test_an_argument_class_that_moved_leaves_stock_recipes_alone():
+    recipe.check({"stage": "sft", "anything": 1}, SimpleNamespace(ModelArguments=parser.ModelArguments))
 
 
 def test_another_back_end_is_refused(folder, monkeypatch):
-    monkeypatch.setenv("USE_MCA", "1")
-    assert "USE_MCA=1: pref_loss: uni_dpo runs on Resonance's trainer" in problems(uni_dpo(folder))
+    monkeypatch.setenv("USE_MCA", "True")
+    assert "USE_MCA: pref_loss: uni_dpo runs on Resonance's trainer" in problems(uni_dpo(folder))
 
 
 def test_what_needs_us():
@@ -128,24 +148,5 @@ def test_the_strict_parser_takes_our_keys(folder, recipe_of=uni_dpo):
 def test_flags_are_checked_after_parsing(folder):
     data_args = SimpleNamespace(dataset=["gone"], eval_dataset=None, dataset_dir=str(folder), tokenized_path=None)
     training_args = SimpleNamespace(do_train=True, do_eval=False, output_dir="", resume_from_checkpoint=None)
-    finetuning_args = SimpleNamespace(stage="dpo", pref_loss="uni_dpo", pref_engine="llamafactory")
     with pytest.raises(ValueError, match="'gone' is not in"):
-        recipe.check_parsed(data_args, training_args, finetuning_args)
-
-
-def test_a_checkpoint_cut_off_while_saving_is_not_resumed_from(tmp_path):
-    for step, files in ((5, ["trainer_state.json"]), (10, ["trainer_state.json"]), (15, ["model.safetensors"])):
-        for name in files:
-            (tmp_path / f"checkpoint-{step}").mkdir(exist_ok=True)
-            (tmp_path / f"checkpoint-{step}" / name).write_text("{}")
-    chosen, warning = complete_checkpoint(str(tmp_path / "checkpoint-15"))
-    assert chosen == str(tmp_path / "checkpoint-10")
-    assert "checkpoint-15 has no trainer_state.json" in warning and "checkpoint-10" in warning
-    assert complete_checkpoint(chosen) == (chosen, None)
-    assert complete_checkpoint(None) == (None, None)
-
-
-def test_without_any_complete_checkpoint_the_run_starts_anew(tmp_path):
-    (tmp_path / "checkpoint-5").mkdir()
-    chosen, warning = complete_checkpoint(str(tmp_path / "checkpoint-5"))
-    assert chosen is None and "starting anew" in warning
+        recipe.check_parsed([], data_args, training_args, parsed_values(stage="dpo", pref_loss="uni_dpo"))

@@ -10,11 +10,11 @@ from typing import Any
 
 from llamafactory.extras import logging
 
-from ..arguments import preference
+from ..arguments import parameters, preference
 from ..losses import get_loss
 from ..rows.plan import RowPlan
 
-logger = logging.get_logger(__name__)
+logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 
 
 def prepare(model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any) -> None:
@@ -35,13 +35,13 @@ def notices(values: dict[str, Any], adapters: list[str] | None) -> list[str]:
             "name, because it does not pass the loss type on to trl."
         )
     spec = get_loss(pref_loss)
-    if preference.uses_default_smoothing(values):
+    if parameters.uses_default_smoothing(values):
         messages.append(
             f"dpo_label_smoothing: not given; pref_loss: {pref_loss} uses its own {spec.params['label_smoothing']}."
         )
     idle = [
         key
-        for key, name in preference.LOSS_PARAMETERS.items()
+        for key, name in parameters.LOSS_PARAMETERS.items()
         if key in preference.DEFAULTS and name not in spec.params and values[key] != preference.DEFAULTS[key]
     ]
     if idle:

@@ -17,7 +17,7 @@ from llamafactory.model import load_model as llamafactory_load_model
 from llamafactory.train.trainer_utils import create_ref_model as llamafactory_create_ref_model
 from transformers import PreTrainedModel
 
-logger = logging.get_logger(__name__)
+logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 
 
 def load_model(

@@ -1,0 +1,135 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""From recipe keys to the parameters of the chosen loss, and what is wrong with them.
+
+Room: `arguments/`. Knows the loss table (imported inside functions: it needs torch).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from numbers import Real
+from typing import Any
+
+from .preference import DEFAULTS
+
+# recipe key -> parameter of a loss function; every other parameter is given by `pref_loss_params`
+LOSS_PARAMETERS = {
+    "pref_beta": "beta",
+    "dpo_label_smoothing": "label_smoothing",
+    "simpo_gamma": "simpo_gamma",
+    "uni_dpo_qual_eta": "qual_eta",
+    "uni_dpo_tau_ref": "tau_ref",
+    "uni_dpo_perf_gamma": "perf_gamma",
+    "uni_dpo_nll_lambda": "nll_lambda",
+    "uni_dpo_tau_good": "tau_good",
+    "uni_dpo_detach_weights": "detach_weights",
+}
+# LlamaFactory's modifiers of any loss: key -> (lowest, highest) value; it checks none of them
+MODIFIERS = {"pref_ftx": (0.0, math.inf), "pref_bco_weight": (0.0, math.inf), "ld_alpha": (0.0, 1.0)}
+ENGINES = ("llamafactory", "resonance")
+
+
+def needs_reference(pref_loss: str) -> bool:
+    from ..losses import get_loss
+
+    return get_loss(pref_loss).needs_reference
+
+
+def uses_means(values: Mapping[str, Any]) -> bool:
+    """Whether the log-probabilities handed to the loss are means a token; see `dpo_average_log_prob`."""
+    from ..losses import get_loss
+
+    spec, asked = get_loss(values["pref_loss"]), values["dpo_average_log_prob"]
+    return spec.logps == "mean" if asked is None or spec.logps_fixed else asked
+
+
+def loss_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword parameters for the chosen loss, from the recipe's keys and `pref_loss_params`."""
+    from ..losses import get_loss
+
+    accepted = get_loss(values["pref_loss"]).params
+    named = {name: values[key] for key, name in LOSS_PARAMETERS.items() if name in accepted and key in values}
+    if uses_default_smoothing(values):
+        del named["label_smoothing"]
+    return {**named, **(_as_dict(values["pref_loss_params"]) or {})}
+
+
+def uses_default_smoothing(values: Mapping[str, Any]) -> bool:
+    """Whether the loss's own label smoothing applies: robust and exo_pair without any would not be what they say.
+
+    LlamaFactory's default, 0, cannot be told from a 0 in the recipe; for these two losses both mean "not given".
+    """
+    from ..losses import get_loss
+
+    return values.get("dpo_label_smoothing") == 0 and bool(get_loss(values["pref_loss"]).params.get("label_smoothing"))
+
+
+def _as_dict(given: Any) -> dict[str, Any] | None:
+    """`pref_loss_params` as a dict; ValueError if it is not one."""
+    if isinstance(given, str):
+        try:
+            given = json.loads(given)
+        except json.JSONDecodeError as exc:
+            raise ValueError(f"pref_loss_params: {given!r} is not JSON ({exc})") from None
+    if given is not None and not isinstance(given, Mapping):
+        raise ValueError(f"pref_loss_params: {given!r} is a {type(given).__name__}; give a mapping of name to value")
+    return dict(given) if given is not None else None
+
+
+def problems(values: Mapping[str, Any]) -> list[str]:
+    """Everything wrong with the preference keys of a DPO recipe, as messages that start with the key.
+
+    Only recipes that run on our trainer are judged; LlamaFactory judges its own.
+    """
+    from ..losses import check_params, get_loss
+
+    values = {**DEFAULTS, **values}
+    found: list[str] = []
+    if values["pref_engine"] not in ENGINES:
+        found.append(f"pref_engine: {values['pref_engine']!r} is not one of {', '.join(ENGINES)}")
+    average = values["dpo_average_log_prob"]
+    if average is not None and not isinstance(average, bool):
+        found.append(f"dpo_average_log_prob: {average!r} is not true or false")
+    try:
+        spec = get_loss(values["pref_loss"])
+    except ValueError as exc:
+        return [*found, f"pref_loss: {exc}"]
+    try:
+        given = loss_parameters(values)
+    except ValueError as exc:
+        return [*found, str(exc)]
+    found += _misplaced_parameters(values, spec.baseline) + _modifier_problems(values)
+    keys = {name: key for key, name in LOSS_PARAMETERS.items()}
+    for name, value in given.items():
+        key = keys.get(name, f"pref_loss_params.{name}")
+        found += [f"{key}: {text.removeprefix(f'{spec.name}: ')}" for text in check_params(spec, {name: value})]
+    smoothing = values.get("dpo_label_smoothing", 0.0)
+    if smoothing and "label_smoothing" not in spec.params:
+        found.append(
+            f"dpo_label_smoothing: {smoothing!r} given, but pref_loss: {values['pref_loss']} has no label smoothing"
+        )
+    return found
+
+
+def _misplaced_parameters(values: Mapping[str, Any], baseline: bool) -> list[str]:
+    """Parameters in `pref_loss_params` that the trainer takes from elsewhere: they would not do what they say."""
+    keys = {name: f"use the key {key}" for key, name in LOSS_PARAMETERS.items()}
+    if baseline:
+        keys["delta"] = "it is the running mean of the rewards, which the trainer keeps"
+    given = _as_dict(values["pref_loss_params"]) or {}
+    return [f"pref_loss_params.{name}: cannot be given here; {keys[name]}" for name in given if name in keys]
+
+
+def _modifier_problems(values: Mapping[str, Any]) -> list[str]:
+    found = []
+    for key, (low, high) in MODIFIERS.items():
+        value = values.get(key)
+        if value is None:
+            continue
+        number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+        if not (number and low <= value <= high):
+            limits = f"from {low:g} to {high:g}" if math.isfinite(high) else f">= {low:g}"
+            found.append(f"{key}: {value!r} is not allowed, it must be a finite number {limits}")
+    return found

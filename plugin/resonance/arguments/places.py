@@ -1,0 +1,87 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Where a recipe reads and writes: data set names and columns, and the output folder.
+
+Room: `arguments/`. Reads dataset_info.json; touches no data file and creates nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+DATASET_INFO = "dataset_info.json"
+
+
+def dataset_problems(values: Mapping[str, Any]) -> list[str]:
+    """Unknown data set names, sets without pairs, and sets without score columns for a loss that needs scores."""
+    folder = values.get("dataset_dir", "data")
+    if values.get("tokenized_path") and os.path.isdir(values["tokenized_path"]):
+        return []  # LlamaFactory then reads nothing else
+    if isinstance(folder, str):
+        if folder == "ONLINE" or folder.startswith("REMOTE:"):
+            return []
+        path = Path(folder, DATASET_INFO)
+        try:
+            info = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, json.JSONDecodeError) as exc:
+            return [f"dataset_dir: cannot read {path}: {exc}"]
+    else:
+        path, info = Path("dataset_dir"), folder
+
+    found = []
+    for key in ("dataset", "eval_dataset"):
+        for name in _names(values.get(key)):
+            if name not in info:
+                near = get_close_matches(name, info, n=3, cutoff=0.4)
+                rest = sorted(set(info) - set(near))[:10]
+                found.append(
+                    f"{key}: {name!r} is not in {path}; nearest: {', '.join([*near, *rest]) or 'none, it is empty'}"
+                )
+                continue
+            if not info[name].get("ranking"):
+                found.append(f'{key}: {name!r} in {path} has no pairs; a preference set has "ranking": true')
+                continue
+            found += [f"{key}: {problem}" for problem in _score_problems(name, info[name], path, values)]
+    return found
+
+
+def _names(given: Any) -> list[str]:
+    if isinstance(given, str):
+        return [name.strip() for name in given.split(",")]
+    return [str(name) for name in given or []]
+
+
+def _score_problems(name: str, entry: Mapping[str, Any], path: Path, values: Mapping[str, Any]) -> list[str]:
+    from ..losses import get_loss
+
+    try:
+        spec = get_loss(values["pref_loss"])
+    except (KeyError, ValueError):
+        return []
+    columns = entry.get("columns") or {}
+    missing = [column for column in ("score_chosen", "score_rejected") if not columns.get(column)]
+    if not (spec.needs_scores and missing):
+        return []
+    example = ", ".join(f'"{column}": "{column}"' for column in missing)
+    return [
+        f"pref_loss: {values['pref_loss']} needs scores, but {name!r} declares no {' and '.join(missing)}; "
+        f'add to its "columns" in {path}: {example} (the right side is the name in the data file)'
+    ]
+
+
+def output_problems(output_dir: Any) -> list[str]:
+    """Whether files can be made in `output_dir`, seen now instead of after the training. Makes no folder."""
+    if not output_dir:
+        return []  # LlamaFactory and Transformers have a default
+    folder = Path(output_dir).absolute()
+    nearest = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), folder)
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            return []
+    except OSError as exc:
+        return [f"output_dir: cannot write to {str(output_dir)!r}: {exc.strerror or exc}"]
