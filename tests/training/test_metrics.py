@@ -14,46 +14,63 @@ from resonance.training.metrics import Meter, non_finite
 
 
 class TwoRanks:
-    """An accelerator whose other rank reports means one higher."""
+    """An accelerator whose other rank has added one pair with every value 5."""
 
     device = torch.device("cpu")
     calls = 0
 
     def reduce(self, tensor, kind):
-        assert kind == "mean"
+        assert kind == "sum"
         self.calls += 1
-        return (tensor + (tensor + 1)) / 2
+        return tensor + torch.tensor([*[5.0] * (len(tensor) - 1), 1.0])
 
 
-def test_means_over_micro_batches_then_ranks_in_one_exchange():
+def test_means_over_the_pairs_of_all_ranks_in_one_exchange():
     meter, accelerator = Meter(), TwoRanks()
-    meter.add({"a": torch.tensor(1.0), "b": torch.tensor(10.0)})
-    meter.add({"a": torch.tensor(2.0), "b": torch.tensor(30.0)})
-    assert meter.means(accelerator) == {"a": 2.0, "b": 20.5}
+    meter.add({"a": torch.tensor(1.0), "b": torch.tensor(10.0)}, pairs=2)
+    meter.add({"a": torch.tensor(3.0), "b": torch.tensor(30.0)}, pairs=1)
+    assert meter.means(accelerator) == {"a": (2 + 3 + 5) / 4, "b": (20 + 30 + 5) / 4}
     assert accelerator.calls == 1
+
+
+def test_a_short_last_batch_weighs_what_it_holds():
+    """7 pairs, 6 of them right: the accuracy is 6/7 whatever the batch size."""
+    right = torch.tensor([1.0, 1, 1, 0, 1, 1, 1])
+    for size in (1, 4, 7):
+        meter = Meter()
+        for batch in right.split(size):
+            meter.add({"accuracy": batch.mean()}, pairs=len(batch))
+        assert meter.means(OneRank())["accuracy"] == pytest.approx(6 / 7)
+
+
+class OneRank:
+    device = torch.device("cpu")
+
+    def reduce(self, tensor, kind):
+        return tensor
 
 
 def test_a_meter_starts_anew_after_it_was_read():
     meter = Meter()
-    meter.add({"a": torch.tensor(4.0)})
-    meter.means(TwoRanks())
-    assert meter.means(TwoRanks()) == {}
-    meter.add({"a": torch.tensor(8.0)})
-    assert meter.means(TwoRanks()) == {"a": 8.5}
+    meter.add({"a": torch.tensor(4.0)}, pairs=3)
+    meter.means(OneRank())
+    assert meter.means(OneRank()) == {}
+    meter.add({"a": torch.tensor(8.0)}, pairs=1)
+    assert meter.means(OneRank()) == {"a": 8.0}
 
 
 def test_adding_reads_no_value_from_the_device():
     """Meta tensors have no values: `.item()` on one raises."""
-    Meter().add({"a": torch.ones((), device="meta"), "b": torch.ones((), device="meta", dtype=torch.bfloat16)})
+    Meter().add(
+        {"a": torch.ones((), device="meta"), "b": torch.ones((), device="meta", dtype=torch.bfloat16)}, pairs=2
+    )
 
 
 def test_half_precision_is_summed_in_float32():
     meter = Meter()
     for _ in range(1000):
-        meter.add({"a": torch.tensor(0.1, dtype=torch.bfloat16)})
-    assert meter.means(TwoRanks())["a"] == pytest.approx(
-        0.5 + float(torch.tensor(0.1, dtype=torch.bfloat16)), rel=1e-5
-    )
+        meter.add({"a": torch.tensor(0.1, dtype=torch.bfloat16)}, pairs=1)
+    assert meter.means(OneRank())["a"] == pytest.approx(float(torch.tensor(0.1, dtype=torch.bfloat16)), rel=1e-5)
 
 
 def test_non_finite():

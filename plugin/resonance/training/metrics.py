@@ -19,27 +19,28 @@ def non_finite(logs: Mapping[str, Any]) -> list[str]:
 
 
 class Meter:
-    """Running sums of named scalar tensors. Adding never waits for the device; `means` does, once."""
+    """Running means of named values over pairs. Adding never waits for the device; `means` does, once."""
 
     def __init__(self) -> None:
         self._sums: dict[str, torch.Tensor] = {}
-        self._counts: dict[str, int] = {}
+        self._pairs = 0
 
-    def add(self, values: Mapping[str, torch.Tensor]) -> None:
-        """Add one micro-batch: scalars (0-d tensors), already detached."""
-        for name, value in values.items():
-            value = value.float()
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
-            self._counts[name] = self._counts.get(name, 0) + 1
+    def add(self, means: Mapping[str, torch.Tensor], pairs: int) -> None:
+        """Add one micro-batch: means over its pairs (0-d tensors, already detached), and how many pairs there were.
+
+        Every call, on every rank, must give the same names, which holds because names depend on the recipe only.
+        """
+        for name, value in means.items():
+            total = value.float() * pairs
+            self._sums[name] = self._sums[name] + total if name in self._sums else total
+        self._pairs += pairs
 
     def means(self, accelerator: Any) -> dict[str, float]:
-        """Means over the micro-batches added since the last call, then over ranks; starts anew.
-
-        Every rank must have added the same names, which holds because names depend on the recipe only.
-        """
+        """Means over all pairs added since the last call, on all ranks; starts anew."""
         if not self._sums:
             return {}
-        means = torch.stack([self._sums[name] / self._counts[name] for name in self._sums]).to(accelerator.device)
-        result = dict(zip(self._sums, accelerator.reduce(means, "mean").tolist(), strict=True))
-        self._sums, self._counts = {}, {}
+        sums = torch.stack(list(self._sums.values())).to(accelerator.device)
+        *totals, pairs = accelerator.reduce(torch.cat((sums, sums.new_tensor([self._pairs]))), "sum").tolist()
+        result = {name: total / pairs for name, total in zip(self._sums, totals, strict=True)}
+        self._sums, self._pairs = {}, 0
         return result

@@ -16,7 +16,7 @@ from llamafactory.train.trainer_utils import get_batch_logps
 from transformers import Trainer
 from typing_extensions import override
 
-from ..arguments.preference import loss_parameters, uses_means
+from ..arguments.parameters import loss_parameters, uses_means
 from ..losses import Pairs, add_sft, get_loss, mix_bco, pairs_loss
 from ..losses.baseline import mean_reward
 from ..losses.metrics import pair_metrics
@@ -25,9 +25,15 @@ from .baseline import BaselineCallback
 from .checkpoint import load_renamed
 from .metrics import Meter, non_finite
 
-logger = logging.get_logger(__name__)
+logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 
 _OFF = 1e-6  # LlamaFactory's threshold below which a modifier's coefficient is off
+PAIRS = "pairs"  # how many pairs the metrics of a micro-batch are means of; never logged
+
+
+def own(value: Any) -> Any:
+    """Token ids and masks as a copy: some models write into them, and the reference comes second. Pictures as is."""
+    return value.clone() if isinstance(value, torch.Tensor) and not value.is_floating_point() else value
 
 
 class PreferenceTrainer(CustomDPOTrainer):
@@ -43,7 +49,8 @@ class PreferenceTrainer(CustomDPOTrainer):
         self.loss_params = loss_parameters(vars(finetuning_args))
         self.uses_means = uses_means(vars(finetuning_args))
         self._check_scores(kwargs.get("train_dataset"), kwargs.get("eval_dataset"))
-        self.meters: dict[str, Meter] = {"train": Meter(), "eval": Meter()}
+        self.meters = {"train": Meter(), "eval": Meter()}
+        self.eval_prefix = "eval"
         super().__init__(model, ref_model, finetuning_args, processor, **kwargs)
         self.uses_bco = finetuning_args.use_ref_model and self.bco_gemma > _OFF
         self.baseline = BaselineCallback()
@@ -70,7 +77,7 @@ class PreferenceTrainer(CustomDPOTrainer):
         self, model: Any, batch: dict[str, torch.Tensor], is_ref_model: bool = False
     ) -> dict[str, torch.Tensor]:
         """Log-probabilities of the responses, (B,) each: the sum over tokens, or the mean if the loss wants it."""
-        inputs = {name: value for name, value in batch.items() if name not in ("labels", *SCORE_FIELDS)}
+        inputs = {name: own(value) for name, value in batch.items() if name not in ("labels", *SCORE_FIELDS)}
         logits = model(**inputs, return_dict=True, use_cache=False).logits.to(torch.float32)
         logps, lengths = get_batch_logps(logits, batch["labels"], ld_alpha=None if is_ref_model else self.ld_alpha)
         chosen_logps_avg = logps.chunk(2)[0] / lengths.chunk(2)[0]
@@ -86,8 +93,8 @@ class PreferenceTrainer(CustomDPOTrainer):
     @override
     def get_batch_loss_metrics(
         self, model: Any, batch: dict[str, torch.Tensor], train_eval: Literal["train", "eval"] = "train"
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Loss of a batch of pairs (a scalar) and its metrics (0-d tensors on the device)."""
+    ) -> tuple[torch.Tensor, dict[str, Any]]:
+        """Loss of a batch of pairs (a scalar), its metrics (0-d tensors on the device) and the number of pairs."""
         policy = self.concatenated_forward(model, batch)
         reference_chosen, reference_rejected = self.compute_reference_log_probs(model, batch)
         scores = {name: batch[name] for name in SCORE_FIELDS} if self.spec.needs_scores else {}
@@ -114,7 +121,8 @@ class PreferenceTrainer(CustomDPOTrainer):
         for name in ("logps", "logits"):
             metrics |= {f"{name}/{side}": policy[f"{side}_{name}"].detach() for side in ("chosen", "rejected")}
         prefix = "eval_" if train_eval == "eval" else ""
-        return losses.mean(), {f"{prefix}{name}": value.mean() for name, value in metrics.items()}
+        means: dict[str, Any] = {f"{prefix}{name}": value.mean() for name, value in metrics.items()}
+        return losses.mean(), means | {PAIRS: len(losses)}
 
     def _baseline_with(self, pairs: Pairs, train_eval: str) -> torch.Tensor:
         """BCO's delta: the mean reward of all training batches so far, this one included, over all ranks."""
@@ -142,13 +150,22 @@ class PreferenceTrainer(CustomDPOTrainer):
 
     @override
     def store_metrics(self, metrics: dict[str, Any], train_eval: Literal["train", "eval"] = "train") -> None:
-        self.meters[train_eval].add(metrics)
+        self.meters[train_eval].add({name: metrics[name] for name in metrics if name != PAIRS}, metrics[PAIRS])
+
+    @override
+    def evaluate(self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval") -> Any:
+        """As upstream; with several evaluation sets each has metrics of its own, `eval_NAME_rewards/accuracies`."""
+        self.eval_prefix = metric_key_prefix
+        return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
 
     @override
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Add the metrics since the last line to `logs`, in place: `evaluate` returns the same dict to its caller."""
-        meter = self.meters["train" if "loss" in logs else "eval"]
-        logs.update(meter.means(self.accelerator))
+        if "loss" in logs:
+            logs.update(self.meters["train"].means(self.accelerator))
+        else:
+            means = self.meters["eval"].means(self.accelerator)
+            logs.update({name.replace("eval", self.eval_prefix, 1): value for name, value in means.items()})
         if wrong := non_finite(logs):
             # the Trainer leaves non-finite losses out of its average and then logs 0 (`logging_nan_inf_filter`)
             logger.warning_rank0(
