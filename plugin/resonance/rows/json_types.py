@@ -13,14 +13,19 @@ from .problems import Problem, explain
 NAMES = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "a mapping"}
 
 
-def explain_unreadable(files: Sequence[str], error: BaseException) -> str:
-    """Say which rows of which files broke the table, or repeat the innermost cause if the files are no JSON."""
+def explain_unreadable(files: Sequence[str], error: BaseException) -> str | None:
+    """Say which rows of which files broke the table, or repeat the innermost cause if the files are no JSON.
+
+    None if the files are sound and the error speaks for itself, as one about an unknown split does.
+    """
     problems: list[Problem] = []
     for file in files:
         if file.endswith((".json", ".jsonl")):
             problems += json_problems(file)
     if problems:
         return explain(", ".join(files), problems)
+    if str(error).startswith("Unknown split"):
+        return None
     while error.__cause__ is not None:
         error = error.__cause__
     cause = f"{error} ({type(error).__name__})"

@@ -27,9 +27,10 @@ def load_dataset(path: str, *args: Any, **kwargs: Any) -> Any:
     try:
         dataset = datasets.load_dataset(path, *args, **kwargs)
     except (DatasetGenerationError, ValueError) as error:
-        if not files:
+        told = explain_unreadable(files, error) if files else None
+        if told is None:
             raise
-        raise ValueError(explain_unreadable(files, error)) from error
+        raise ValueError(told) from error
     label = "/".join(str(part) for part in (path, kwargs.get("name"), kwargs.get("data_dir")) if part)
     split = str(kwargs.get("split") or "train")
     if not files:

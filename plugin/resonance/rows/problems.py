@@ -91,6 +91,7 @@ class SkipLog:
 
     path: str
     seen: set[tuple[str, int]] = field(default_factory=set)
+    size: int = 0
 
     def add(self, skips: Iterable[Skip]) -> None:
         """Append the rows that are not listed yet.
@@ -98,16 +99,26 @@ class SkipLog:
         Raises:
             ValueError: if the file cannot be written.
         """
-        new = [skip for skip in skips if (skip.source, skip.row) not in self.seen]
-        if not new:
-            return
-        self.seen.update((skip.source, skip.row) for skip in new)
         try:
+            self._read_what_others_added()
+            new = [skip for skip in skips if (skip.source, skip.row) not in self.seen]
+            if not new:
+                return
+            self.seen.update((skip.source, skip.row) for skip in new)
             os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
             with open(self.path, "a", encoding="utf-8") as file:
                 file.writelines(json.dumps(asdict(skip), ensure_ascii=False) + "\n" for skip in new)
+            self.size = os.path.getsize(self.path)
         except OSError as error:
             raise ValueError(f"Cannot write {self.path} ({error}). Choose a writable `output_dir`.") from error
+
+    def _read_what_others_added(self) -> None:
+        """The data workers of a stream write the same file, each in its own process and anew in every epoch."""
+        if not os.path.exists(self.path) or os.path.getsize(self.path) == self.size:
+            return
+        with open(self.path, encoding="utf-8") as file:
+            listed = [json.loads(line) for line in file if line.endswith("}\n")]
+        self.seen.update((entry["source"], entry["row"]) for entry in listed)
 
 
 _LOGS: dict[str, SkipLog] = {}
