@@ -1,9 +1,15 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""A recipe that uses none of our keys logs the same bits with and without the package."""
+"""A recipe that uses none of our keys logs the same bits with and without the package.
+
+"Without" is `RESONANCE_DISABLE=1` for every recipe, and an environment that does not have the package for one.
+"""
 
 from __future__ import annotations
 
 import pytest
+import yaml
+
+from layered import make_layered_env
 
 TIMING = ("runtime", "per_second", "flos")
 DPO = {"stage": "dpo", "logging_steps": 1, "plot_loss": True}
@@ -37,6 +43,20 @@ def test_bit_equal_without_us(name, recipe, train, tmp_path, with_sft_set):
     switched_off = train(recipe(**changes, output_dir=str(tmp_path / "off")), RESONANCE_DISABLE="1")
     assert numbers(live) == numbers(switched_off)
     assert sum("loss" in entry for entry in numbers(live)) == 4
+
+
+def test_bit_equal_to_an_environment_without_the_package(recipe, train, tmp_path):
+    """With evaluation and checkpoints, so that those pass through stock code too."""
+    evaluated = {"eval_dataset": "pairs", "eval_strategy": "steps", "eval_steps": 4, "save_strategy": "steps"}
+    stock = recipe(pref_loss="sigmoid", **evaluated, save_steps=4, output_dir=str(tmp_path / "with"))
+    live = train(stock)
+    env = make_layered_env(tmp_path / "env")
+    assert "No module named 'resonance'" in env.run(env.python, "-c", "import resonance", check=False).stderr
+    (tmp_path / "without.yaml").write_text(yaml.safe_dump({**stock, "output_dir": str(tmp_path / "without")}))
+    env.run(env.python, "-m", "llamafactory.cli", "train", tmp_path / "without.yaml")
+    without = type(live)(0, "", tmp_path / "without")
+    assert numbers(live) == numbers(without) and len(live.logged("loss")) == 8
+    assert len(live.logged("eval_rewards/accuracies")) == 2
 
 
 def test_our_keys_are_unknown_when_switched_off(recipe, train):

@@ -2,7 +2,7 @@
 """Whole runs through `llamafactory-cli train` give the numbers of the original implementations, step by step.
 
 `golden/trajectory/expected.json` was recorded from the Uni-DPO authors' code on its own LlamaFactory and Transformers
-versions (see golden/README.md); the tiny model and the 32 pairs are beside it.
+versions; the tiny model and the 32 pairs are beside it.
 """
 
 from __future__ import annotations

@@ -1,0 +1,55 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Two upstream faults that only CPU ranks meet, mended for tests: put this folder on PYTHONPATH.
+
+DeepSpeed 0.18.4 launches one asynchronous all-gather a parameter and waits for the last handle only
+(runtime/zero/partition_parameters.py, `_allgather_params_coalesced`). On a CUDA stream that orders them all; gloo runs
+them on two threads, so an earlier one can finish late and overwrite weights that rank 0 has just loaded. Seen: about
+one random parameter of a tiny model holds 1e37 after `from_pretrained` under ZeRO-3, and the run is NaN at once.
+
+Under torchrun with `use_cpu: true` the Trainer's device is "cpu:0", and it resumes an optimizer with
+`torch.load(map_location="cpu:0")`, a location torch 2.11 does not know.
+"""
+
+import importlib.abc
+import importlib.machinery
+import sys
+
+
+def gather_in_order(module):
+    original = module.TorchBackend.all_gather_into_tensor
+
+    def all_gather_into_tensor(self, *args, **kwargs):
+        handle = original(self, *args, **kwargs)
+        if handle is not None:
+            handle.wait()
+        return handle
+
+    module.TorchBackend.all_gather_into_tensor = all_gather_into_tensor
+
+
+def know_indexed_cpu(module):
+    def restore(storage, location):
+        return storage if location.startswith("cpu:") else None
+
+    module.register_package(5, lambda storage: None, restore)
+
+
+MENDED = {"deepspeed.comm.torch": gather_in_order, "torch.serialization": know_indexed_cpu}
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname not in MENDED:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path)
+        run = spec.loader.exec_module
+
+        def exec_module(module):
+            run(module)
+            MENDED[fullname](module)
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+
+sys.meta_path.insert(0, _Finder())
