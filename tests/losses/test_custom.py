@@ -44,7 +44,7 @@ def test_a_plain_function_from_the_working_directory(write, gold):
     name = f"{write(PLAIN)}:mine"
     spec = get_loss(name)
     assert (spec.name, spec.needs_reference, spec.needs_scores, spec.logps) == (name, True, False, "sum")
-    assert spec.params == {"beta": 0.5, "flip": False} and spec.summary == ""
+    assert spec.params == {"beta": 0.5, "flip": False}
 
     batch = gold("sum")
     output, same = preference_loss(name, **batch), preference_loss("sigmoid", **batch, beta=0.5)
@@ -85,7 +85,6 @@ def weighted(pairs: Pairs, *, scale: float = 1.0) -> LossOutput:
     name = f"{write(body)}:weighted"
     spec = get_loss(name)
     assert (spec.name, spec.needs_reference, spec.needs_scores, spec.logps) == (name, False, True, "mean")
-    assert spec.summary == "Score difference times margin."
     batch = pairs_of(3)
     output = preference_loss(spec, **batch, scale=2.0)
     expected = 2 * (batch["score_chosen"] - batch["score_rejected"])

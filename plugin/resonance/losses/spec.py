@@ -145,11 +145,6 @@ class LossSpec:
         rest = list(inspect.signature(self.fn).parameters.values())[1:]
         return {parameter.name: parameter.default for parameter in rest}
 
-    @cached_property
-    def summary(self) -> str:
-        """First line of the docstring, "" without one."""
-        return (inspect.getdoc(self.fn) or "").partition("\n")[0]
-
 
 def signature_problems(fn: LossFn) -> list[str]:
     """Why `fn` cannot be called as `fn(pairs, name=value, ...)`; empty when it can."""
