@@ -21,6 +21,10 @@ def prepare(model_args: Any, data_args: Any, training_args: Any, finetuning_args
     """Tell the rows room what the loss needs, and the user what differs from stock LlamaFactory."""
     spec = get_loss(finetuning_args.pref_loss)
     data_args.row_plan = RowPlan(needs_scores=spec.needs_scores)
+    if data_args.streaming and training_args.accelerator_config.dispatch_batches is None:
+        # Accelerate's default for streams cuts every tensor of a batch by rows, also those that hold the patches of
+        # all images; without dispatching each rank reads its own part of the stream.
+        training_args.accelerator_config.dispatch_batches = False
     for message in notices(vars(finetuning_args), model_args.adapter_name_or_path):
         logger.warning_rank0(message)
 
