@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
+from transformers import Trainer
 
 from resonance.training.curves import curves, plot_loss
 from resonance.training.metrics import Meter, non_finite
+from resonance.training.preference import UNFILTERED, PreferenceTrainer
 
 
 class TwoRanks:
@@ -76,6 +79,31 @@ def test_half_precision_is_summed_in_float32():
 def test_non_finite():
     logs = {"loss": 0.0, "logits": math.nan, "grad_norm": math.inf, "epoch": 1, "name": "x"}
     assert non_finite(logs) == ["logits", "grad_norm"]
+
+
+def test_a_loss_that_is_not_finite_is_named_although_the_log_shows_zero(caplog, monkeypatch):
+    """The Trainer's filter leaves a NaN out of its average; a user's own loss may hand back sound rewards with it."""
+    monkeypatch.setattr(Trainer, "log", lambda self, logs, *args: None)
+    meters = {"train": Meter(), "eval": Meter()}
+    meters["train"].add({UNFILTERED: torch.tensor(math.nan), "rewards/margins": torch.tensor(0.5)}, pairs=2)
+    trainer = SimpleNamespace(
+        meters=meters, accelerator=OneRank(), eval_prefix="eval", state=SimpleNamespace(global_step=7)
+    )
+    logs = {"loss": 0.0}
+    with caplog.at_level("WARNING", logger="llamafactory"):
+        PreferenceTrainer.log(trainer, logs)
+    assert logs == {"loss": 0.0, "rewards/margins": 0.5}, "the check itself is not logged"
+    assert "Step 7: not finite: loss. The run is not learning." in caplog.text
+
+
+def test_evaluation_sets_have_metrics_of_their_own(monkeypatch):
+    monkeypatch.setattr(Trainer, "log", lambda self, logs, *args: None)
+    trainer = SimpleNamespace(meters={"train": Meter(), "eval": Meter()}, accelerator=OneRank(), state=None)
+    trainer.meters["eval"].add({"eval_rewards/margins": torch.tensor(0.5)}, pairs=2)
+    trainer.eval_prefix = "eval_digits"
+    logs = {"eval_digits_loss": 0.1}
+    PreferenceTrainer.log(trainer, logs)
+    assert logs == {"eval_digits_loss": 0.1, "eval_digits_rewards/margins": 0.5}
 
 
 @pytest.fixture

@@ -28,7 +28,9 @@ from .metrics import Meter, non_finite
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 
 _OFF = 1e-6  # LlamaFactory's threshold below which a modifier's coefficient is off
-PAIRS = "pairs"  # how many pairs the metrics of a micro-batch are means of; never logged
+# Beside the metrics of a micro-batch, never logged: how many pairs they are means of, and the loss as it is. The
+# Trainer leaves a loss that is not finite out of its average and then logs 0 (`logging_nan_inf_filter`).
+PAIRS, UNFILTERED = "pairs", "unfiltered_loss"
 
 
 def own(value: Any) -> Any:
@@ -122,7 +124,7 @@ class PreferenceTrainer(CustomDPOTrainer):
             metrics |= {f"{name}/{side}": policy[f"{side}_{name}"].detach() for side in ("chosen", "rejected")}
         prefix = "eval_" if train_eval == "eval" else ""
         means: dict[str, Any] = {f"{prefix}{name}": value.mean() for name, value in metrics.items()}
-        return losses.mean(), means | {PAIRS: len(losses)}
+        return losses.mean(), means | {PAIRS: len(losses), UNFILTERED: losses.detach().mean()}
 
     def _baseline_with(self, pairs: Pairs, train_eval: str) -> torch.Tensor:
         """BCO's delta: the mean reward of all training batches so far, this one included, over all ranks."""
@@ -161,14 +163,12 @@ class PreferenceTrainer(CustomDPOTrainer):
     @override
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Add the metrics since the last line to `logs`, in place: `evaluate` returns the same dict to its caller."""
-        if "loss" in logs:
-            logs.update(self.meters["train"].means(self.accelerator))
-        else:
-            means = self.meters["eval"].means(self.accelerator)
-            logs.update({name.replace("eval", self.eval_prefix, 1): value for name, value in means.items()})
-        if wrong := non_finite(logs):
-            # the Trainer leaves non-finite losses out of its average and then logs 0 (`logging_nan_inf_filter`)
-            logger.warning_rank0(
-                f"Step {self.state.global_step}: {', '.join(wrong)} not finite; the run is not learning."
-            )
+        means = self.meters["train" if "loss" in logs else "eval"].means(self.accelerator)
+        checked = {"loss": means.pop(UNFILTERED, 0.0)} | means
+        if "loss" not in logs:
+            means = {name.replace("eval", self.eval_prefix, 1): value for name, value in means.items()}
+        logs.update(means)
+        if wrong := non_finite(checked):
+            step, names = self.state.global_step, ", ".join(wrong)
+            logger.warning_rank0(f"Step {step}: not finite: {names}. The run is not learning.")
         Trainer.log(self, logs, *args, **kwargs)
