@@ -318,3 +318,17 @@ def test_problems_hide_no_cause(data, load, make_pair):
     with pytest.raises(ValueError) as caught:
         load()
     assert "KeyError: 'stranger'" in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_chosen_score_below_the_rejected_one_is_legal_but_told(data, load, make_pair, warnings_of_rows):
+    lower = {"score_chosen": 1.0, "score_rejected": 4.0}
+    write_with(data, make_pair, {2: lower, 4: lower})
+    assert kept(load) == [0, 1, 2, 3, 4, 5]
+    told = [text for text in warnings_of_rows if "below the rejected one" in text]
+    assert len(told) == 1 and "in 2 rows (2, 4)" in told[0] and "`score_chosen` and `score_rejected`" in told[0]
+
+
+def test_scores_in_order_are_not_remarked_on(data, load, make_pair, warnings_of_rows):
+    write_with(data, make_pair, {})
+    assert kept(load) == [0, 1, 2, 3, 4, 5]
+    assert not any("below the rejected one" in text for text in warnings_of_rows)

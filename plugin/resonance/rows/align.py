@@ -7,6 +7,7 @@ from typing import Any
 
 import datasets
 from llamafactory.data.converter import align_dataset as llamafactory_align_dataset
+from llamafactory.extras import logging
 
 from .admit import admit_rows, admit_stream
 from .convert import get_dataset_converter
@@ -15,8 +16,10 @@ from .hints import hint_aligned
 from .number import number_rows
 from .plan import get_plan
 from .problems import Problem, explain
-from .scores import ScoreCheck, all_score_problems, require_columns
+from .scores import ScoreCheck, all_score_problems, require_columns, reversed_scores
 from .stream import decoded, undecoded
+
+logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 
 
 def align_dataset(dataset: Any, dataset_attr: Any, data_args: Any, training_args: Any) -> Any:
@@ -41,6 +44,8 @@ def align_dataset(dataset: Any, dataset_attr: Any, data_args: Any, training_args
         return _align_stream(dataset, dataset_attr, data_args, training_args, check)
 
     problems = all_score_problems(dataset, check) if check else []
+    if check and not problems and (remark := reversed_scores(dataset, check)):
+        logger.warning_rank0(f"Dataset {dataset_attr}: {remark}")
     try:
         hinted = hint_aligned(dataset, dataset_attr)
         aligned = llamafactory_align_dataset(hinted, dataset_attr, data_args, training_args)

@@ -70,9 +70,36 @@ class ScoreCheck:
             raise ValueError(explain(str(example[SOURCE]), problems))
         return example
 
+    def reversed_rows(self, batches: Iterable[dict[str, list[Any]]]) -> Iterator[str]:
+        """Yield the row of every pair whose chosen score is the lower one."""
+        chosen, rejected = self.columns
+        for batch in batches:
+            for row, better, worse in zip(batch[ROW], batch[chosen], batch[rejected], strict=True):
+                if better < worse:
+                    yield str(row)
+
 
 def all_score_problems(dataset: Any, check: ScoreCheck) -> list[Problem]:
     """Check every row of a dataset, map-style or streamed from local files, without touching its other columns."""
+    return list(check.problems(_score_batches(dataset, check)))
+
+
+def reversed_scores(dataset: Any, check: ScoreCheck) -> str | None:
+    """A remark if chosen scores are below rejected ones; legal, but often two columns that were mixed up.
+
+    Call it on a dataset without score problems. Returns None if there is nothing to remark.
+    """
+    rows = list(check.reversed_rows(_score_batches(dataset, check)))
+    if not rows:
+        return None
+    shown = ", ".join(rows[:5]) + ", ..." * (len(rows) > 5)
+    return (
+        f"the chosen score is below the rejected one in {len(rows)} rows ({shown}). If that is most rows, "
+        f"`score_chosen` and `score_rejected` may name each other's column."
+    )
+
+
+def _score_batches(dataset: Any, check: ScoreCheck) -> Iterator[dict[str, list[Any]]]:
     columns = list(dict.fromkeys((SOURCE, ROW, *check.columns)))
-    tables = dataset.select_columns(columns).with_format("arrow").iter(batch_size=10_000)
-    return list(check.problems(table.to_pydict() for table in tables))
+    for table in dataset.select_columns(columns).with_format("arrow").iter(batch_size=10_000):
+        yield table.to_pydict()
