@@ -43,7 +43,7 @@ def examine() -> Report:
             "Start-up hook": examine_startup(results["startup"]),
             "torchrun": examine_torchrun(len(devices)),
             "Imports": examine_imports(results),
-            "Patches": examine_patches(results["patches"]),
+            "Patches": examine_patches(results["patches"], switched_off=bool(os.environ.get("RESONANCE_DISABLE"))),
         }
     )
 
@@ -137,9 +137,9 @@ def examine_imports(results: dict[str, Result]) -> list[Finding]:
     return found
 
 
-def examine_patches(patches: Result) -> list[Finding]:
+def examine_patches(patches: Result, switched_off: bool = False) -> list[Finding]:
     """The state of each patch, and why it exists."""
-    supported = f"pip install 'llamafactory{SUPPORTED_LLAMAFACTORY}'"
+    supported = "unset RESONANCE_DISABLE" if switched_off else f"pip install 'llamafactory{SUPPORTED_LLAMAFACTORY}'"
     if "error" in patches:
         return [Finding("fail", "patches", patches["error"], supported)]
     found = []
