@@ -10,9 +10,9 @@ import json
 import math
 from collections.abc import Mapping
 from numbers import Real
-from typing import Any
+from typing import Any, get_args
 
-from .preference import DEFAULTS
+from .preference import DEFAULTS, PreferenceArguments
 
 # recipe key -> parameter of a loss function; every other parameter is given by `pref_loss_params`
 LOSS_PARAMETERS = {
@@ -28,7 +28,7 @@ LOSS_PARAMETERS = {
 }
 # LlamaFactory's modifiers of any loss: key -> (lowest, highest) value; it checks none of them
 MODIFIERS = {"pref_ftx": (0.0, math.inf), "pref_bco_weight": (0.0, math.inf), "ld_alpha": (0.0, 1.0)}
-ENGINES = ("llamafactory", "resonance")
+ENGINES = get_args(PreferenceArguments.__annotations__["pref_engine"])
 
 
 def needs_reference(pref_loss: str) -> bool:

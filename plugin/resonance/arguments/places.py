@@ -58,13 +58,14 @@ def _names(given: Any) -> list[str]:
 
 def _score_problems(name: str, entry: Mapping[str, Any], path: Path, values: Mapping[str, Any]) -> list[str]:
     from ..losses import get_loss
+    from ..losses.validate import SCORES
 
     try:
         spec = get_loss(values["pref_loss"])
     except (KeyError, ValueError):
         return []
     columns = entry.get("columns") or {}
-    missing = [column for column in ("score_chosen", "score_rejected") if not columns.get(column)]
+    missing = [column for column in SCORES if not columns.get(column)]
     if not (spec.needs_scores and missing):
         return []
     example = ", ".join(f'"{column}": "{column}"' for column in missing)

@@ -53,17 +53,18 @@ def check(given: Mapping[str, Any], parser: ModuleType) -> None:
 
 
 def check_parsed(given: Any, data_args: Any, training_args: Any, finetuning_args: Any) -> None:
-    """The same checks on parsed arguments (command-line flags arrive here unread), and where to resume from."""
+    """What can only be checked after parsing: recipes given as flags, keys without effect, where to resume from."""
     values = vars(finetuning_args)
     if not preference.runs_on_resonance(values):
         check_idle(values)
         return
-    asked = {"dataset": data_args.dataset, "eval_dataset": data_args.eval_dataset}
-    asked |= {name: getattr(data_args, name) for name in ("dataset_dir", "tokenized_path")}
-    asked |= {name: getattr(training_args, name) for name in ("do_train", "do_eval", "output_dir")}
-    found = run_problems({**values, **asked})
-    if found:
-        raise ValueError(preference.report(found))
+    if not isinstance(given, Mapping):  # a mapping has been through `check`
+        asked = {"dataset": data_args.dataset, "eval_dataset": data_args.eval_dataset}
+        asked |= {name: getattr(data_args, name) for name in ("dataset_dir", "tokenized_path")}
+        asked |= {name: getattr(training_args, name) for name in ("do_train", "do_eval", "output_dir")}
+        found = run_problems({**values, **asked})
+        if found:
+            raise ValueError(preference.report(found))
     if training_args.do_train:
         wanted = given.get("resume_from_checkpoint") if isinstance(given, Mapping) else None
         chosen = training_args.resume_from_checkpoint
