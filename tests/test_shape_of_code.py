@@ -28,15 +28,17 @@ ARROWS = {
     "rows": set(),
     "losses": set(),
     "training": {"arguments", "rows", "losses"},
+    "datafiles": set(),
+    "importers": {"datafiles"},
     # up, on purpose: the doctor reports on the hooks
-    "checks": {"hooks", "startup"},
-    "cli": {"checks"},
+    "checks": {"hooks", "startup", "rows", "datafiles"},
+    "cli": {"checks", "importers", "datafiles"},
 }
 # Only these import LlamaFactory: inside functions in `checks` and `hooks`.
 IMPORTS_LLAMAFACTORY = {"hooks", "rows", "training", "checks"}
 ONLY_TORCH = {"losses"}
 # Rooms that answer without torch: it may only be imported inside a function there.
-WITHOUT_TORCH = {"startup.py", "hooks", "arguments", "checks", "cli"}
+WITHOUT_TORCH = {"startup.py", "hooks", "arguments", "datafiles", "importers", "checks", "cli"}
 MACHINE_PATHS = re.compile(r"(?<![\w.])/(work|root|home|tmp|Users)/\w|\.\./shared\b")
 
 

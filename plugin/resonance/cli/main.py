@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from .. import __version__
-from . import cp, doctor, ls
+from . import cp, data, doctor, ls
 
-COMMANDS = {"doctor": doctor, "ls": ls, "cp": cp}
+COMMANDS = {"data": data, "doctor": doctor, "ls": ls, "cp": cp}
 
 
 def build_parser() -> argparse.ArgumentParser:

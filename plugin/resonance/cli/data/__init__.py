@@ -1,0 +1,19 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""`resonance data ...`: one file a command of the group. Room: `cli/`."""
+
+import argparse
+from types import ModuleType
+
+COMMANDS: dict[str, ModuleType] = {}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    subparsers = parser.add_subparsers(dest="data_command", metavar="COMMAND", required=True)
+    for name, module in COMMANDS.items():
+        summary = (module.run.__doc__ or "").partition("\n")[0]
+        module.add_arguments(subparsers.add_parser(name, help=summary, description=summary))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Import, check, repair, register and look at data sets."""
+    return COMMANDS[args.data_command].run(args)

@@ -1,0 +1,140 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Data files room: a file is replaced whole or not at all, also under kill -9."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+try:
+    import fcntl
+except ImportError:  # Windows: two writers of one file are not kept apart there
+    fcntl = None  # type: ignore[assignment]
+
+
+@contextmanager
+def replacing(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """Open a file that takes the place of `path` when the block ends well; otherwise `path` stays as it was.
+
+    The text goes to ``.NAME.partial`` in the same folder, is flushed to the disk and renamed. A process that dies in
+    between leaves that file behind, and the next writer of the same `path` takes it over. Missing folders are made;
+    a symbolic link keeps pointing where it did, a file keeps its permissions.
+
+    Args:
+        path: the file to replace or make.
+        mode: ``"w"`` for UTF-8 text with ``\\n`` line ends, ``"wb"`` for bytes.
+
+    Raises:
+        OSError: if it cannot be written; BlockingIOError if another process is writing it.
+    """
+    target = Path(path).resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.partial")
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    with open(partial, mode.replace("w", "a"), **text) as file:  # type: ignore[call-overload]
+        _take(file, partial, target)
+        file.truncate(0)
+        try:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            if target.exists():
+                shutil.copymode(target, partial)
+            os.replace(partial, target)
+        except BaseException:
+            with suppress(OSError):
+                partial.unlink()
+            raise
+    _sync_folder(target.parent)
+
+
+def _take(file: IO[Any], partial: Path, target: Path) -> None:
+    """Be the only writer; the file must also still be the one of that name, or its last writer has just renamed it."""
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        mine = os.path.samestat(os.fstat(file.fileno()), os.stat(partial))
+    except (BlockingIOError, FileNotFoundError):
+        mine = False
+    if not mine:
+        raise BlockingIOError(errno.EWOULDBLOCK, "another process is writing this file", str(target))
+
+
+def _sync_folder(folder: Path) -> None:
+    with suppress(OSError):  # not every file system can
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def back_up(path: str | Path) -> Path:
+    """Copy a file to ``NAME.bak``, or ``NAME.bak2`` and so on if that exists, and return the copy's path."""
+    path = Path(path)
+    number = 1
+    while (copy := path.with_name(f"{path.name}.bak{number if number > 1 else ''}")).exists():
+        number += 1
+    with replacing(copy, "wb") as out, open(path, "rb") as file:
+        shutil.copyfileobj(file, out)
+    shutil.copystat(path, copy)
+    return copy
+
+
+class RowWriter:
+    """Write rows to an open text file one at a time: a JSON list, or an object a line.
+
+    Args:
+        file: open for writing, empty.
+        lines: an object a line (``.jsonl``).
+        indent: of a JSON list, as `json.dump` lays it out; None puts each row on a line of its own.
+        ascii_only: write other characters as ``\\u`` escapes.
+    """
+
+    def __init__(self, file: IO[str], *, lines: bool, indent: int | None = None, ascii_only: bool = False) -> None:
+        self.file, self.lines, self.indent, self.ascii_only = file, lines, indent, ascii_only
+        self.count = 0
+
+    def write(self, row: Any) -> None:
+        """Append one row. Floats that are not finite are written as NaN and Infinity, as `json.dump` does."""
+        if self.lines:
+            self.file.write(json.dumps(row, ensure_ascii=self.ascii_only) + "\n")
+        else:
+            text = json.dumps(row, ensure_ascii=self.ascii_only, indent=self.indent)
+            if self.indent:  # JSON escapes line ends within strings: what is left is layout
+                text = " " * self.indent + text.replace("\n", "\n" + " " * self.indent)
+            self.file.write((",\n" if self.count else "[\n") + text)
+        self.count += 1
+
+    def close(self) -> None:
+        """Finish the list; the file stays open."""
+        if not self.lines:
+            self.file.write("\n]" if self.count else "[]")
+            if self.indent is None:
+                self.file.write("\n")
+
+
+def write_rows(path: str | Path, rows: Iterable[Any], **layout: Any) -> int:
+    """Write rows to a ``.json`` or ``.jsonl`` file, atomically, and return how many there were.
+
+    Raises:
+        ValueError: for another suffix.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (".json", ".jsonl"):
+        raise ValueError(
+            f"{path}: rows are written to .json or .jsonl, not to {path.suffix or 'a file without suffix'}."
+        )
+    with replacing(path) as file:
+        writer = RowWriter(file, lines=path.suffix.lower() == ".jsonl", **layout)
+        for row in rows:
+            writer.write(row)
+        writer.close()
+    return writer.count

@@ -1,0 +1,218 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Rows as a stream, and files that are replaced whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from resonance.datafiles import read
+from resonance.datafiles.read import RowError, RowReader, data_files, read_rows
+from resonance.datafiles.write import RowWriter, back_up, replacing, write_rows
+
+ROWS: list[Any] = [
+    {"text": 'line\nend, tab\t, quote ", backslash \\, 图 🎲', "n": 12345678901234567890, "x": -1.5e-7},
+    {"nested": [{"a": None}, [], {}, True], "": ""},
+    {},
+]
+
+
+def rows_of(path: Path) -> list[Any]:
+    return [value for _, value in read_rows(path)]
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 7, 64, 1 << 18])
+@pytest.mark.parametrize("indent", [None, 4])
+def test_a_json_list_is_the_same_whatever_the_chunk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int, indent: int | None
+) -> None:
+    monkeypatch.setattr(read, "CHUNK", chunk)
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps([*ROWS, 1234, 5.25, "s", None, True, [1]], ensure_ascii=False, indent=indent))
+    assert rows_of(path) == [*ROWS, 1234, 5.25, "s", None, True, [1]]
+
+
+@pytest.mark.parametrize("suffix", ["json", "jsonl"])
+def test_lines_with_either_suffix_blank_lines_and_a_byte_order_mark(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"rows.{suffix}"
+    path.write_text("\ufeff\n" + "\n\n".join(json.dumps(row) for row in ROWS) + "\n", encoding="utf-8")
+    assert list(read_rows(path)) == list(enumerate(ROWS))
+
+
+def test_tables(tmp_path: Path) -> None:
+    rows = [{"a": i, "image": {"bytes": b"x" * i, "path": None}} for i in range(300)]
+    table = pa.Table.from_pylist(rows)
+    pq.write_table(table, tmp_path / "rows.parquet")
+    with pa.OSFile(str(tmp_path / "stream.arrow"), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    with pa.OSFile(str(tmp_path / "file.arrow"), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    for name in ("rows.parquet", "stream.arrow", "file.arrow"):
+        assert rows_of(tmp_path / name) == rows
+    (tmp_path / "rows.csv").write_text('a,b\n1,"two\nlines"\n')
+    assert rows_of(tmp_path / "rows.csv") == [{"a": "1", "b": "two\nlines"}]
+
+
+def test_done_goes_from_nothing_to_all(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    write_rows(path, [{"i": i} for i in range(100)])
+    reader = RowReader(path)
+    parts = [reader.done for _ in reader]
+    assert parts == sorted(parts) and 0 < parts[0] < 0.05 and reader.done == 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[{"a": 1}, {"a": 2', r"row 1 \(line 1, column 1\d\): Expecting ',' delimiter"),
+        ('[{"a": 1},\n {"a": tru}]', r"row 1 \(line 2, column 8\): Expecting value"),
+        ('[{"a": 1}\n {"a": 2}]', r"row 0 \(line 2, column 2\): '{' where ',' or '\]' is needed"),
+        ('[{"a": 1},', r"row 1 \(line 1, column 11\): Expecting value"),
+        ('[{"a": 1}', r"row 0 .*: the list breaks off"),
+        ('[{"a": "x', r"row 0 .*: Unterminated string"),
+        ("[1] 2", r"text behind the end of the list"),
+        ("[1, ]", r"row 1 .*: Expecting value"),
+    ],
+)
+def test_a_broken_list_is_told_with_its_place(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text(text)
+    with pytest.raises(RowError, match=message):
+        rows_of(path)
+
+
+def test_a_syntax_error_is_told_without_reading_the_rest(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text('[{"a" 1}, ' + '"' + "x" * 3_000_000 + '"]')
+    reader = RowReader(path)
+    with pytest.raises(RowError, match="row 0 "):
+        list(reader)
+    assert reader.done < 0.2
+
+
+def test_bad_lines_can_be_collected(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"a": 1}\n\n{"a": \n{"a": "\xff"}\n{"a": 4}\n')
+    told: list[tuple[int, str]] = []
+    assert list(read_rows(path, lambda row, text: told.append((row, text)))) == [(0, {"a": 1}), (3, {"a": 4})]
+    assert [row for row, _ in told] == [1, 2]
+    assert "line 3 is no JSON" in told[0][1] and "line 4" in told[1][1]
+    with pytest.raises(RowError, match=r"rows.jsonl, row 1: line 3 is no JSON"):
+        rows_of(path)
+
+
+def test_what_is_no_data_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "rows.txt").write_text("x")
+    (tmp_path / "rows.parquet").write_text("no table")
+    (tmp_path / "latin.json").write_bytes(b'["\xe9"]')
+    with pytest.raises(RowError, match=r"files of type \.txt are not read"):
+        data_files(tmp_path / "rows.txt")
+    with pytest.raises(RowError, match="no such file"):
+        data_files(tmp_path / "absent.json")
+    with pytest.raises(RowError, match="cannot be read"):
+        rows_of(tmp_path / "rows.parquet")
+    with pytest.raises(RowError, match="is not UTF-8"):
+        rows_of(tmp_path / "latin.json")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RowError, match="no data file in this folder"):
+        data_files(tmp_path / "empty")
+    assert [path.name for path in data_files(tmp_path)] == ["latin.json", "rows.parquet"]
+
+
+@pytest.mark.parametrize("rows", [[], ROWS])
+@pytest.mark.parametrize("indent", [2, 4])
+def test_a_written_list_is_json_dumps_own(tmp_path: Path, rows: list[Any], indent: int) -> None:
+    for ascii_only in (True, False):
+        write_rows(tmp_path / "rows.json", rows, indent=indent, ascii_only=ascii_only)
+        assert (tmp_path / "rows.json").read_text() == json.dumps(rows, indent=indent, ensure_ascii=ascii_only)
+
+
+@pytest.mark.parametrize("name", ["rows.json", "rows.jsonl"])
+def test_written_rows_are_read_again(tmp_path: Path, name: str) -> None:
+    assert write_rows(tmp_path / "made" / name, ROWS) == 3
+    assert rows_of(tmp_path / "made" / name) == ROWS
+    write_rows(tmp_path / name, [{"x": math.inf}])
+    assert rows_of(tmp_path / name) == [{"x": math.inf}]
+    with pytest.raises(ValueError, match=r"rows are written to \.json or \.jsonl"):
+        write_rows(tmp_path / "rows.parquet", ROWS)
+
+
+def test_a_failed_block_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text("old")
+    with pytest.raises(KeyError), replacing(path) as file:
+        file.write("new")
+        raise KeyError("stop")
+    assert path.read_text() == "old" and os.listdir(tmp_path) == ["rows.json"]
+
+
+def test_permissions_and_links_stay(tmp_path: Path) -> None:
+    real, link = tmp_path / "real.json", tmp_path / "link.json"
+    real.write_text("old")
+    real.chmod(0o640)
+    link.symlink_to(real)
+    with replacing(link) as file:
+        file.write("new")
+    assert link.is_symlink() and real.read_text() == "new" and real.stat().st_mode & 0o777 == 0o640
+
+
+def test_two_writers_of_one_file_are_kept_apart(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    with replacing(path) as file:
+        with pytest.raises(BlockingIOError, match="another process is writing this file"), replacing(path):
+            pass
+        file.write("first")
+    assert path.read_text() == "first"
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import resonance.datafiles.write as write
+
+real = getattr(os, sys.argv[2])
+def kill(*args, **kwargs):
+    if sys.argv[3] == "after":
+        real(*args, **kwargs)
+    os.kill(os.getpid(), signal.SIGKILL)
+setattr(os, sys.argv[2], kill)
+with write.replacing(sys.argv[1]) as file:
+    file.write("new" * 100_000)
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "when", "left"),
+    [("fsync", "before", "old"), ("replace", "before", "old"), ("replace", "after", "new" * 100_000)],
+)
+def test_a_kill_leaves_the_old_file_or_the_new_one(tmp_path: Path, function: str, when: str, left: str) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text("old")
+    done = subprocess.run([sys.executable, "-c", KILLED, str(path), function, when], timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    assert path.read_text() == left
+    with replacing(path) as file:
+        file.write("next")
+    assert path.read_text() == "next" and os.listdir(tmp_path) == ["rows.json"]
+
+
+def test_backups_are_numbered(tmp_path: Path) -> None:
+    path = tmp_path / "info.json"
+    path.write_text("{}")
+    assert [back_up(path).name for _ in range(3)] == ["info.json.bak", "info.json.bak2", "info.json.bak3"]
+
+
+def test_a_writer_appends_nothing_after_an_empty_list(tmp_path: Path) -> None:
+    with replacing(tmp_path / "rows.json") as file:
+        RowWriter(file, lines=False).close()
+    assert (tmp_path / "rows.json").read_text() == "[]\n"
