@@ -1,0 +1,244 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Data files room: which dataset_info.json entry a file needs, told from its first rows. Reads, never writes."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .read import SUFFIXES, RowError, data_files, read_rows
+
+SAMPLE = 100  # rows looked at
+
+_SCORE_WORDS = ("score", "rating", "reward")
+# What a column may be called, most usual first. Order of the keys is the order they are written in.
+ALIASES: dict[str, tuple[str, ...]] = {
+    "prompt": ("instruction", "prompt", "question", "query"),
+    "query": ("input",),
+    "response": ("output", "response", "answer", "completion"),
+    "history": ("history",),
+    "messages": ("messages", "conversations", "conversation"),
+    "system": ("system", "system_prompt"),
+    "tools": ("tools",),
+    "chosen": ("chosen",),
+    "rejected": ("rejected",),
+    "kto_tag": ("kto_tag", "label"),
+    **{
+        f"score_{side}": tuple(
+            name for word in _SCORE_WORDS for name in (f"{word}_{side}", f"{side}_{word}", f"{side}-{word}")
+        )
+        for side in ("chosen", "rejected")
+    },
+    "images": ("images", "image"),
+    "videos": ("videos", "video"),
+    "audios": ("audios", "audio"),
+}
+ALPACA_ONLY, MESSAGES_ONLY = ("prompt", "query", "response", "history"), ("messages",)
+FORMATTINGS = ("alpaca", "sharegpt", "openai")
+
+ROLES: dict[str, tuple[str, ...]] = {
+    "user_tag": ("human", "user"),
+    "assistant_tag": ("gpt", "assistant", "model"),
+    "system_tag": ("system",),
+    "observation_tag": ("observation", "tool"),
+    "function_tag": ("function_call", "function"),
+}
+DEFAULT_TAGS = {"role_tag": "from", "content_tag": "value"} | {tag: names[0] for tag, names in ROLES.items()}
+SETTINGS = ("formatting", "ranking", "num_samples")  # other keys of an entry that suit a file
+_KINDS = {"str": "text", "bool": "true/false", "float": "number", "int": "number", "dict": "object"}
+
+
+def infer_entry(file: Path, info_path: Path, given: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Work out the entry that LlamaFactory and this package need to read a file.
+
+    A media column may hold a list or, as LlamaFactory's converters wrap it, a single path or ``{"bytes", "path"}``.
+
+    Args:
+        file: a data file, or a folder that holds data files of one type and nothing else.
+        info_path: the dataset_info.json the entry is for; decides whether ``file_name`` is relative.
+        given: parts of the entry that are already known, e.g. ``{"columns": {"prompt": "q"}}``; None as a column's or
+            tag's name leaves that one out.
+
+    Raises:
+        ValueError: if the rows leave something open or would not be read as they are meant; lists the columns found
+            and what to pass.
+    """
+    given = given or {}
+    first = _first_file(Path(file))
+    table = _Table(first, [row for _, row in itertools.islice(read_rows(first), SAMPLE)])
+    table.check()
+    named = given.get("columns", {})
+    columns = _columns(table, named)
+    formatting = given.get("formatting") or _formatting(table, columns)
+    if formatting not in FORMATTINGS:
+        raise ValueError(f"formatting is {formatting!r}; LlamaFactory has {', '.join(FORMATTINGS)}.")
+    for key in MESSAGES_ONLY if formatting == "alpaca" else ALPACA_ONLY:
+        columns.pop(key, None)
+    ranking = given.get("ranking")
+    if ranking is None:
+        ranking = "chosen" in columns and "rejected" in columns
+    if not ranking:  # else LlamaFactory would not look at them
+        for key in ("chosen", "rejected", "score_chosen", "score_rejected"):
+            columns.pop(key, None)
+    else:
+        columns.pop("response", None)
+        columns.pop("kto_tag", None)
+    _check(table, formatting, columns, ranking, left_out={key for key, name in named.items() if name is None})
+
+    entry: dict[str, Any] = {"file_name": _file_name(Path(file), info_path)}
+    if formatting != "alpaca":
+        entry["formatting"] = formatting
+    if ranking:
+        entry["ranking"] = True
+    if given.get("num_samples") is not None:
+        entry["num_samples"] = given["num_samples"]
+    entry["columns"] = columns
+    if formatting != "alpaca" and (tags := _tags(table, columns, given.get("tags", {}))):
+        entry["tags"] = tags
+    return entry
+
+
+@dataclass
+class _Table:
+    path: Path
+    rows: list[Any]
+
+    def check(self) -> None:
+        if not self.rows:
+            raise RowError(f"{self.path}: holds no rows, so nothing can be told from it.")
+        for row, value in enumerate(self.rows):
+            if not isinstance(value, dict):
+                raise RowError(f"{self.path}, row {row}: is a {type(value).__name__} where an object is needed.")
+
+    @property
+    def names(self) -> list[str]:
+        return list(dict.fromkeys(name for row in self.rows for name in row))
+
+    def values(self, name: str) -> list[Any]:
+        return [row[name] for row in self.rows if row.get(name) is not None]
+
+    def kind(self, name: str) -> str:
+        """What a column's first value is, in words."""
+        value = next(iter(self.values(name)), None)
+        if isinstance(value, list):
+            inner = type(value[0]).__name__ if value else ""
+            return f"list of {_KINDS.get(inner, inner)}s" if inner else "list"
+        return "empty" if value is None else _KINDS.get(type(value).__name__, type(value).__name__)
+
+    def error(self, problem: str, cure: str) -> ValueError:
+        found = ", ".join(f"{name} ({self.kind(name)})" for name in self.names)
+        return ValueError(f"{self.path}: {problem}. Columns found: {found}. {cure}")
+
+
+def _first_file(path: Path) -> Path:
+    if not path.is_dir():
+        return data_files(path)[0]
+    names = sorted(os.listdir(path))
+    types = {Path(name).suffix.lower() for name in names}
+    if len({".json" if suffix == ".jsonl" else suffix for suffix in types}) > 1 or not types <= set(SUFFIXES):
+        raise ValueError(
+            f"{path}: LlamaFactory reads a folder only if it holds data files of one type and nothing else; "
+            f"found {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}. Register one of its files instead."
+        )
+    return data_files(path)[0]
+
+
+def _file_name(file: Path, info_path: Path) -> str:
+    file, folder = Path(os.path.abspath(file)), Path(os.path.abspath(info_path)).parent
+    return file.relative_to(folder).as_posix() if file.is_relative_to(folder) else file.as_posix()
+
+
+def _columns(table: _Table, given: dict[str, str | None]) -> dict[str, str]:
+    """Names of columns by what they mean; those of `given` as they are, the others by ALIASES."""
+    columns: dict[str, str] = {}
+    for key, aliases in ALIASES.items():
+        if key in given:
+            name = given[key]
+            if name is not None and name not in table.names:
+                near = difflib.get_close_matches(name, table.names, 1)
+                hint = f"Did you mean {near[0]}?" if near else f"Give {key} the name of one of these."
+                raise table.error(f"there is no column {name!r}, which {key} is to be", hint)
+        else:
+            name = next((alias for alias in aliases if alias not in columns.values() and table.values(alias)), None)
+            if key == "kto_tag" and name is not None and table.kind(name) != "true/false":
+                name = None  # `label` is a common name for other things
+        if name is not None:
+            columns[key] = name
+    return columns
+
+
+def _formatting(table: _Table, columns: dict[str, str]) -> str:
+    messages = columns.get("messages")
+    as_text = columns.get("prompt") and columns.get("chosen") and table.kind(columns["chosen"]) == "text"
+    if messages is None or as_text or not table.kind(messages).startswith("list"):
+        return "alpaca"
+    turns = [turn for value in table.values(messages) for turn in value if isinstance(turn, dict)]
+    return "openai" if any(turn.get("tool_calls") for turn in turns) else "sharegpt"
+
+
+def _check(table: _Table, formatting: str, columns: dict[str, str], ranking: bool, left_out: set[str]) -> None:
+    """Refuse what LlamaFactory's converter would take for something else without saying so."""
+    question = "prompt" if formatting == "alpaca" else "messages"
+    answers = ("chosen", "rejected") if ranking else ("response",) if formatting == "alpaca" else ()
+    wanted = {question: "text" if formatting == "alpaca" else "list of objects"}
+    wanted |= dict.fromkeys(answers, "text" if formatting == "alpaca" else "object")
+    wanted = {key: kind for key, kind in wanted.items() if key not in left_out}
+    if missing := [key for key in wanted if key not in columns]:
+        cure = " ".join(f"--set columns.{key}=NAME" for key in missing)
+        more = " (for pairs: chosen and rejected)" if "response" in missing else ""
+        raise table.error(f"no column was recognised as {' or as '.join(missing)}{more}", f"Pass {cure}")
+    for key, kind in wanted.items():
+        found = table.kind(columns[key])
+        if found != kind:
+            raise table.error(
+                f"{key} (column {columns[key]!r}) is a {found}, and LlamaFactory's {formatting} converter needs "
+                f"{'a ' if kind == 'object' else ''}{'message object' if kind == 'object' else kind}",
+                "Convert the file: `resonance data import --help` lists what can be read.",
+            )
+
+
+def _tags(table: _Table, columns: dict[str, str], given: dict[str, str | None]) -> dict[str, str]:
+    """The tags of messages; empty if they are LlamaFactory's own.
+
+    Once an entry has tags, LlamaFactory forgets the default of every tag that is not among them.
+    """
+    turns = [turn for value in table.values(columns["messages"]) for turn in value]
+    turns += [turn for key in ("chosen", "rejected") if key in columns for turn in table.values(columns[key])]
+    usual = {"role_tag": "from", "content_tag": "value"}
+    if not all(isinstance(turn, dict) and {"from", "value"} <= turn.keys() for turn in turns):
+        usual = {"role_tag": "role", "content_tag": "content"}
+    tags = usual | {key: name for key, name in given.items() if name is not None}
+    role, content = tags["role_tag"], tags["content_tag"]
+    for turn in turns:
+        if not isinstance(turn, dict) or role not in turn or content not in turn:
+            told = f"keys {', '.join(turn)}" if isinstance(turn, dict) else repr(turn)[:60]
+            raise table.error(
+                f"a message without {role!r} and {content!r} ({told})",
+                "Pass --set tags.role_tag=KEY --set tags.content_tag=KEY",
+            )
+        if not isinstance(turn[role], str):
+            raise table.error(f"the {role!r} of a message is {turn[role]!r}", "Make it text")
+        if not isinstance(turn[content], str | None):
+            raise table.error(
+                f"the {content!r} of a message is a {type(turn[content]).__name__}, and LlamaFactory needs text",
+                "Convert the file: `resonance data import --help` lists what can be read.",
+            )
+    seen = list(dict.fromkeys(turn[role] for turn in turns))
+    for tag, names in ROLES.items():
+        found = [name for name in names if name in seen]
+        if len(found) > 1:
+            raise table.error(f"{' and '.join(found)} both stand for {tag}", "Make them one in the file")
+        if tag not in given and (found or tag in ("user_tag", "assistant_tag", "system_tag")):
+            tags[tag] = found[0] if found else _usual_name(tag, role)
+    if unknown := [name for name in seen if name not in tags.values()]:
+        raise table.error(f"messages have the roles {', '.join(map(str, unknown))}", "Pass --set tags.user_tag=ROLE")
+    return {} if tags.items() <= DEFAULT_TAGS.items() else tags
+
+
+def _usual_name(tag: str, role_key: str) -> str:
+    chat = {"user_tag": "user", "assistant_tag": "assistant"} if role_key == "role" else {}
+    return chat.get(tag, DEFAULT_TAGS[tag])
