@@ -55,21 +55,22 @@ def mixed_columns(file: str, rows: list[Any]) -> list[Problem]:
     problems = []
     strays = [i for i, row in enumerate(rows) if not isinstance(row, dict)]
     problems += [
-        Problem(file, i, "row unreadable", f"a row is {_name(rows[i])}, but a mapping is needed") for i in strays
+        Problem(file, i, "row unreadable", f"a row is {type_name(rows[i])}, but a mapping is needed") for i in strays
     ]
     mappings = [(i, row) for i, row in enumerate(rows) if isinstance(row, dict)]
     for column in dict.fromkeys(key for _, row in mappings for key in row):
         values = [(i, row[column]) for i, row in mappings if row.get(column) is not None]
-        counts = Counter(_name(value) for _, value in values).most_common()
+        counts = Counter(type_name(value) for _, value in values).most_common()
         if len(counts) < 2:
             continue
         usual, times = counts[0]
         for i, value in values:
-            if _name(value) != usual:
-                found = f"`{column}` is {_name(value)} {value!r:.60}, where {times} other rows have {usual}"
+            if type_name(value) != usual:
+                found = f"`{column}` is {type_name(value)} {value!r:.60}, where {times} other rows have {usual}"
                 problems.append(Problem(file, i, "mixed column", found))
     return problems
 
 
-def _name(value: Any) -> str:
+def type_name(value: Any) -> str:
+    """What a JSON value is, in words; whole and other numbers are one type."""
     return NAMES.get(type(value), type(value).__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from io import BytesIO
-from typing import Any, BinaryIO
+from typing import Any
 
 from PIL import Image
 
@@ -19,15 +19,41 @@ def image_problem(image: Any, media_dir: str | None) -> tuple[str, str] | None:
     """
     if isinstance(image, Image.Image):
         return None
+    source, problem = image_source(image, media_dir)
+    if source is None:
+        return problem
+    try:
+        with Image.open(BytesIO(source) if isinstance(source, bytes) else source):
+            return None
+    except Exception as error:
+        return unreadable(source, error)
+
+
+def image_source(image: Any, media_dir: str | None) -> tuple[str | bytes | None, tuple[str, str] | None]:
+    """Return the path or the bytes that LlamaFactory will open, or None and what is wrong; opens nothing.
+
+    Args:
+        image: a path, bytes or ``{"path", "bytes"}``.
+        media_dir: as for `image_problem`.
+    """
     if isinstance(image, dict):
         if "bytes" not in image or (image["bytes"] is None and image.get("path") is None):
-            return "image unreadable", f"an image is a mapping with {sorted(image)}, but `bytes` and `path` are needed"
+            found = f"an image is a mapping with {sorted(image)}, but `bytes` and `path` are needed"
+            return None, ("image unreadable", found)
         image = image["bytes"] if image["bytes"] is not None else image["path"]
     if isinstance(image, str):
-        return file_problem("image", image, media_dir) or _header_problem(image, f"image {image!r}")
+        problem = file_problem("image", image, media_dir)
+        return (None, problem) if problem else (image, None)
     if isinstance(image, bytes):
-        return _header_problem(BytesIO(image), f"an image of {len(image)} bytes")
-    return "image unreadable", f"an image is {type(image).__name__} {image!r:.80}, but a path or bytes are needed"
+        return image, None
+    found = f"an image is {type(image).__name__} {image!r:.80}, but a path or bytes are needed"
+    return None, ("image unreadable", found)
+
+
+def unreadable(source: str | bytes, error: Exception) -> tuple[str, str]:
+    """Tell why an image cannot be read. PIL raises OSError, ValueError, SyntaxError and its own, by format."""
+    label = f"image {source!r}" if isinstance(source, str) else f"an image of {len(source)} bytes"
+    return "image unreadable", f"{label} cannot be read ({type(error).__name__}: {error})"
 
 
 def file_problem(name: str, path: str, media_dir: str | None) -> tuple[str, str] | None:
@@ -39,13 +65,3 @@ def file_problem(name: str, path: str, media_dir: str | None) -> tuple[str, str]
         return None
     tried = [path] if media_dir is None or os.path.isabs(path) else [os.path.join(media_dir, path), path]
     return f"{name} missing", f"{name} {path!r} does not exist (looked for {' and '.join(tried)})"
-
-
-def _header_problem(source: str | BinaryIO, label: str) -> tuple[str, str] | None:
-    try:
-        with Image.open(source):
-            return None
-    except (
-        Exception
-    ) as error:  # PIL raises OSError, ValueError, SyntaxError and its own classes, depending on the format
-        return "image unreadable", f"{label} cannot be read ({type(error).__name__}: {error})"
