@@ -1,0 +1,117 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Rows room, vision: the size of an image from its header. Imports PIL, no LlamaFactory, no torch.
+
+An image that ends early still raises here as it does when it is decoded: a file without the end mark of its format is
+decoded to see what is wrong with it, and so is a file of a format whose end we cannot tell at a glance.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from io import BytesIO
+from typing import Any
+
+from PIL import Image, ImageFile
+
+# Last bytes of a whole file. WebP is read to its end when it is opened.
+ENDINGS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82", "WEBP": b""}
+REMEMBERED = 65536
+
+
+class SizedImage(Image.Image):
+    """An RGB picture with a size and no pixels; it can be asked for its size, resized and nothing else."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        super().__init__()
+        self._sides = size
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        return self._sides
+
+    @property
+    def mode(self) -> str:
+        """Always RGB: a conversion does not change the size."""
+        return "RGB"
+
+    def resize(self, size: Any, *args: Any, **kwargs: Any) -> SizedImage:
+        """Take another size.
+
+        Raises:
+            ValueError: if a side would be less than one pixel, as PIL does.
+        """
+        width, height = size
+        if min(width, height) < 1:
+            raise ValueError("height and width must be > 0")
+        return SizedImage((width, height))
+
+
+class SizedImages(Sequence[Any]):
+    """The images of a row, each opened (its header) when it is looked at and not before."""
+
+    def __init__(self, images: Sequence[Any]) -> None:
+        self._images = images
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: Any) -> Any:
+        return sized(self._images[index])
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(sized, self._images)
+
+
+def sized(image: Any) -> Any:
+    """The image without its pixels; what LlamaFactory does not take for an image is given back for it to refuse."""
+    return SizedImage(image_size(image)) if isinstance(image, str | bytes | dict | Image.Image) else image
+
+
+def image_size(image: Any) -> tuple[int, int]:
+    """(width, height) of an image in pixels, as stored: like LlamaFactory, without turning it by its EXIF.
+
+    Args:
+        image: a path, bytes, ``{"bytes", "path"}`` or a PIL image. Files' sizes are remembered until they change.
+
+    Raises:
+        OSError: if the file is missing, is no image or ends early (what PIL raises).
+        KeyError: if a mapping lacks a key.
+    """
+    if isinstance(image, dict):
+        image = image["bytes"] if image["bytes"] is not None else image["path"]
+    if isinstance(image, Image.Image):
+        return _size_of_whole(image)
+    if isinstance(image, bytes):
+        with Image.open(BytesIO(image)) as opened:
+            return _size_of_whole(opened)
+    status = os.stat(image)
+    return _file_size(os.fspath(image), status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(REMEMBERED)
+def _file_size(path: str, modified: int, length: int) -> tuple[int, int]:
+    with Image.open(path) as opened:
+        return _size_of_whole(opened)
+
+
+def _size_of_whole(image: Image.Image) -> tuple[int, int]:
+    if isinstance(image, ImageFile.ImageFile) and not _has_end(image):
+        image.load()  # raises what is wrong; some formats know their size only now
+    return image.size
+
+
+def _has_end(image: ImageFile.ImageFile) -> bool:
+    ending = ENDINGS.get(image.format or "")
+    if not ending:
+        return ending is not None
+    file = image.fp
+    if file is None:  # loaded already
+        return True
+    position = file.tell()
+    file.seek(-len(ending), os.SEEK_END)
+    tail = file.read()
+    file.seek(position)
+    return tail == ending
