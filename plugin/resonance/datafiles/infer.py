@@ -52,7 +52,9 @@ SETTINGS = ("formatting", "ranking", "num_samples")  # other keys of an entry th
 _KINDS = {"str": "text", "bool": "true/false", "float": "number", "int": "number", "dict": "object"}
 
 
-def infer_entry(file: Path, info_path: Path, given: dict[str, Any] | None = None) -> dict[str, Any]:
+def infer_entry(
+    file: Path, info_path: Path, given: dict[str, Any] | None = None, rows: list[Any] | None = None
+) -> dict[str, Any]:
     """Work out the entry that LlamaFactory and this package need to read a file.
 
     A media column may hold a list or, as LlamaFactory's converters wrap it, a single path or ``{"bytes", "path"}``.
@@ -62,6 +64,7 @@ def infer_entry(file: Path, info_path: Path, given: dict[str, Any] | None = None
         info_path: the dataset_info.json the entry is for; decides whether ``file_name`` is relative.
         given: parts of the entry that are already known, e.g. ``{"columns": {"prompt": "q"}}``; None as a column's or
             tag's name leaves that one out.
+        rows: the rows to tell it from; the first SAMPLE of the file if None.
 
     Raises:
         ValueError: if the rows leave something open or would not be read as they are meant; lists the columns found
@@ -69,7 +72,9 @@ def infer_entry(file: Path, info_path: Path, given: dict[str, Any] | None = None
     """
     given = given or {}
     first = _first_file(Path(file))
-    table = _Table(first, [row for _, row in itertools.islice(read_rows(first), SAMPLE)])
+    if rows is None:
+        rows = [row for _, row in itertools.islice(read_rows(first), SAMPLE)]
+    table = _Table(first, rows)
     table.check()
     named = given.get("columns", {})
     columns = _columns(table, named)
