@@ -4,15 +4,11 @@
 from __future__ import annotations
 
 import difflib
-import itertools
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .read import SUFFIXES, RowError, data_files, read_rows
-
-SAMPLE = 100  # rows looked at
+from .sample import Table
 
 _SCORE_WORDS = ("score", "rating", "reward")
 # What a column may be called, most usual first. Order of the keys is the order they are written in.
@@ -49,7 +45,6 @@ ROLES: dict[str, tuple[str, ...]] = {
 }
 DEFAULT_TAGS = {"role_tag": "from", "content_tag": "value"} | {tag: names[0] for tag, names in ROLES.items()}
 SETTINGS = ("formatting", "ranking", "num_samples")  # other keys of an entry that suit a file
-_KINDS = {"str": "text", "bool": "true/false", "float": "number", "int": "number", "dict": "object"}
 
 
 def infer_entry(
@@ -71,11 +66,7 @@ def infer_entry(
             and what to pass.
     """
     given = given or {}
-    first = _first_file(Path(file))
-    if rows is None:
-        rows = [row for _, row in itertools.islice(read_rows(first), SAMPLE)]
-    table = _Table(first, rows)
-    table.check()
+    table = Table.of(Path(file), rows)
     named = given.get("columns", {})
     columns = _columns(table, named)
     formatting = given.get("formatting") or _formatting(table, columns)
@@ -95,61 +86,26 @@ def infer_entry(
     _check(table, formatting, columns, ranking, left_out={key for key, name in named.items() if name is None})
 
     entry: dict[str, Any] = {"file_name": _file_name(Path(file), info_path)}
-    if formatting != "alpaca":
-        entry["formatting"] = formatting
-    if ranking:
-        entry["ranking"] = True
-    if given.get("num_samples") is not None:
-        entry["num_samples"] = given["num_samples"]
+    settings = {"formatting": formatting, "ranking": ranking, "num_samples": given.get("num_samples")}
+    entry |= {key: value for key, value in settings.items() if value not in ("alpaca", False, None)}
     entry["columns"] = columns
     if formatting != "alpaca" and (tags := _tags(table, columns, given.get("tags", {}))):
         entry["tags"] = tags
     return entry
 
 
-@dataclass
-class _Table:
-    path: Path
-    rows: list[Any]
+def score_columns(file: Path) -> tuple[str, str]:
+    """The columns of the chosen and the rejected score of a file, told by their names.
 
-    def check(self) -> None:
-        if not self.rows:
-            raise RowError(f"{self.path}: holds no rows, so nothing can be told from it.")
-        for row, value in enumerate(self.rows):
-            if not isinstance(value, dict):
-                raise RowError(f"{self.path}, row {row}: is a {type(value).__name__} where an object is needed.")
-
-    @property
-    def names(self) -> list[str]:
-        return list(dict.fromkeys(name for row in self.rows for name in row))
-
-    def values(self, name: str) -> list[Any]:
-        return [row[name] for row in self.rows if row.get(name) is not None]
-
-    def kind(self, name: str) -> str:
-        """What a column's first value is, in words."""
-        value = next(iter(self.values(name)), None)
-        if isinstance(value, list):
-            inner = type(value[0]).__name__ if value else ""
-            return f"list of {_KINDS.get(inner, inner)}s" if inner else "list"
-        return "empty" if value is None else _KINDS.get(type(value).__name__, type(value).__name__)
-
-    def error(self, problem: str, cure: str) -> ValueError:
-        found = ", ".join(f"{name} ({self.kind(name)})" for name in self.names)
-        return ValueError(f"{self.path}: {problem}. Columns found: {found}. {cure}")
-
-
-def _first_file(path: Path) -> Path:
-    if not path.is_dir():
-        return data_files(path)[0]
-    names = sorted(os.listdir(path))
-    types = {Path(name).suffix.lower() for name in names}
-    if len({".json" if suffix == ".jsonl" else suffix for suffix in types}) > 1 or not types <= set(SUFFIXES):
-        raise ValueError(
-            f"{path}: LlamaFactory reads a folder only if it holds data files of one type and nothing else; "
-            f"found {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}. Register one of its files instead."
-        )
-    return data_files(path)[0]
+    Raises:
+        ValueError: if there are no two; lists the columns found.
+    """
+    table = Table.of(Path(file))
+    columns = _columns(table, {})
+    names = columns.get("score_chosen"), columns.get("score_rejected")
+    if names[0] is None or names[1] is None:
+        raise table.error("no two columns were recognised as scores", "Pass --columns CHOSEN REJECTED")
+    return names[0], names[1]
 
 
 def _file_name(file: Path, info_path: Path) -> str:
@@ -157,7 +113,7 @@ def _file_name(file: Path, info_path: Path) -> str:
     return file.relative_to(folder).as_posix() if file.is_relative_to(folder) else file.as_posix()
 
 
-def _columns(table: _Table, given: dict[str, str | None]) -> dict[str, str]:
+def _columns(table: Table, given: dict[str, str | None]) -> dict[str, str]:
     """Names of columns by what they mean; those of `given` as they are, the others by ALIASES."""
     columns: dict[str, str] = {}
     for key, aliases in ALIASES.items():
@@ -176,7 +132,7 @@ def _columns(table: _Table, given: dict[str, str | None]) -> dict[str, str]:
     return columns
 
 
-def _formatting(table: _Table, columns: dict[str, str]) -> str:
+def _formatting(table: Table, columns: dict[str, str]) -> str:
     messages = columns.get("messages")
     as_text = columns.get("prompt") and columns.get("chosen") and table.kind(columns["chosen"]) == "text"
     if messages is None or as_text or not table.kind(messages).startswith("list"):
@@ -185,7 +141,7 @@ def _formatting(table: _Table, columns: dict[str, str]) -> str:
     return "openai" if any(turn.get("tool_calls") for turn in turns) else "sharegpt"
 
 
-def _check(table: _Table, formatting: str, columns: dict[str, str], ranking: bool, left_out: set[str]) -> None:
+def _check(table: Table, formatting: str, columns: dict[str, str], ranking: bool, left_out: set[str]) -> None:
     """Refuse what LlamaFactory's converter would take for something else without saying so."""
     question = "prompt" if formatting == "alpaca" else "messages"
     answers = ("chosen", "rejected") if ranking else ("response",) if formatting == "alpaca" else ()
@@ -206,7 +162,7 @@ def _check(table: _Table, formatting: str, columns: dict[str, str], ranking: boo
             )
 
 
-def _tags(table: _Table, columns: dict[str, str], given: dict[str, str | None]) -> dict[str, str]:
+def _tags(table: Table, columns: dict[str, str], given: dict[str, str | None]) -> dict[str, str]:
     """The tags of messages; empty if they are LlamaFactory's own.
 
     Once an entry has tags, LlamaFactory forgets the default of every tag that is not among them.

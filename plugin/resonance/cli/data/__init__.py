@@ -4,7 +4,12 @@
 import argparse
 from types import ModuleType
 
-COMMANDS: dict[str, ModuleType] = {}
+from . import fix_paths, register
+
+COMMANDS: dict[str, ModuleType] = {
+    "fix-paths": fix_paths,
+    "register": register,
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

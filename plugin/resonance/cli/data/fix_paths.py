@@ -1,0 +1,139 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""`resonance data fix-paths`. Room: `cli/`."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from ...datafiles.fix import KEYS, Fixing, PathProblem, exists_below
+from ...datafiles.paths import Anchor, Prefixes, Relocate, Search
+
+SHOWN = 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, help="a .json or .jsonl file")
+    ways = parser.add_argument_group("three ways to say where the files are; take one")
+    ways.add_argument("--marker", metavar="NAME", help="a folder in the paths; what follows it goes below --root")
+    ways.add_argument("--root", metavar="DIR", help="the folder that takes the marker's place")
+    ways.add_argument("--from", dest="old", action="append", metavar="PREFIX", help="a start of the paths; repeatable")
+    ways.add_argument("--to", dest="new", action="append", metavar="PREFIX", help="what it becomes, one a --from")
+    ways.add_argument("--search", metavar="DIR", help="find each file below a folder, by the end of its path")
+    parser.add_argument("--key", action="append", help=f"where the paths are, as `a.b.c`; default: {', '.join(KEYS)}")
+    target = parser.add_mutually_exclusive_group()
+    target.add_argument("-o", "--output", type=Path, help="the file to write; default: FILE.fixed.json beside it")
+    target.add_argument("--in-place", action="store_true", help="replace FILE; a copy stays as FILE.json.bak")
+    parser.add_argument("--no-check", action="store_true", help="do not look whether the files exist")
+    parser.add_argument("--media-dir", type=Path, help="where relative paths start; default: the folder of FILE")
+    parser.add_argument(
+        "--keep-going", action="store_true", help="write although; rows with a problem stay as they are"
+    )
+    parser.add_argument("--all", action="store_true", help=f"print every problem, not the first {SHOWN}")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Move the media paths of a file to where the media are on this machine."""
+    try:
+        relocate = way(args)
+        target = args.file if args.in_place else args.output or args.file.with_suffix(f".fixed{args.file.suffix}")
+        if not args.in_place and target.exists() and args.file.exists() and os.path.samefile(target, args.file):
+            raise ValueError("the output is the input; to replace it, with a backup, take --in-place.")
+    except ValueError as error:
+        print(f"resonance data fix-paths: {error}\nNext: resonance data fix-paths --help", file=sys.stderr)
+        return 2
+    problems = Printer(SHOWN if not args.all else None)
+    media_dir = args.media_dir or args.file.parent
+    fixing = Fixing(
+        relocate,
+        keys=args.key or KEYS,
+        exists=None if args.no_check else exists_below(media_dir),
+        keep_going=args.keep_going,
+        on_problem=problems,
+        in_place=args.in_place,
+    )
+    try:
+        fixing.run(args.file, target)
+    except (ValueError, OSError) as error:
+        print(f"resonance data fix-paths: {error}", file=sys.stderr)
+        return 1
+    problems.close()
+    return report(args, fixing, target)
+
+
+def way(args: argparse.Namespace) -> Relocate:
+    """The one way that was asked for.
+
+    Raises:
+        ValueError: for none, several, or half of one.
+    """
+    asked = [args.marker is not None or args.root is not None, bool(args.old or args.new), args.search is not None]
+    if sum(asked) != 1:
+        told = "none" if not any(asked) else "several"
+        raise ValueError(f"{told} of --marker NAME --root DIR, --from PREFIX --to PREFIX, --search DIR; take one.")
+    if args.search is not None:
+        return Search(args.search)
+    if asked[1]:
+        old, new = args.old or [], args.new or []
+        if len(old) != len(new):
+            raise ValueError(f"{len(old)} --from and {len(new)} --to; each --from needs its --to.")
+        return Prefixes(list(zip(old, new, strict=True)))
+    if args.marker is None or args.root is None:
+        raise ValueError("--marker NAME and --root DIR go together.")
+    return Anchor(args.marker, args.root)
+
+
+class Printer:
+    """Prints the first problems as they are met, and at the end how many there were more."""
+
+    def __init__(self, shown: int | None) -> None:
+        self.shown, self.count = shown, 0
+
+    def __call__(self, problem: PathProblem) -> None:
+        self.count += 1
+        if self.shown is None or self.count <= self.shown:
+            print(problem, file=sys.stderr)
+
+    def close(self) -> None:
+        if self.shown is not None and self.count > self.shown:
+            print(f"... and {self.count - self.shown} more; --all prints them", file=sys.stderr)
+
+
+def report(args: argparse.Namespace, fixing: Fixing, target: Path) -> int:
+    """Print the counts, where the result is, and what to type next."""
+    paths = fixing.changed + fixing.unchanged
+    told = "".join(f", {count} {kind}" for kind, count in sorted(fixing.problems.items()))
+    changed = f"{fixing.changed} {'changed' if fixing.written else 'to change'}, {fixing.unchanged} as they were"
+    print(f"{args.file}: {fixing.rows} rows, {paths} paths: {changed}{told}")
+    if isinstance(fixing.relocate, Search) and fixing.relocate.by_name:
+        print(f"{fixing.relocate.by_name} of them were found by the name of the file alone: look at a few")
+    if not paths:
+        keys = " ".join(args.key or KEYS)
+        print(
+            f"resonance data fix-paths: no row has a path under {keys}\n"
+            f"Next: resonance data show {args.file}, then add --key NAME",
+            file=sys.stderr,
+        )
+        return 1
+    if fixing.written:
+        backup = f" (as it was: {fixing.backup})" if fixing.backup else ""
+        print(f"-> {target}{backup}")
+    elif not fixing.problems:
+        print("nothing to change")
+    if fixing.problems:
+        stayed = f"{fixing.stayed} rows stayed as they were" if fixing.written else "nothing was written"
+        print(f"resonance data fix-paths: {stayed}{hint(args, fixing)}", file=sys.stderr)
+    return 1 if fixing.problems else 0
+
+
+def hint(args: argparse.Namespace, fixing: Fixing) -> str:
+    """The likely slip, if there is one, and what to type next."""
+    if args.marker and not os.path.isdir(args.root):
+        return f"\n{args.root} is no folder\nNext: give --root the folder that has what follows {args.marker}"
+    if args.marker and os.path.isdir(inner := os.path.join(args.root, args.marker)):
+        return f"\nNext: did you mean --root {inner}?"
+    if "ambiguous" in fixing.problems:
+        return "\nNext: tell them apart with --from PREFIX --to PREFIX"
+    if fixing.written:
+        return ""
+    return "\nNext: correct the above, or add --keep-going, or --no-check if the files come later"

@@ -1,0 +1,96 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""`resonance data register`. Room: `cli/`."""
+
+import argparse
+import json
+import sys
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from ...datafiles.infer import ALIASES, DEFAULT_TAGS, FORMATTINGS, SETTINGS
+from ...datafiles.info import INFO, infer_entry, register
+
+SET = (
+    "what cannot be told from the rows: columns.images=pics, tags.user_tag=human, ranking=true; "
+    "nothing after the = leaves the column out"
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, help="a data file, or a folder with data files of one type")
+    parser.add_argument("--name", help="what recipes call the set; default: the file's name without its suffix")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--dataset-dir", type=Path, default=Path("data"), help=f"the folder of {INFO}; default: data")
+    where.add_argument("--info", type=Path, help=f"the {INFO} itself")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=SET)
+    parser.add_argument("--force", action="store_true", help="change an entry of that name that is different")
+    parser.add_argument("--dry-run", action="store_true", help="show the change, make none")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Add a data file to dataset_info.json: formatting, columns and tags are told from its rows."""
+    info_path = args.info or args.dataset_dir / INFO
+    try:
+        given = parse_settings(args.set)
+    except ValueError as error:
+        print(f"resonance data register: {error}\nNext: resonance data register --help", file=sys.stderr)
+        return 2
+    name = args.name if args.name is not None else args.file.name.partition(".")[0]
+    try:
+        entry = infer_entry(args.file, info_path, given)
+        change = register(info_path, name, entry, force=args.force, dry_run=args.dry_run)
+    except (ValueError, OSError) as error:
+        print(f"resonance data register: {error}", file=sys.stderr)
+        return 1
+    if not change.diff:
+        print(f"{info_path}: {name} is there already, as it should be")
+    else:
+        print(change.diff)
+        made = "would be changed" if args.dry_run else "changed"
+        print(f"\n{info_path}: {made}{f' (as it was: {change.backup})' if change.backup else ''}")
+    print(
+        f"Next: resonance data check {name}, then `dataset: {name}` with `dataset_dir: {info_path.parent}` in a recipe"
+    )
+    return 0
+
+
+def parse_settings(settings: list[str]) -> dict[str, Any]:
+    """Turn ``columns.images=pics`` and the like into parts of an entry.
+
+    Raises:
+        ValueError: naming every one that cannot be, with the nearest key there is.
+    """
+    allowed = [*SETTINGS, *(f"columns.{key}" for key in ALIASES), *(f"tags.{key}" for key in DEFAULT_TAGS)]
+    given: dict[str, Any] = {"columns": {}, "tags": {}}
+    wrong = []
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            wrong.append(f"--set {setting}: write KEY=VALUE")
+        elif key not in allowed:
+            near = get_close_matches(key, allowed, 1, 0.4)
+            wrong.append(f"--set {setting}: there is no {key}" + (f"; did you mean {near[0]}?" if near else ""))
+        elif "." in key:
+            group, _, inner = key.partition(".")
+            given[group][inner] = text or None
+        elif (value := _value(key, text)) is None:
+            allowed_values = {"formatting": ", ".join(FORMATTINGS), "ranking": "true, false"}.get(key, "1, 2, 3, ...")
+            wrong.append(f"--set {setting}: {key} is one of {allowed_values}")
+        else:
+            given[key] = value
+    if wrong:
+        raise ValueError("\n".join(wrong))
+    return given
+
+
+def _value(key: str, text: str) -> Any:
+    """A setting's value, or None if it cannot be one."""
+    if key == "formatting":
+        return text if text in FORMATTINGS else None
+    try:
+        value = json.loads(text.lower())
+    except ValueError:
+        return None
+    wanted = type(value) is bool if key == "ranking" else type(value) is int and value > 0
+    return value if wanted else None

@@ -1,0 +1,87 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Data files room: what a user means by a file or a name of dataset_info.json, and which columns it has."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .infer import infer_entry, score_columns
+from .info import INFO, read_info
+from .read import data_files
+
+HUBS = ("hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name")
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set on this machine. ``media_dir`` is where its relative paths start, unless a recipe says otherwise."""
+
+    path: Path
+    entry: dict[str, Any] | None
+    media_dir: Path
+
+    @property
+    def files(self) -> list[Path]:
+        return data_files(self.path)
+
+
+def find(what: str, info_path: Path) -> DataSet:
+    """Find a data set by the path of its file or by its name.
+
+    A file takes its entry from the dataset_info.json given, else from the one beside it; None if neither knows it.
+
+    Raises:
+        ValueError: if there is neither such a file nor such a name; names the nearest.
+    """
+    path = Path(what)
+    if path.exists():
+        for info in dict.fromkeys((info_path, path.parent / INFO)):
+            for entry in read_info(info).values():
+                name = entry.get("file_name")
+                if isinstance(name, str) and _same(info.parent / name, path):
+                    return DataSet(path, entry, info.parent)
+        return DataSet(path, None, path.parent)
+    entries = read_info(info_path)
+    if what not in entries:
+        near = difflib.get_close_matches(what, entries, 3)
+        known = f"nearest: {', '.join(near)}" if near else f"there are: {', '.join(entries) or 'none'}"
+        raise ValueError(f"{what}: no such file, and no such name in {info_path} ({known}).")
+    entry = entries[what]
+    if (hub := next((entry[key] for key in HUBS if key in entry), None)) is not None:
+        raise ValueError(f"{what} is loaded from {hub}; only data sets on this machine are read here.")
+    if not isinstance(entry.get("file_name"), str):
+        raise ValueError(f"{info_path}, {what}: has no file_name.")
+    path = info_path.parent / entry["file_name"]
+    if not path.exists():
+        raise ValueError(f"{what}: its file {path} is not there.")
+    return DataSet(path, entry, info_path.parent)
+
+
+def entry_of(data: DataSet, given: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The entry of a data set, inferred from its rows if there is none.
+
+    Raises:
+        ValueError: if it cannot be.
+    """
+    return data.entry if data.entry is not None else infer_entry(data.path, data.media_dir / INFO, given)
+
+
+def scores_of(data: DataSet, given: tuple[str, str] | None = None) -> tuple[str, str]:
+    """The columns of the chosen and the rejected score: given, of the entry, or told by their names.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    columns = (data.entry or {}).get("columns", {})
+    named = given or (columns.get("score_chosen"), columns.get("score_rejected"))
+    if all(named):
+        return named[0], named[1]
+    return score_columns(data.path)
+
+
+def _same(left: Path, right: Path) -> bool:
+    return left.exists() and os.path.samefile(left, right)

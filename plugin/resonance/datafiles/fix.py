@@ -1,0 +1,196 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Data files room: a copy of a JSON or JSONL file with its media paths moved, row by row in flat memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .layout import Layout
+from .paths import Refused, Relocate
+from .read import RowError, read_rows
+from .text import printable, shorten
+from .write import RowWriter, back_up, replacing
+
+KEYS = ("images", "videos", "audios", "image")
+SHOWN = 300  # characters of a path in a message
+
+
+@dataclass(frozen=True)
+class PathProblem:
+    """A path that was not moved, or moved to nowhere. ``kind``: missing, ambiguous, climbs out, or no path."""
+
+    row: int
+    where: str
+    path: Any
+    kind: str
+    message: str
+
+    def __str__(self) -> str:
+        path = self.path if isinstance(self.path, str) else repr(self.path)
+        return f"row {self.row}, {self.where}: {shorten(printable(path), SHOWN) or '(empty)'}: {self.message}"
+
+
+@dataclass
+class Fixing:
+    """What to do to each path, and what has been met so far.
+
+    Args:
+        relocate: one of the three ways of `paths`.
+        keys: of the row; dots go into objects, lists are gone through.
+        exists: whether there is such a file; None does not look.
+        keep_going: write although there are problems; a row with one stays as it was.
+        on_problem: called with each problem as it is met.
+        in_place: the target is the source; a backup is kept, and nothing is written if no path changes.
+
+    Attributes:
+        rows, changed, unchanged: counts; the paths of rows that stay as they were are unchanged.
+        problems: how many of each kind.
+        stayed: rows that stay as they were because of a problem.
+        written: whether there is a new file.
+        backup: of a source that was replaced.
+    """
+
+    relocate: Relocate
+    keys: Sequence[str] = KEYS
+    exists: Callable[[str], bool] | None = None
+    keep_going: bool = False
+    on_problem: Callable[[PathProblem], None] = lambda problem: None
+    in_place: bool = False
+    rows: int = field(default=0, init=False)
+    changed: int = field(default=0, init=False)
+    unchanged: int = field(default=0, init=False)
+    problems: dict[str, int] = field(default_factory=dict, init=False)
+    stayed: int = field(default=0, init=False)
+    backup: Path | None = field(default=None, init=False)
+    written: bool = field(default=False, init=False)
+
+    def run(self, source: Path, target: Path, **layout: Any) -> None:
+        """Write `target`, whole or not at all; look at `written` and the counts afterwards.
+
+        Args:
+            layout: arguments of `RowWriter` in place of the source's own.
+
+        Raises:
+            RowError: if the source cannot be read.
+            OSError: if the target cannot be written.
+        """
+        arguments = Layout.of(source).to(source, target) | layout
+        try:
+            with replacing(target) as file:
+                writer = RowWriter(file, **arguments)
+                for row, value in read_rows(source):
+                    if not isinstance(value, dict):
+                        raise RowError(f"{source}, row {row}: is a {type(value).__name__}, not an object.")
+                    self.move(row, value)
+                    try:
+                        writer.write(value)
+                    except UnicodeEncodeError as error:
+                        raise RowError(f"{source}, row {row}: cannot be written as UTF-8 ({error}).") from error
+                writer.close()
+                if not self.wanted:
+                    raise _NotWanted
+                if self.in_place:
+                    self.backup = back_up(source)
+            self.written = True
+        except _NotWanted:
+            pass
+
+    @property
+    def wanted(self) -> bool:
+        """Whether what has been met so far is worth a new file."""
+        if self.in_place and not self.changed:
+            return False
+        return self.keep_going or (not self.problems and self.changed + self.unchanged > 0)
+
+    def move(self, row: int, value: dict[str, Any]) -> None:
+        """Move the paths of one row where they stand, or leave all of them if one has a problem."""
+        self.rows += 1
+        moves, found, before = [], 0, sum(self.problems.values())
+        for slot in self._slots(value):
+            found += 1
+            try:
+                new = self._moved(slot)
+            except Refused as error:
+                self._complain(row, slot, error.kind, str(error))
+            else:
+                if new != slot.value:
+                    moves.append((slot, new))
+        if sum(self.problems.values()) > before:
+            self.stayed += 1
+            moves = []
+        for slot, new in moves:
+            slot.holder[slot.key] = new
+        self.changed += len(moves)
+        self.unchanged += found - len(moves)
+
+    def _moved(self, slot: _Slot) -> str:
+        old = slot.value
+        if not isinstance(old, str):
+            raise Refused("no path", f"is no path but {type(old).__name__}")
+        if not old.strip():
+            raise Refused("no path", "is no path")
+        if old.startswith("data:"):
+            return old
+        new = self.relocate(old)
+        result = old if new is None else new
+        remote = "://" in result
+        if self.exists is not None and not slot.embedded and not remote and not self.exists(result):
+            why = f"there is no {printable(result)}" if new is not None else f"not found; {self.relocate.misses}"
+            raise Refused("missing", why)
+        return result
+
+    def _complain(self, row: int, slot: _Slot, kind: str, message: str) -> None:
+        self.problems[kind] = self.problems.get(kind, 0) + 1
+        self.on_problem(PathProblem(row, slot.where, slot.value, kind, message))
+
+    def _slots(self, row: dict[str, Any]) -> Iterator[_Slot]:
+        for key in self.keys:
+            first, *rest = key.split(".")
+            if first in row:
+                yield from _below(row, first, rest, first)
+
+
+class _NotWanted(Exception):
+    """Ends a block of `replacing` so that the target stays as it was."""
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """A place in a row that holds a path."""
+
+    holder: Any
+    key: Any
+    where: str
+    embedded: bool
+
+    @property
+    def value(self) -> Any:
+        return self.holder[self.key]
+
+
+def _below(holder: Any, key: Any, rest: Sequence[str], where: str, embedded: bool = False) -> Iterator[_Slot]:
+    value = holder[key]
+    if isinstance(value, list):
+        for index in range(len(value)):
+            yield from _below(value, index, rest, f"{where}[{index}]")
+    elif isinstance(value, dict) and rest:
+        if rest[0] in value:
+            yield from _below(value, rest[0], rest[1:], f"{where}.{rest[0]}", value.get("bytes") is not None)
+    elif isinstance(value, dict) and ("path" in value or "bytes" in value):
+        if value.get("path") is not None:
+            yield _Slot(value, "path", f"{where}.path", value.get("bytes") is not None)
+    elif value is not None and not rest:
+        yield _Slot(holder, key, where, embedded)
+
+
+def exists_below(media_dir: Path) -> Callable[[str], bool]:
+    """Whether LlamaFactory would find a path: in `media_dir`, else as it stands. Folders count: a video may be one."""
+
+    def exists(path: str) -> bool:
+        return os.path.exists(os.path.join(media_dir, path)) or os.path.exists(path)
+
+    return exists

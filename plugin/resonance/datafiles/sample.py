@@ -1,0 +1,68 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Data files room: the first rows of a file and what its columns hold. Reads, never writes."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .read import SUFFIXES, RowError, data_files, read_rows
+
+SAMPLE = 100  # rows looked at
+_KINDS = {"str": "text", "bool": "true/false", "float": "number", "int": "number", "dict": "object"}
+
+
+@dataclass
+class Table:
+    """The first rows of a file, by column."""
+
+    path: Path
+    rows: list[Any]
+
+    @classmethod
+    def of(cls, file: Path, rows: list[Any] | None = None) -> Table:
+        """Of a file, or of the first file of a folder; its first SAMPLE rows if `rows` is None."""
+        path = _first_file(file)
+        if rows is None:
+            rows = [row for _, row in itertools.islice(read_rows(path), SAMPLE)]
+        if not rows:
+            raise RowError(f"{path}: holds no rows, so nothing can be told from it.")
+        for number, row in enumerate(rows):
+            if not isinstance(row, dict):
+                raise RowError(f"{path}, row {number}: is a {type(row).__name__} where an object is needed.")
+        return cls(path, rows)
+
+    @property
+    def names(self) -> list[str]:
+        return list(dict.fromkeys(name for row in self.rows for name in row))
+
+    def values(self, name: str) -> list[Any]:
+        return [row[name] for row in self.rows if row.get(name) is not None]
+
+    def kind(self, name: str) -> str:
+        """What a column's first value is, in words."""
+        value = next(iter(self.values(name)), None)
+        if isinstance(value, list):
+            inner = type(value[0]).__name__ if value else ""
+            return f"list of {_KINDS.get(inner, inner)}s" if inner else "list"
+        return "empty" if value is None else _KINDS.get(type(value).__name__, type(value).__name__)
+
+    def error(self, problem: str, cure: str) -> ValueError:
+        found = ", ".join(f"{name} ({self.kind(name)})" for name in self.names)
+        return ValueError(f"{self.path}: {problem}. Columns found: {found}. {cure}")
+
+
+def _first_file(path: Path) -> Path:
+    if not path.is_dir():
+        return data_files(path)[0]
+    names = sorted(os.listdir(path))
+    types = {Path(name).suffix.lower() for name in names}
+    if len({".json" if suffix == ".jsonl" else suffix for suffix in types}) > 1 or not types <= set(SUFFIXES):
+        raise ValueError(
+            f"{path}: LlamaFactory reads a folder only if it holds data files of one type and nothing else; "
+            f"found {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}. Register one of its files instead."
+        )
+    return data_files(path)[0]
