@@ -19,7 +19,7 @@ except ImportError:  # Windows: two writers of one file are not kept apart there
 
 
 @contextmanager
-def replacing(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
+def replacing(path: str | Path, mode: str = "w", *, sync: bool = True) -> Iterator[IO[Any]]:
     """Open a file that takes the place of `path` when the block ends well; otherwise `path` stays as it was.
 
     The text goes to ``.NAME.partial`` in the same folder, is flushed to the disk and renamed. A process that dies in
@@ -29,6 +29,7 @@ def replacing(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
     Args:
         path: the file to replace or make.
         mode: ``"w"`` for UTF-8 text with ``\\n`` line ends, ``"wb"`` for bytes.
+        sync: flush it to the disk before the renaming; without, a power failure, but no kill, can leave half of it.
 
     Raises:
         OSError: if it cannot be written; BlockingIOError if another process is writing it.
@@ -43,7 +44,8 @@ def replacing(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
         try:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
             if target.exists():
                 shutil.copymode(target, partial)
             os.replace(partial, target)
@@ -51,7 +53,8 @@ def replacing(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
             with suppress(OSError):
                 partial.unlink()
             raise
-    _sync_folder(target.parent)
+    if sync:
+        _sync_folder(target.parent)
 
 
 def _take(file: IO[Any], partial: Path, target: Path) -> None:

@@ -4,9 +4,10 @@
 import argparse
 from types import ModuleType
 
-from . import fix_paths, register
+from . import fix_paths, import_, register
 
 COMMANDS: dict[str, ModuleType] = {
+    "import": import_,
     "fix-paths": fix_paths,
     "register": register,
 }

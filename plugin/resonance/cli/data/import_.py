@@ -1,0 +1,208 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""`resonance data import`. Room: `cli/`."""
+
+import argparse
+import sys
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from ...importers.job import Job
+from ...importers.run import NothingImported, Result, import_dataset
+from ...importers.spec import Importer, Option
+from ...importers.table import IMPORTERS
+from ...importers.work import Tally
+
+SHOWN = 12  # reasons of skipped rows
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("importer", nargs="?", metavar="NAME", help="the data set; --list shows those that are known")
+    add(
+        "source", nargs="?", metavar="PATH_OR_HUB_ID", help="a file, folder, archive or hub id; default: the set's own"
+    )
+    add("--list", action="store_true", help="list the importers")
+    add("--out", type=Path, metavar="DIR", help="folder of the data file, its images and dataset_info.json")
+    add("--name", help="of the data file and the entry (default: the importer's)")
+    add("--format", choices=("json", "jsonl"), default="json", help="of the data file (default: json)")
+    add(
+        "--image-root",
+        type=Path,
+        metavar="DIR",
+        help="what image paths in rows are relative to; or an archive of them",
+    )
+    add("--copy-images", action="store_true", help="copy images (not films) too, instead of referencing them in place")
+    add("--image-format", choices=("keep", "jpeg", "png"), default="keep", help="of images that are written")
+    add("--allow-missing-images", action="store_true", help="keep rows whose images are not there (yet)")
+    add("--max-rows", type=int, metavar="N", help="read at most so many rows")
+    add("--split", help="of the hub set, or of a folder with files named after splits (default: train)")
+    add("--dataset-info", type=Path, metavar="FILE", help="where to register (default: OUT/dataset_info.json)")
+    add("--no-register", action="store_true", help="leave dataset_info.json alone")
+    add("--force", action="store_true", help="replace a data file and an entry of this name")
+    add("--restart", action="store_true", help="forget an unfinished import instead of going on with it")
+    own = parser.add_argument_group("options of single importers")
+    for flag, readers in _readers().items():
+        option = readers[0][1]
+        helps = dict.fromkeys(f"{', '.join(n for n, o in readers if o.help == t.help)}: {t.help}" for _, t in readers)
+        action: dict[str, Any] = {"action": "store_true"} if option.parse is None else {"metavar": "VALUE"}
+        own.add_argument(flag, default=None, help="; ".join(helps).replace("%", "%%"), **action)
+
+
+def _readers() -> dict[str, list[tuple[str, Option]]]:
+    """Which importers read an option, and how."""
+    readers: dict[str, list[tuple[str, Option]]] = {}
+    for importer in IMPORTERS.values():
+        for option in importer.options:
+            readers.setdefault(option.flag, []).append((importer.name, option))
+    return readers
+
+
+def run(args: argparse.Namespace) -> int:
+    """Turn a public data set into a LlamaFactory data file and register it."""
+    if args.list:
+        return _list()
+    try:
+        importer = _importer(args.importer)
+        if args.out is None:
+            raise ValueError(f"--out is missing: the folder for {importer.name}'s data file, for example --out data")
+        job = _job(args, importer)
+    except ValueError as error:
+        return _fail(f"{error}; Next: resonance data import --list", 2)
+    print(f"{importer.name}: {importer.summary}\nTerms: {importer.terms}", flush=True)
+    try:
+        with _Bar() as bar:
+            result = import_dataset(importer, job, bar)
+    except NothingImported as error:
+        _print_tally(error.tally)
+        seen = f"see {error.skipped}" if error.skipped else "resonance data import --list"
+        return _fail(f"{error}; Next: {seen}", 1)
+    except (ValueError, OSError) as error:
+        return _fail(str(error), 1)
+    except KeyboardInterrupt:
+        return _fail("interrupted; the same command goes on from here", 1)
+    return _report(importer, job, result)
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"resonance data import: {message}", file=sys.stderr)
+    return code
+
+
+def _list() -> int:
+    rows = [("NAME", "STAGE", "HUB ID", "WHAT")]
+    rows += [(i.name, i.stage, i.hub_id or "-", i.summary) for i in IMPORTERS.values()]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    for name, stage, hub_id, summary in rows:
+        print(f"{name:<{widths[0]}}  {stage:<{widths[1]}}  {hub_id:<{widths[2]}}  {summary}")
+    print("\nNext: resonance data import NAME [PATH_OR_HUB_ID] --out data")
+    return 0
+
+
+def _importer(name: str | None) -> Importer:
+    if name is None:
+        raise ValueError("which data set?")
+    if name not in IMPORTERS:
+        nearest = get_close_matches(name, IMPORTERS, n=3, cutoff=0.0)
+        raise ValueError(f"no importer {name!r}; nearest: {', '.join(nearest)}")
+    return IMPORTERS[name]
+
+
+def _job(args: argparse.Namespace, importer: Importer) -> Job:
+    return Job(
+        source=args.source,
+        out=args.out,
+        name=args.name,
+        suffix=args.format,
+        image_root=args.image_root,
+        copy_images=args.copy_images,
+        image_format=args.image_format,
+        allow_missing_images=args.allow_missing_images,
+        max_rows=args.max_rows,
+        split=args.split,
+        force=args.force,
+        restart=args.restart,
+        info=args.dataset_info,
+        registered=not args.no_register,
+        options=_options(args, importer),
+    )
+
+
+def _options(args: argparse.Namespace, importer: Importer) -> dict[str, Any]:
+    """The importer's options that were given; those of others are an error that names who reads them."""
+    own = {option.flag: option for option in importer.options}
+    found, problems = {}, []
+    for flag, readers in _readers().items():
+        given = getattr(args, readers[0][1].key)
+        if given is None:
+            continue
+        if flag not in own:
+            problems.append(f"{flag} is read by {', '.join(name for name, _ in readers)}, not by {importer.name}")
+            continue
+        option = own[flag]
+        try:
+            found[option.key] = given if option.parse is None else option.parse(given)
+        except ValueError as error:
+            problems.append(f"{flag}: {error}")
+    if problems:
+        raise ValueError("; ".join(problems))
+    return found
+
+
+class _Bar:
+    """A progress bar on a terminal's standard error: rows and rate, how far the source is, what came out."""
+
+    def __init__(self) -> None:
+        self.bar: Any = None
+
+    def __enter__(self) -> "_Bar":
+        return self
+
+    def __call__(self, tally: Tally, done: float) -> None:
+        if self.bar is None:
+            from tqdm import tqdm
+
+            shape = "{n_fmt}{unit} [{elapsed}, {rate_fmt}{postfix}]"
+            self.bar = tqdm(initial=tally.rows_in - 1, unit=" rows", disable=None, file=sys.stderr, bar_format=shape)
+        part = f"{done:.0%} of the source, " if done else ""  # the hub does not say
+        skipped = sum(tally.skipped.values())
+        self.bar.set_postfix_str(f"{part}{tally.rows_out:,} out, {skipped:,} skipped", refresh=False)
+        self.bar.update()
+
+    def __exit__(self, *exception: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+def _print_tally(tally: Tally) -> None:
+    rate = f" in {tally.seconds:.1f} s ({tally.rows_in / tally.seconds:,.0f} rows/s)" if tally.seconds else ""
+    print(f"{tally.rows_in:,} rows in, {tally.rows_out:,} out, {sum(tally.skipped.values()):,} skipped{rate}")
+    reasons = sorted(tally.skipped.items(), key=lambda item: -item[1])
+    for reason, count in reasons[:SHOWN]:
+        print(f"  {count:>9,}  {reason}")
+    if len(reasons) > SHOWN:
+        print(f"  {sum(count for _, count in reasons[SHOWN:]):>9,}  for {len(reasons) - SHOWN} more reasons")
+
+
+def _report(importer: Importer, job: Job, result: Result) -> int:
+    if result.resumed:
+        print("went on with an import that was not finished")
+    _print_tally(result.tally)
+    print(f"-> {result.file}")
+    if result.skipped:
+        print(f"-> {result.skipped} (what was skipped, and why)")
+    if importer.note is not None:
+        print(f"Note: {importer.note(_settled(importer, job))}")
+    if result.entry_error:
+        return _fail(f"the data file is there, its entry is not: {result.entry_error}", 1)
+    if job.registered:
+        as_before = "" if result.change and result.change.diff else ", as it was"
+        print(f"-> entry {result.name!r} in {job.info_path}{as_before}")
+    stage = "dpo" if "chosen" in result.tally.columns else "sft"
+    recipe = f"`stage: {stage}`, `dataset: {result.name}`, `dataset_dir: {job.info_path.parent}`"
+    print(f"Next: resonance data check {result.file}\nThen, in a recipe: {recipe}; llamafactory-cli train RECIPE.yaml")
+    return 0
+
+
+def _settled(importer: Importer, job: Job) -> dict[str, Any]:
+    return {option.key: job.options.get(option.key, option.default) for option in importer.options}

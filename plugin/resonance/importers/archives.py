@@ -1,0 +1,120 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Archives are unpacked inside their own folder, or not at all. Room: `importers/`. Standard library only."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ..datafiles.read import SUFFIXES
+from ..datafiles.write import replacing
+
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+FILMS = (".mp4", ".avi", ".mkv", ".mov", ".webm")
+WANTED = (*SUFFIXES, *PICTURES, *FILMS)
+SHOWN = 5  # members named in a message
+
+
+@dataclass
+class _Member:
+    name: str
+    size: int
+    plain: bool  # a file, no link and no device
+    open: Callable[[], Any]
+
+
+def is_archive(path: Path) -> bool:
+    return path.is_file() and path.name.lower().endswith(ARCHIVES)
+
+
+def unpack(archive: Path, folder: Path) -> Path:
+    """Unpack the data, pictures and films of an archive into `folder`, and return it.
+
+    What is there already with the right size is kept, so that a killed call can be repeated.
+
+    Raises:
+        ValueError: if a member's path climbs out of the folder, a member is a link or a device, the archive is
+            damaged, or the disk is too small. The members' names are looked at before anything is written.
+    """
+    try:
+        with _members(archive) as members:
+            wanted = _admitted(members, archive)
+            need = sum(member.size for member in wanted)
+            folder.mkdir(parents=True, exist_ok=True)
+            missing = [member for member in wanted if not _is_there(member, folder)]
+            free = shutil.disk_usage(folder).free
+            if sum(member.size for member in missing) > free:
+                raise ValueError(f"{archive}: unpacks to {need:,} bytes; {folder} has {free:,} left.")
+            for member in missing:
+                _write(member, folder, archive)
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError) as error:
+        raise ValueError(f"{archive}: cannot be unpacked ({type(error).__name__}: {error}).") from error
+    return folder
+
+
+@contextmanager
+def _members(archive: Path) -> Iterator[list[_Member]]:
+    if archive.name.lower().endswith(".zip"):
+        with zipfile.ZipFile(archive) as pack:
+            files = [info for info in pack.infolist() if not info.is_dir()]
+            yield [_Member(i.filename, i.file_size, _is_plain(i), partial(pack.open, i)) for i in files]
+    else:
+        with tarfile.open(archive) as tar:
+            entries = [entry for entry in tar.getmembers() if not entry.isdir()]
+            yield [_Member(e.name, e.size, e.isreg(), partial(tar.extractfile, e)) for e in entries]
+
+
+def _is_plain(info: zipfile.ZipInfo) -> bool:
+    """A file, as far as the archive says: no link and no device."""
+    return stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
+
+
+def _admitted(members: list[_Member], archive: Path) -> list[_Member]:
+    """The members to unpack, if there is nothing wrong with any."""
+    climbing = [member.name for member in members if climbs_out(member.name)]
+    odd = [member.name for member in members if not member.plain]
+    for names, what in ((climbing, "would be written outside of the folder"), (odd, "are links or devices")):
+        if names:
+            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            raise ValueError(
+                f"{archive}: refused, nothing was unpacked: {', '.join(map(repr, names[:SHOWN]))}{more} {what}. "
+                "If you trust it, unpack it yourself and give the folder."
+            )
+    wanted = [member for member in members if _is_wanted(PurePosixPath(member.name))]
+    if not wanted:
+        raise ValueError(f"{archive}: holds no data, picture or film ({', '.join(WANTED)}).")
+    return wanted
+
+
+def climbs_out(name: str) -> bool:
+    """Whether a relative path, with either kind of slash, leaves the folder it is relative to, or is absolute."""
+    parts = name.replace("\\", "/").split("/")
+    return name.startswith(("/", "\\")) or name[1:2] == ":" or ".." in parts or "\0" in name
+
+
+def _is_wanted(path: PurePosixPath) -> bool:
+    return path.suffix.lower() in WANTED and not path.name.startswith(".") and "__MACOSX" not in path.parts
+
+
+def _is_there(member: _Member, folder: Path) -> bool:
+    target = folder / member.name
+    return target.is_file() and target.stat().st_size == member.size
+
+
+def _write(member: _Member, folder: Path, archive: Path) -> None:
+    with member.open() as source, replacing(folder / member.name, "wb", sync=False) as file:
+        left = member.size
+        while block := source.read(min(left + 1, 1 << 20)):
+            left -= len(block)
+            if left < 0:
+                raise ValueError(f"{archive}: refused: {member.name!r} is longer than the archive says.")
+            file.write(block)

@@ -1,0 +1,113 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Values out of raw rows, or the reason why not. Room: `importers/`. Standard library only."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from .spec import MissingColumn, Skip
+
+ROLES = {"human": "user", "gpt": "assistant"}
+
+
+def value(row: dict[str, Any], *names: str) -> Any:
+    """The first of these columns that the row has.
+
+    Raises:
+        MissingColumn: if it has none, or only null.
+    """
+    for name in names:
+        if row.get(name) is not None:
+            return row[name]
+    has = ", ".join(map(str, row)) or "no columns"
+    raise MissingColumn(f"no column {' or '.join(names)}", f"the row has {has}")
+
+
+def text(row: dict[str, Any], *names: str) -> str:
+    """The text in the first of these columns that the row has.
+
+    Raises:
+        Skip: if it is missing or not text.
+    """
+    found = value(row, *names)
+    if not isinstance(found, str):
+        raise Skip(f"{names[0]} is not text", f"{type(found).__name__}: {str(found)[:80]}")
+    return found
+
+
+def number(given: Any, name: str) -> float:
+    """A finite number, also when written as text.
+
+    Raises:
+        Skip: for anything else.
+    """
+    try:
+        found = math.nan if isinstance(given, bool) else float(given)
+    except (TypeError, ValueError):
+        found = math.nan
+    if not math.isfinite(found):
+        raise Skip(f"{name} is not a number", repr(given)[:80])
+    return found
+
+
+def image(row: dict[str, Any], *names: str) -> Any:
+    """The picture in the first of these columns that holds one: embedded bytes, or a path.
+
+    Raises:
+        MissingColumn, Skip: if no column of them is there, or all are empty.
+    """
+    value(row, *names)
+    for name in names:
+        if not is_empty(row.get(name)):
+            return row[name]
+    raise Skip("no image in the row", f"{' and '.join(names)} are empty")
+
+
+def is_empty(reference: Any) -> bool:
+    """Whether a column for a picture holds none, as ``{"bytes": None, "path": None}``."""
+    if isinstance(reference, dict):
+        return not (reference.get("bytes") or reference.get("path"))
+    return not reference
+
+
+def json_object(given: Any, name: str) -> dict[str, Any]:
+    """A column that holds an object, or one as JSON text.
+
+    Raises:
+        Skip: if it is neither.
+    """
+    if isinstance(given, str):
+        try:
+            given = json.loads(given)
+        except ValueError as error:
+            raise Skip(f"{name} is not JSON", f"{error}: {given[:80]}") from None
+    if not isinstance(given, dict):
+        raise Skip(f"{name} is not an object", type(given).__name__)
+    return given
+
+
+def images(row: dict[str, Any], name: str) -> list[Any]:
+    """A column of pictures, which may be missing or empty, or hold a single one."""
+    found = row.get(name)
+    if found is None or is_empty(found):
+        return []
+    return found if isinstance(found, list) else [found]
+
+
+def messages(row: dict[str, Any], name: str, role: str = "role", content: str = "content") -> list[tuple[str, str]]:
+    """The turns in a column of messages; the names that sets use for the roles become ours.
+
+    Raises:
+        Skip: if a message is not one.
+    """
+    found = value(row, name)
+    if not isinstance(found, list) or not all(isinstance(turn, dict) for turn in found):
+        raise Skip(f"{name} are not messages", str(found)[:80])
+    return [(ROLES.get(text(turn, role), turn[role]), text(turn, content)) for turn in found]
+
+
+def labels(row: dict[str, Any], *names: str) -> dict[str, str]:
+    """Columns to keep beside, as text, so that their type is one in all rows; null ones are left out."""
+    return {name: str(row[name]) for name in names if row.get(name) is not None}

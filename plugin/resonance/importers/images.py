@@ -1,0 +1,231 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Pictures: embedded ones are written once each, others referenced where they are. Room: `importers/`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..datafiles.write import replacing
+from .archives import PICTURES
+from .columns import is_empty
+from .spec import FrameFolder, Skip
+
+FORMATS = ("keep", "jpeg", "png")
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SAME = {
+    "JPEG": ("L", "RGB"),
+    "MPO": ("L", "RGB"),
+    "PNG": ("1", "L", "LA", "P", "RGB", "RGBA"),
+}  # bytes kept as they are
+SUFFIX = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png"}
+MAGIC = {".jpg": b"\xff\xd8", ".png": b"\x89PNG"}
+LOSSY = ("JPEG", "MPO", "WEBP")
+QUALITY = 95
+DIGITS = 24  # of the SHA-256, in hexadecimal
+REMEMBERED = 4096  # paths whose pictures have been looked at
+
+
+@dataclass
+class Media:
+    """Finds, checks and writes the pictures and films of rows.
+
+    Attributes:
+        folder: where embedded pictures go, as ``ab/abcdef....jpg``, named by the hash of their bytes.
+        base: what written paths are relative to; those outside of it are written absolute.
+        root: ``--image-root``: what paths in rows are relative to, in place of the row's own folder.
+        copy: write pictures that are files into `folder` too.
+        format: of written pictures: ``jpeg``, ``png``, or ``keep`` for what they are.
+        allow_missing: reference files that are not there.
+    """
+
+    folder: Path
+    base: Path
+    root: Path | None = None
+    copy: bool = False
+    format: str = "keep"
+    allow_missing: bool = False
+    _seen: dict[tuple[str, Path | None], str] = field(default_factory=dict, init=False)
+
+    def image(self, reference: Any, beside: Path | None) -> str:
+        """The path to write for a picture, which is there and opens.
+
+        Args:
+            reference: a path, bytes, or ``{"bytes", "path"}``.
+            beside: the folder of the row's file; None if it has none.
+
+        Raises:
+            Skip: if it is missing, cannot be opened, or its path climbs out of its folder.
+        """
+        if isinstance(reference, dict):
+            reference = reference.get("bytes") or reference.get("path")
+        if isinstance(reference, bytes | bytearray):
+            return self._written(self._store(bytes(reference)))
+        if not isinstance(reference, str) or is_empty(reference):
+            raise Skip("an image is neither a path nor bytes", repr(reference)[:80])
+        key = (reference, beside)
+        if key not in self._seen:
+            if len(self._seen) >= REMEMBERED:
+                self._seen.clear()
+            self._seen[key] = self._file(reference, beside)
+        return self._seen[key]
+
+    def video(self, reference: Any, beside: Path | None) -> str | list[str]:
+        """The path to write for a film, which is there; for a list or a folder of frames, theirs."""
+        if isinstance(reference, FrameFolder):
+            reference = self._frames(reference, beside)
+        if isinstance(reference, list):
+            if not reference:
+                raise Skip("a video without frames")
+            return [self.image(frame, beside) for frame in reference]
+        if not isinstance(reference, str) or not reference:
+            raise Skip("a video is neither a path nor a list of frames", repr(reference)[:80])
+        path = self._located(reference, beside)
+        if not self.allow_missing and not _is_file(path):
+            raise Skip("video missing", str(path))
+        return self._written(path)
+
+    def _frames(self, video: FrameFolder, beside: Path | None) -> str | list[str]:
+        """The frames of a folder in the order of the numbers in their names; the path itself if it is a film."""
+        if not isinstance(video.path, str):
+            raise Skip("a video is not a path", repr(video.path)[:80])
+        folder = self._located(video.path, beside)
+        if _is_file(folder):
+            return video.path
+        try:
+            names = sorted((name for name in os.listdir(folder) if name.lower().endswith(PICTURES)), key=_by_number)
+        except OSError:  # the names of the frames are told by the folder alone, so it cannot be allowed to be missing
+            raise Skip("video missing", f"no folder of frames {folder}") from None
+        if video.at_most and len(names) > video.at_most:
+            last, count = len(names) - 1, video.at_most
+            names = [names[last * number // max(count - 1, 1)] for number in range(count)]
+        return [f"{video.path}/{name}" for name in names]
+
+    def _file(self, reference: str, beside: Path | None) -> str:
+        path = self._located(reference, beside)
+        if not _is_file(path):
+            if self.allow_missing:
+                return self._written(path)
+            raise Skip("image missing", str(path))
+        if self.copy:
+            return self._written(self._store(path.read_bytes(), str(path)))
+        try:
+            _read_header(path)
+        except Exception as error:  # whatever a decoder makes of foreign bytes
+            raise Skip("image cannot be opened", f"{path}: {_fault(error)}") from None
+        return self._written(path)
+
+    def _located(self, reference: str, beside: Path | None) -> Path:
+        root = self.root or beside
+        if "://" in reference:
+            raise Skip("image is an address on the web", reference[:200])
+        if root is None:
+            raise Skip("the row has a path, not the image itself", f"{reference[:200]}; give --image-root FOLDER")
+        name = reference.replace("\\", "/")
+        path = Path(os.path.normpath(os.path.join(root, name)))
+        inside = path.is_relative_to(os.path.normpath(root))
+        if not inside and (self.root is not None or not os.path.isabs(name)):
+            raise Skip("image path climbs out of its folder", f"{reference[:200]} in {root}; another --image-root?")
+        return path
+
+    def _written(self, path: Path) -> str:
+        path = Path(os.path.abspath(path))
+        base = os.path.abspath(self.base)
+        return (path.relative_to(base) if path.is_relative_to(base) else path).as_posix()
+
+    def _store(self, data: bytes, name: str = "embedded") -> Path:
+        digest = hashlib.sha256(data).hexdigest()[:DIGITS]
+        stem = self.folder / digest[:2] / digest
+        for suffix in (".jpg", ".png") if self.format == "keep" else (SUFFIX[self.format.upper()],):
+            if _is_whole(path := stem.with_suffix(suffix), data):
+                return path
+        try:
+            encoded, suffix = encode(data, self.format)
+        except Exception as error:  # whatever a decoder makes of foreign bytes
+            raise Skip("image cannot be opened", f"{name}, {len(data)} bytes: {_fault(error)}") from None
+        with replacing(stem.with_suffix(suffix), "wb", sync=encoded is not data) as file:
+            file.write(encoded)
+        return stem.with_suffix(suffix)
+
+
+def _is_whole(path: Path, data: bytes) -> bool:
+    """Whether a picture that was written before is there: of bytes kept as they were, the size tells."""
+    if not path.is_file():
+        return False
+    same_type = data.startswith(MAGIC[path.suffix])
+    return path.stat().st_size == len(data) if same_type else True
+
+
+def _by_number(name: str) -> list[tuple[int, str]]:
+    """Sorts frame_2 before frame_10."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]
+
+
+def _read_header(path: Path) -> None:
+    from PIL import Image  # here, so that `resonance ls` need not
+
+    Image.open(path).close()
+
+
+def _fault(error: Exception) -> str:
+    """PIL's words, except where they hold the address of an object, which is another one in each run."""
+    return "no known image format" if type(error).__name__ == "UnidentifiedImageError" else str(error)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file can have
+        return False
+
+
+def encode(data: bytes, wanted: str) -> tuple[bytes, str]:
+    """Bytes and suffix of a picture as JPEG or PNG of a mode that every reader knows.
+
+    JPEG and PNG stay as they are, unless they are CMYK or have 16 bits; of animations the first frame is taken.
+    Everything is decoded once, so a picture cut short raises.
+
+    Raises:
+        OSError, ValueError, ...: whatever PIL finds wrong.
+    """
+    from PIL import Image
+
+    with Image.open(BytesIO(data)) as image:
+        kind = image.format or ""
+        wanted_kinds = {"keep": ("JPEG", "MPO", "PNG"), "jpeg": ("JPEG", "MPO"), "png": ("PNG",)}[wanted]
+        keep = kind in wanted_kinds and image.mode in SAME[kind]
+        if keep and kind != "PNG":
+            image.draft(image.mode, (image.width // 8, image.height // 8))  # reads all of the stream, at less cost
+        image.load()
+        if keep:
+            return data, SUFFIX[kind]
+        jpeg = wanted == "jpeg" or wanted == "keep" and kind in LOSSY
+        plain = _plain(image, flat=jpeg)
+        out = BytesIO()
+        plain.save(out, "JPEG", quality=QUALITY) if jpeg else plain.save(out, "PNG")
+        return out.getvalue(), ".jpg" if jpeg else ".png"
+
+
+def _plain(image: Image, flat: bool) -> Image:
+    """L, RGB or RGBA with 8 bits; `flat` puts what is transparent on white."""
+    if image.mode.startswith("I;16"):
+        return image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
+    if image.mode in ("I", "F"):
+        raise ValueError("pixels of 32 bits have no range that is known; convert it to 8 bits")
+    if image.mode in ("1", "L"):
+        return image.convert("L")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    image = image.convert("RGBA")
+    if not flat:
+        return image
+    from PIL import Image
+
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")

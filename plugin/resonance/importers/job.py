@@ -1,0 +1,150 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""What is to be imported and how, checked before the first row. Room: `importers/`. Standard library only."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..datafiles.info import INFO, read_info
+from .archives import is_archive, unpack
+from .images import FORMATS, Media
+from .source import Source, find_source
+from .spec import Importer
+
+NAME = re.compile(r"[A-Za-z0-9_][\w.-]*")
+
+
+@dataclass
+class Job:
+    """What to import, and how.
+
+    Attributes:
+        source: a file, a folder, an archive or a hub id; None for the importer's own hub id.
+        out: the folder of the data file.
+        name: of the data file and the entry; None for the importer's.
+        suffix: ``json`` or ``jsonl``.
+        image_root: what paths in rows are relative to: a folder or an archive; None for the folder of the rows' file.
+        copy_images: write pictures that are files into ``OUT/NAME_images`` too.
+        image_format: of written pictures: ``keep``, ``jpeg``, ``png``.
+        allow_missing_images: reference files that are not there.
+        max_rows: read so many raw rows at most.
+        split: None for the importer's.
+        force: replace a data file, and an entry of that name, that are there.
+        restart: forget an unfinished import.
+        info: the dataset_info.json to register in; None for the one in `out`.
+        registered: whether to register at all.
+        options: those of the importer, by key.
+    """
+
+    source: str | None
+    out: Path
+    name: str | None = None
+    suffix: str = "json"
+    image_root: Path | None = None
+    copy_images: bool = False
+    image_format: str = "keep"
+    allow_missing_images: bool = False
+    max_rows: int | None = None
+    split: str | None = None
+    force: bool = False
+    restart: bool = False
+    info: Path | None = None
+    registered: bool = True
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def info_path(self) -> Path:
+        return self.info or self.out / INFO
+
+
+class Plan:
+    """A job together with its importer: names, paths and options settled.
+
+    Raises:
+        ValueError: if the job cannot be done; says everything that is wrong with it.
+    """
+
+    def __init__(self, importer: Importer, job: Job) -> None:
+        self.importer, self.job = importer, job
+        self.name = job.name or importer.name
+        self.file = job.out / f"{self.name}.{job.suffix}"
+        self.skipped = job.out / f"{self.name}.skipped.jsonl"
+        self.work = job.out / f".{self.name}.import"
+        self.options = {option.key: job.options.get(option.key, option.default) for option in importer.options}
+        problems = [*self._wrong_options(), *self._taken_name()]
+        if problems:
+            raise ValueError("; ".join(problems) + ".")
+
+    def _wrong_options(self) -> list[str]:
+        job, problems = self.job, []
+        if not NAME.fullmatch(self.name):
+            problems.append(f"--name {self.name!r}: letters, digits, _ - and . only")
+        if job.suffix not in ("json", "jsonl"):
+            problems.append(f"--format {job.suffix!r}: json or jsonl")
+        if job.image_format not in FORMATS:
+            problems.append(f"--image-format {job.image_format!r}: one of {', '.join(FORMATS)}")
+        if job.max_rows is not None and job.max_rows < 1:
+            problems.append(f"--max-rows {job.max_rows}: at least 1")
+        if job.source is None and self.importer.hub_id is None:
+            problems.append(f"{self.importer.name} is on no hub that we know: give the path of a file or folder")
+        if job.image_root is not None and not (job.image_root.is_dir() or is_archive(job.image_root)):
+            problems.append(f"--image-root {job.image_root}: no such folder or archive")
+        if unknown := job.options.keys() - self.options.keys():
+            problems.append(f"{self.importer.name} does not read {', '.join(sorted(unknown))}")
+        return problems
+
+    def _taken_name(self) -> list[str]:
+        """An entry of this name for something else, found before hours of reading rather than after."""
+        if not self.job.registered or self.job.force:
+            return []
+        info = self.job.info_path
+        there = read_info(info).get(self.name)
+        if not there or os.path.abspath(info.parent / there.get("file_name", "")) == os.path.abspath(self.file):
+            return []
+        stands = there.get("file_name") or there.get("hf_hub_url") or "something else"
+        return [
+            f"{info} has an entry {self.name!r} already, for {stands}: choose another --name, "
+            "--force to change it, or --no-register"
+        ]
+
+    def open(self) -> tuple[Source, Media]:
+        """Find the rows and the pictures; archives are unpacked into ``OUT/NAME_files``.
+
+        Raises:
+            ValueError: if they cannot be found, or an archive is refused.
+        """
+        job, importer = self.job, self.importer
+        given, root, folder = job.source or importer.hub_id or "", job.image_root, job.out / f"{self.name}_files"
+        if is_archive(path := Path(given).expanduser()):
+            given = str(unpack(path, folder))
+        if root is not None and is_archive(root):
+            root = unpack(root, folder)
+        source = find_source(given, job.split, importer.split, importer.files)
+        base = job.info_path.parent  # LlamaFactory's media_dir, unless a recipe names another
+        images = job.out / f"{self.name}_images"
+        return source, Media(images, base, root, job.copy_images, job.image_format, job.allow_missing_images)
+
+    def order(self, source: Source) -> dict[str, Any]:
+        """All that the rows depend on, as JSON; an import goes on only under the same."""
+        job = self.job
+        return {
+            "importer": self.importer.name,
+            "source": source.identity(),
+            "--image-root": job.image_root and str(job.image_root.resolve()),
+            "--copy-images": job.copy_images,
+            "--image-format": job.image_format,
+            "--allow-missing-images": job.allow_missing_images,
+            "--max-rows": job.max_rows,
+            "--dataset-info": str(job.info_path.parent.resolve()),
+            **{f"--{key.replace('_', '-')}": value for key, value in sorted(self.options.items())},
+        }
+
+    def columns(self, written: list[str]) -> dict[str, Any]:
+        """The entry's columns for those that were written; what is beside them is no column to LlamaFactory."""
+        known = {"messages": "conversations", "prompt": "instruction", "response": "output"}
+        same = ("system", "chosen", "rejected", "score_chosen", "score_rejected", "images", "videos")
+        return {key: name for key, name in (known | {key: key for key in same}).items() if name in written}

@@ -1,0 +1,176 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""One import from the first row to the entry: streamed, resumable, the file replaced whole. Room: `importers/`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ..datafiles.infer import ALIASES
+from ..datafiles.info import Change, infer_entry, register
+from ..datafiles.read import read_rows
+from ..datafiles.write import RowWriter, replacing, write_rows
+from .images import Media
+from .job import Job, Plan
+from .layout import checked, to_row, uniform
+from .source import Raw, Source
+from .spec import Example, Importer, MissingColumn, Skip
+from .work import ROWS, SKIPPED, STATE, Tally, Work
+
+CHECKPOINT = 256  # raw rows between two states on disk
+SOME = 20  # so many first rows without a column: it is another kind of file
+
+Progress = Callable[[Tally, float], object]
+
+
+@dataclass
+class Result:
+    """What came of an import.
+
+    Attributes:
+        file: the data file.
+        name: of its entry.
+        tally: what was read, written and left out.
+        resumed: whether an unfinished import was gone on with.
+        skipped: the list of skipped rows, if any were.
+        change: to dataset_info.json; None if that was not asked for, or not done.
+        entry_error: why it was not done; the data file is there all the same.
+    """
+
+    file: Path
+    name: str
+    tally: Tally
+    resumed: bool
+    skipped: Path | None
+    change: Change | None = None
+    entry_error: str = ""
+
+
+class NothingImported(ValueError):
+    """No row could be used, so no data file was written."""
+
+    def __init__(self, message: str, tally: Tally, skipped: Path | None = None) -> None:
+        super().__init__(message)
+        self.tally, self.skipped = tally, skipped
+
+
+def import_dataset(importer: Importer, job: Job, progress: Progress | None = None) -> Result:
+    """Import a public data set into a data file and register it.
+
+    A call that was killed goes on where it stopped when it is made again, and gives the same bytes.
+
+    Args:
+        importer: knows the set.
+        job: what is wanted.
+        progress: called with (tally, part of the source that is done, from 0 to 1) after each raw row.
+
+    Raises:
+        NothingImported: if no row could be used.
+        ValueError: if the job cannot be done; says what to change.
+        OSError: if something cannot be written; BlockingIOError if another process makes the same file.
+    """
+    plan = Plan(importer, job)
+    with replacing(plan.file) as file:  # its lock keeps a second import of this name away
+        if job.restart:
+            (plan.work / STATE).unlink(missing_ok=True)
+        if plan.file.exists() and not job.force and not (plan.work / STATE).exists():
+            raise ValueError(f"{plan.file} exists: --force replaces it, --name gives the new one another name.")
+        source, media = plan.open()
+        work = Work(plan.work, plan.order(source))
+        with closing(work):
+            if not work.tally.finished:
+                _read(plan, source, media, work, progress)
+        skipped = _list_skipped(work, plan.skipped)
+        if not work.tally.rows_out:
+            work.remove()
+            raise NothingImported("no row could be used", work.tally, skipped)
+        writer = RowWriter(file, lines=job.suffix == "jsonl")
+        for _, row in read_rows(work.folder / ROWS):
+            writer.write(uniform(row, work.tally.columns))
+        writer.close()
+    result = Result(plan.file, plan.name, work.tally, work.resumed, skipped)
+    if job.registered:
+        _register(plan, result)
+    work.remove()
+    return result
+
+
+def _read(plan: Plan, source: Source, media: Media, work: Work, progress: Progress | None) -> None:
+    """Take raw rows until the end, and a state to the disk now and then."""
+    importer, options = plan.importer, plan.options
+    if importer.survey is not None:
+        options = options | importer.survey(
+            (raw.value for raw in source.rows() if isinstance(raw.value, dict)), options
+        )
+    tally, started = work.tally, time.monotonic() - work.tally.seconds
+    left = None if plan.job.max_rows is None else plan.job.max_rows - tally.rows_in
+    missing = 0
+    for raw in islice(source.rows(work.position), left):
+        for result in converted(importer, raw, media, options):
+            if isinstance(result, Skip):
+                work.skip(raw.file, raw.row, result)
+                missing += isinstance(result, MissingColumn)
+            else:
+                work.write(result)
+        tally.rows_in += 1
+        tally.seconds = time.monotonic() - started
+        if missing == tally.rows_in == SOME:
+            work.remove()
+            raise NothingImported(
+                f"the first {SOME} rows of {raw.file} are no rows of {importer.name}: they have the columns "
+                f"{', '.join(map(str, raw.value))}",
+                tally,
+            )
+        if progress is not None:
+            progress(tally, source.done)
+        if tally.rows_in % CHECKPOINT == 0:
+            work.save(source.position())
+    tally.finished = True
+    work.save(None)
+
+
+def converted(importer: Importer, raw: Raw, media: Media, options: dict[str, Any]) -> Iterator[dict[str, Any] | Skip]:
+    """The finished rows of a raw row, and what of it is left out."""
+    try:
+        if raw.error is not None:
+            raise Skip("not JSON", raw.error)
+        if not isinstance(raw.value, dict):
+            raise Skip("not an object", f"{type(raw.value).__name__}: {str(raw.value)[:80]}")
+        for example in importer.convert(raw.value, options):
+            yield example if isinstance(example, Skip) else _finished(importer, example, raw, media)
+    except Skip as skip:
+        yield skip
+
+
+def _finished(importer: Importer, example: Example, raw: Raw, media: Media) -> dict[str, Any] | Skip:
+    try:
+        example = checked(example)
+        example.images = [media.image(image, raw.folder) for image in example.images]
+        example.videos = [media.video(video, raw.folder) for video in example.videos]
+        return to_row(example, importer.layout)
+    except Skip as skip:
+        return skip
+
+
+def _list_skipped(work: Work, path: Path) -> Path | None:
+    """Write the list of skipped rows beside the data file; an older import's list does not stay."""
+    if not work.tally.listed:
+        path.unlink(missing_ok=True)
+        return None
+    write_rows(path, (row for _, row in read_rows(work.folder / SKIPPED)))
+    return path
+
+
+def _register(plan: Plan, result: Result) -> None:
+    info = plan.job.info_path
+    given = {"columns": dict.fromkeys(ALIASES) | plan.columns(result.tally.columns)}
+    try:
+        entry = infer_entry(result.file, info, given)
+        result.change = register(info, result.name, entry, force=plan.job.force)
+    except (ValueError, OSError) as error:  # the data are good all the same
+        result.entry_error = str(error)

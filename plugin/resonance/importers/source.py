@@ -1,0 +1,199 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Where raw rows come from: a file, a folder, or the hub. Room: `importers/`. `datasets` only for the hub."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..datafiles.read import SUFFIXES, RowReader, data_files
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+SPLIT = re.compile(r"(train|training|test|testing|validation|valid|val|dev|eval)(?=[-_.]|$)", re.IGNORECASE)
+# What `datasets` and we write beside rows, and what holds none.
+NOT_ROWS = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"}
+
+
+@dataclass
+class Raw:
+    """A raw row and where it was.
+
+    Attributes:
+        value: what the source holds, a dict if it is sound.
+        file: the file or hub set.
+        row: its number there, from 0.
+        folder: what its paths are relative to; None for the hub.
+        error: why there is no value.
+    """
+
+    value: Any
+    file: str
+    row: int
+    folder: Path | None = None
+    error: str | None = None
+
+
+class Source(Protocol):
+    """Rows in a fixed order, that can be taken up again behind any one of them."""
+
+    done: float
+
+    def identity(self) -> dict[str, Any]:
+        """What must not change between two starts of one import."""
+
+    def rows(self, position: Any = None) -> Iterator[Raw]:
+        """The rows behind `position`, all if None."""
+
+    def position(self) -> Any:
+        """JSON that stands for the place behind the row that was handed out last."""
+
+
+@dataclass
+class Files:
+    """The rows of data files on this machine, one file after the other."""
+
+    files: list[Path]
+    done: float = field(default=0.0, init=False)
+    _at: list[int] = field(default_factory=lambda: [0, 0], init=False)
+
+    def identity(self) -> dict[str, Any]:
+        stats = [(file, file.stat()) for file in self.files]
+        return {str(file.resolve()): [stat.st_size, stat.st_mtime_ns] for file, stat in stats}
+
+    def rows(self, position: Any = None) -> Iterator[Raw]:
+        self._at = list(position or (0, 0))
+        while self._at[0] < len(self.files):
+            number, start = self._at
+            path = self.files[number]
+            wrong: list[Raw] = []
+            folder = path.resolve().parent
+
+            def note(row: int, message: str, path: Path = path, wrong: list[Raw] = wrong) -> None:
+                wrong.append(Raw(None, str(path), row, error=message))
+
+            reader = RowReader(path, on_error=note)
+            for row, value in reader:
+                self.done = (number + reader.done) / len(self.files)
+                yield from self._hand_out([*wrong, Raw(value, str(path), row, folder)], start)
+                wrong.clear()
+            yield from self._hand_out(wrong, start)
+            self._at = [number + 1, 0]
+
+    def _hand_out(self, raws: list[Raw], start: int) -> Iterator[Raw]:
+        for raw in raws:
+            if raw.row >= start:
+                self._at[1] = raw.row + 1
+                yield raw
+
+    def position(self) -> Any:
+        return list(self._at)
+
+
+@dataclass
+class Hub:
+    """A set on the hub, streamed: nothing but the rows at hand is in memory or on disk, pictures are not decoded."""
+
+    hub_id: str
+    split: str
+    done: float = field(default=0.0, init=False)
+    _stream: Any = field(default=None, init=False)
+    _row: int = field(default=0, init=False)
+
+    def identity(self) -> dict[str, Any]:
+        return {self.hub_id: self.split}
+
+    def rows(self, position: Any = None) -> Iterator[Raw]:
+        row = 0
+        try:
+            import datasets  # seconds, and needed for the hub only
+
+            self._stream = datasets.load_dataset(self.hub_id, split=self.split, streaming=True).decode(False)
+            if position is not None:
+                row = position["row"]
+                self._stream.load_state_dict(position["stream"])
+            for value in self._stream:
+                self._row = row = row + 1
+                yield Raw(value, self.hub_id, row - 1)
+        except Exception as error:  # whatever the hub's client, the network or a foreign file raises
+            raise ValueError(
+                f"{self.hub_id!r}, split {self.split!r}, cannot be read from the hub behind row {row} "
+                f"({type(error).__name__}: {error}). Download it and give the folder: "
+                f"hf download --repo-type dataset {self.hub_id} --local-dir FOLDER"
+            ) from error
+
+    def position(self) -> Any:
+        return {"row": self._row, "stream": self._stream.state_dict()}
+
+
+def find_source(given: str, split: str | None, default_split: str, patterns: tuple[str, ...]) -> Source:
+    """Turn what was typed into a source. What exists on this machine wins over the hub.
+
+    Args:
+        given: a file, a folder, or ``owner/name``.
+        split: asked for; None if nothing was.
+        default_split: of the set.
+        patterns: of the data files in a folder; the first that finds any wins.
+
+    Raises:
+        ValueError: if there is no such file and it cannot be a hub id, or the split or the files are not clear.
+    """
+    path = Path(given).expanduser()
+    if path.exists():
+        return Files(_files_of(path, split, default_split, patterns))
+    if not HUB_ID.fullmatch(given) or path.suffix.lower() in (*SUFFIXES, ".zip", ".tar", ".gz", ".tgz"):
+        raise ValueError(
+            f"{given!r} is no file or folder here (looked in {Path.cwd()}), and no hub id, which is OWNER/NAME."
+        )
+    return Hub(given, split or default_split)
+
+
+def _files_of(path: Path, split: str | None, default_split: str, patterns: tuple[str, ...]) -> list[Path]:
+    if path.is_file():
+        if split is not None:
+            raise ValueError(f"--split {split} is for the hub and for folders; {path} is one file.")
+        return data_files(path)
+    found = [file for file in data_files(path) if file.name not in NOT_ROWS and not file.name.startswith(".")]
+    for pattern in patterns:
+        if files := [file for file in found if fnmatch.fnmatch(file.name, pattern)]:
+            break
+    else:
+        names = ", ".join(sorted({file.name for file in found})[:10]) or "none"
+        raise ValueError(f"{path}: no data file named {' or '.join(patterns)} in this folder; it has {names}.")
+    files = _of_split(files, split, default_split, path)
+    suffixes = sorted({file.suffix.lower() for file in files})
+    if len(suffixes) > 1:
+        raise ValueError(
+            f"{path}: has files of several types ({', '.join(suffixes)}), perhaps the same rows twice; "
+            "give one of the files, or a folder of one type."
+        )
+    return files
+
+
+def _of_split(files: list[Path], split: str | None, default_split: str, path: Path) -> list[Path]:
+    """Those of the split, where files or their folders are named after splits, as in a hub set's folder."""
+    named = {file: _split_of(file, path) for file in files}
+    if not any(named.values()):
+        if split is not None:
+            raise ValueError(f"{path}: no file here is named after a split, so --split {split} cannot be met.")
+        return files
+    wanted = _short(split or default_split)
+    if not (chosen := [file for file in files if named[file] == wanted]):
+        there = ", ".join(sorted({name for name in named.values() if name}))
+        raise ValueError(f"{path}: no file of split {split or default_split!r}; there are {there}. Give --split.")
+    return chosen
+
+
+def _split_of(file: Path, root: Path) -> str | None:
+    for part in reversed(file.relative_to(root).parts):
+        if match := SPLIT.match(part):
+            return _short(match[1])
+    return None
+
+
+def _short(split: str) -> str:
+    split = split.lower()
+    return {"training": "train", "testing": "test", "valid": "validation", "val": "validation"}.get(split, split)

@@ -1,0 +1,135 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""What an import that is not finished leaves on disk, and how it goes on. Room: `importers/`. Standard library only.
+
+``OUT/.NAME.import/`` holds the rows and the skipped rows so far, and a state that says how many bytes of each are
+sound and where in the source they end. The state is replaced whole, after what it speaks of is on the disk, so what a
+killed process wrote behind it is cut off and made again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from ..datafiles.write import RowWriter, replacing
+from .spec import Skip
+
+STATE, ROWS, SKIPPED = "state.json", "rows.jsonl", "skipped.jsonl"
+
+
+@dataclass
+class Tally:
+    """What an import has done so far.
+
+    Attributes:
+        rows_in: raw rows read.
+        rows_out: rows to be written; one raw row can give several.
+        skipped: examples left out, by reason.
+        listed: how many of them have a line in the list.
+        columns: of the rows, in the order of their first appearance.
+        seconds: spent, over all starts.
+        finished: the source has been read to its end.
+    """
+
+    rows_in: int = 0
+    rows_out: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
+    listed: int = 0
+    columns: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    finished: bool = False
+
+
+class Work:
+    """The folder of one import.
+
+    Args:
+        folder: where it is, or will be.
+        order: JSON that says what is being imported and how.
+
+    Raises:
+        ValueError: if the folder holds an import of another order, or is damaged.
+    """
+
+    def __init__(self, folder: Path, order: dict[str, Any]) -> None:
+        self.folder, self.order = folder, order
+        self.tally, self.position = Tally(), None
+        self.resumed = (folder / STATE).is_file()
+        if self.resumed:
+            self._take_up()
+        folder.mkdir(parents=True, exist_ok=True)
+        self.rows = open(folder / ROWS, "a", encoding="utf-8", newline="\n")
+        self.skips = open(folder / SKIPPED, "a", encoding="utf-8", newline="\n")
+        self._rows, self._skips = RowWriter(self.rows, lines=True), RowWriter(self.skips, lines=True)
+        if not self.resumed:
+            _cut(self.rows, 0)
+            _cut(self.skips, 0)
+            self.save(None)
+
+    def _take_up(self) -> None:
+        state_file = self.folder / STATE
+        try:
+            state = json.loads(state_file.read_text(encoding="utf-8"))
+            order, self.position, sizes = state["order"], state["position"], state["sizes"]
+            self.tally = Tally(**state["tally"])
+            whole = all((self.folder / name).stat().st_size >= size for name, size in sizes.items())
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{state_file}: cannot be read ({error}). --restart starts over.") from error
+        if order != self.order:
+            raise ValueError(
+                f"{self.folder} holds an unfinished import that was started differently:\n"
+                f"{_differences(order, self.order)}\nRepeat that command to finish it, or add --restart to start over."
+            )
+        if not whole:
+            raise ValueError(f"{self.folder}: its files are shorter than it says. --restart starts over.")
+        for name, size in sizes.items():
+            os.truncate(self.folder / name, size)
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Append a row."""
+        self._rows.write(row)
+        self.tally.rows_out += 1
+        self.tally.columns += [name for name in row if name not in self.tally.columns]
+
+    def skip(self, file: str, row: int, skip: Skip) -> None:
+        """Count what was left out, and list it."""
+        self.tally.skipped[skip.reason] = self.tally.skipped.get(skip.reason, 0) + skip.count
+        if skip.listed:
+            self._skips.write({"file": file, "row": row, "reason": skip.reason, "detail": skip.detail})
+            self.tally.listed += 1
+
+    def save(self, position: Any) -> None:
+        """Make what has been written count, up to this place in the source."""
+        sizes = {}
+        for name, file in ((ROWS, self.rows), (SKIPPED, self.skips)):
+            file.flush()
+            os.fsync(file.fileno())
+            sizes[name] = os.fstat(file.fileno()).st_size
+        state = {"order": self.order, "position": position, "sizes": sizes, "tally": asdict(self.tally)}
+        with replacing(self.folder / STATE) as out:
+            json.dump(state, out, indent=1)
+
+    def close(self) -> None:
+        self.rows.close()
+        self.skips.close()
+
+    def remove(self) -> None:
+        """Delete the folder, the state first: without it the rest counts for nothing."""
+        self.close()
+        (self.folder / STATE).unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _cut(file: IO[str], size: int) -> None:
+    os.ftruncate(file.fileno(), size)
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any]) -> str:
+    def line(key: str) -> str:
+        return f"  {key}: {json.dumps(old.get(key))[:200]} then, {json.dumps(new.get(key))[:200]} now"
+
+    return "\n".join(line(key) for key in {**old, **new} if old.get(key) != new.get(key))
