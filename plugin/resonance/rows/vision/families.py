@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 Sizes = Sequence[tuple[int, int]]
@@ -23,7 +24,7 @@ class NotCountable(Exception):
 def qwen_grid(image_processor: Any, sizes: Sizes, **kwargs: Any) -> dict[str, Any]:
     """Qwen2-VL, Qwen2.5-VL, Qwen3-VL: patches of each image; only the product of a grid's three numbers is read."""
     patches = [image_processor.get_number_of_image_patches(height, width, kwargs) for height, width in sizes]
-    return {"image_grid_thw": torch.tensor([[1, 1, count] for count in patches])}
+    return {"image_grid_thw": np.array([[1, 1, count] for count in patches])}
 
 
 def one_square(image_processor: Any, sizes: Sizes, **kwargs: Any) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def one_square(image_processor: Any, sizes: Sizes, **kwargs: Any) -> dict[str, A
 def tiles_of_any_resolution(image_processor: Any, sizes: Sizes, **kwargs: Any) -> dict[str, Any]:
     """LLaVA-NeXT: the processor counts from the image's size and the tile's, and unpads."""
     pixels = _no_pixels(len(sizes), 1, 3, *_output_size(image_processor))
-    return {"pixel_values": pixels, "image_sizes": torch.tensor(sizes)}
+    return {"pixel_values": pixels, "image_sizes": np.array(sizes)}
 
 
 def dynamic_tiles(image_processor: Any, sizes: Sizes, **kwargs: Any) -> dict[str, Any]:
@@ -78,5 +79,5 @@ def _sides(size: Any) -> tuple[int, int]:
     return height, width
 
 
-def _no_pixels(*shape: int) -> torch.Tensor:
-    return torch.empty(1).expand(shape)
+def _no_pixels(*shape: int) -> np.ndarray:
+    return np.broadcast_to(np.float32(0), shape)
