@@ -102,7 +102,9 @@ class Media:
         try:
             names = sorted((name for name in os.listdir(folder) if name.lower().endswith(PICTURES)), key=_by_number)
         except OSError:  # the names of the frames are told by the folder alone, so it cannot be allowed to be missing
-            raise Skip("video missing", f"no folder of frames {folder}") from None
+            raise Skip(
+                "video missing", f"no folder {folder}, from which alone the names of frames are known"
+            ) from None
         if video.at_most and len(names) > video.at_most:
             last, count = len(names) - 1, video.at_most
             names = [names[last * number // max(count - 1, 1)] for number in range(count)]

@@ -91,7 +91,8 @@ class Plan:
             problems.append(f"--max-rows {job.max_rows}: at least 1")
         if job.source is None and self.importer.hub_id is None:
             problems.append(f"{self.importer.name} is on no hub that we know: give the path of a file or folder")
-        if job.image_root is not None and not (job.image_root.is_dir() or is_archive(job.image_root)):
+        there = job.image_root is None or job.image_root.is_dir() or is_archive(job.image_root)
+        if not there and not job.allow_missing_images:
             problems.append(f"--image-root {job.image_root}: no such folder or archive")
         if unknown := job.options.keys() - self.options.keys():
             problems.append(f"{self.importer.name} does not read {', '.join(sorted(unknown))}")
@@ -123,7 +124,8 @@ class Plan:
             given = str(unpack(path, folder))
         if root is not None and is_archive(root):
             root = unpack(root, folder)
-        source = find_source(given, job.split, importer.split, importer.files)
+        hub_file = importer.hub_file(self.options) if importer.hub_file and given == importer.hub_id else None
+        source = find_source(given, job.split, importer.split, importer.files, hub_file)
         base = job.info_path.parent  # LlamaFactory's media_dir, unless a recipe names another
         images = job.out / f"{self.name}_images"
         return source, Media(images, base, root, job.copy_images, job.image_format, job.allow_missing_images)

@@ -99,19 +99,22 @@ class Hub:
 
     hub_id: str
     split: str
+    file: str | None = None  # of the set; None for what its card names
     done: float = field(default=0.0, init=False)
     _stream: Any = field(default=None, init=False)
     _row: int = field(default=0, init=False)
 
     def identity(self) -> dict[str, Any]:
-        return {self.hub_id: self.split}
+        return {self.hub_id: self.split, "file": self.file}
 
     def rows(self, position: Any = None) -> Iterator[Raw]:
         row = 0
         try:
             import datasets  # seconds, and needed for the hub only
 
-            self._stream = datasets.load_dataset(self.hub_id, split=self.split, streaming=True).decode(False)
+            self._stream = datasets.load_dataset(
+                self.hub_id, split=self.split, data_files=self.file, streaming=True
+            ).decode(False)
             if position is not None:
                 row = position["row"]
                 self._stream.load_state_dict(position["stream"])
@@ -129,7 +132,9 @@ class Hub:
         return {"row": self._row, "stream": self._stream.state_dict()}
 
 
-def find_source(given: str, split: str | None, default_split: str, patterns: tuple[str, ...]) -> Source:
+def find_source(
+    given: str, split: str | None, default_split: str, patterns: tuple[str, ...], hub_file: str | None = None
+) -> Source:
     """Turn what was typed into a source. What exists on this machine wins over the hub.
 
     Args:
@@ -137,6 +142,7 @@ def find_source(given: str, split: str | None, default_split: str, patterns: tup
         split: asked for; None if nothing was.
         default_split: of the set.
         patterns: of the data files in a folder; the first that finds any wins.
+        hub_file: the file to read of a hub set; None for what its card names.
 
     Raises:
         ValueError: if there is no such file and it cannot be a hub id, or the split or the files are not clear.
@@ -148,7 +154,7 @@ def find_source(given: str, split: str | None, default_split: str, patterns: tup
         raise ValueError(
             f"{given!r} is no file or folder here (looked in {Path.cwd()}), and no hub id, which is OWNER/NAME."
         )
-    return Hub(given, split or default_split)
+    return Hub(given, split or default_split, hub_file)
 
 
 def _files_of(path: Path, split: str | None, default_split: str, patterns: tuple[str, ...]) -> list[Path]:

@@ -1,0 +1,25 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""`plain_dpo`: a prompt, two answers, and an image or none. Room: `importers/`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from .columns import text
+from .media import references
+from .spec import Example, Importer, Options, question
+
+
+def convert(row: dict[str, Any], options: Options) -> Iterable[Example]:
+    """One row, one pair."""
+    images = references(row, "image", "images")
+    yield Example(question(text(row, "prompt")), text(row, "chosen"), text(row, "rejected"), images=images)
+
+
+IMPORTER = Importer(
+    name="plain_dpo",
+    summary="your own pairs: [{image, prompt, chosen, rejected}], all text; image is optional",
+    convert=convert,
+    terms="yours",
+)
