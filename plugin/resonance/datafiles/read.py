@@ -21,7 +21,9 @@ OnError = Callable[[int, str], None]
 
 
 class RowError(ValueError):
-    """A file, or a row of it, that cannot be read: says which, where and why."""
+    """A file, or a row of it, that cannot be read: says which, where and why. ``row`` is where a JSON list broke."""
+
+    row: int | None = None
 
 
 def data_files(path: str | Path) -> list[Path]:
@@ -239,7 +241,9 @@ class _JsonStream:
 
     def _error(self, row: int, message: str, position: int) -> RowError:
         line, column = self._place(position)
-        return RowError(f"{self.name}, row {row} (line {line}, column {column}): {message}.")
+        error = RowError(f"{self.name}, row {row} (line {line}, column {column}): {message}.")
+        error.row = row
+        return error
 
     def _place(self, position: int) -> tuple[int, int]:
         """Line and column, from 1, of a position in `text`."""

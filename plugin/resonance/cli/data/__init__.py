@@ -4,12 +4,18 @@
 import argparse
 from types import ModuleType
 
-from . import fix_paths, import_, register
+from . import check, fix_paths, import_, list_, register, score_filter, score_scale, score_stats, show
 
 COMMANDS: dict[str, ModuleType] = {
     "import": import_,
+    "check": check,
     "fix-paths": fix_paths,
     "register": register,
+    "list": list_,
+    "show": show,
+    "score-stats": score_stats,
+    "score-scale": score_scale,
+    "score-filter": score_filter,
 }
 
 

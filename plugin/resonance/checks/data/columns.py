@@ -1,0 +1,80 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Columns of a file over all its rows: has each one type, and is every declared one there? Room: `checks/`.
+
+A file becomes one table in training, so that a stray value stops it wherever it stands, also in a column nobody uses.
+"""
+
+from __future__ import annotations
+
+import difflib
+from array import array
+from collections.abc import Iterator
+from typing import Any
+
+from ...rows.faults import EMPTY_RESPONSE, INVALID_TURNS
+from ...rows.fields import SCORE_FIELDS
+from ...rows.json_types import type_name
+from .entry import MEDIA_COLUMNS, Entry
+
+REMEMBERED = 100  # values of each type and column that can be shown
+PER_ROW = {  # kinds that every row has if a column is missing
+    **dict.fromkeys(("prompt",), ("empty prompt", INVALID_TURNS)),
+    **dict.fromkeys(("messages", "chosen", "rejected"), (INVALID_TURNS, "row unreadable")),
+    **dict.fromkeys(("response",), (EMPTY_RESPONSE,)),
+    **dict.fromkeys(MEDIA_COLUMNS, ("placeholder count",)),
+    **dict.fromkeys(SCORE_FIELDS, ("bad score",)),
+    "kto_tag": ("bad label",),
+}
+
+
+class Columns:
+    """Types of values by column: four bytes a value, and the first few values in words."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, dict[str, array[int]]] = {}
+        self._shown: dict[tuple[str, str], list[str]] = {}
+        self.count = 0
+
+    def add(self, number: int, row: dict[str, Any]) -> None:
+        """Note the types of a row's values; null is of no type."""
+        self.count += 1
+        for column, value in row.items():
+            types = self._rows.setdefault(column, {})
+            if value is None:
+                continue
+            name = type_name(value)
+            if name not in types:
+                types[name] = array("I")
+            types[name].append(number)
+            if len(types[name]) <= REMEMBERED:
+                shown = self._shown.setdefault((column, name), [])
+                shown.append(f"{value!r:.60}" if not isinstance(value, (list, dict)) else "")
+
+    def usual(self, column: str) -> str | None:
+        """The type that most values of a column have."""
+        types = self._rows.get(column) or {}
+        return max(types, key=lambda name: len(types[name])) if types else None
+
+    def mixed(self) -> Iterator[tuple[int, str]]:
+        """Yield (row, message) for every value whose type is not the usual one."""
+        for column, types in self._rows.items():
+            if len(types) < 2:
+                continue
+            usual = self.usual(column) or ""
+            for name, rows in types.items():
+                if name == usual:
+                    continue
+                shown = self._shown[column, name]
+                for i, row in enumerate(rows):
+                    value = f" {shown[i]}" if i < len(shown) and shown[i] else ""
+                    yield row, f"`{column}` is {name}{value}, where {len(types[usual])} other rows have {usual}"
+
+    def missing(self, entry: Entry) -> Iterator[tuple[str, str]]:
+        """Yield (key, message) for every declared column that no row has."""
+        present = list(self._rows)
+        for key, column in entry.columns.items():
+            if column in self._rows:
+                continue
+            near = difflib.get_close_matches(column, present, 1) or difflib.get_close_matches(key, present, 1)
+            hint = f"; did you mean `{near[0]}`?" if near else f". Columns: {', '.join(map(str, present[:20]))}"
+            yield key, f"`{key}` names column `{column}`, which no row has{hint}"

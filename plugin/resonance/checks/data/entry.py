@@ -1,0 +1,208 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Which files a target stands for, and how LlamaFactory would read them. Room: `checks/`. Imports no LlamaFactory."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ...datafiles.info import INFO, infer_entry, read_info
+from ...datafiles.read import SUFFIXES, data_files, read_rows
+from ...rows.fields import SCORE_FIELDS
+
+FORMATTINGS = ("alpaca", "sharegpt", "openai")
+# What LlamaFactory's parser takes for granted; the columns only if the entry has no `columns` at all, tags likewise.
+COLUMNS = {"prompt": "instruction", "query": "input", "response": "output", "messages": "conversations"}
+OTHER_COLUMNS = ("history", "system", "tools", "images", "videos", "audios", "chosen", "rejected", "kto_tag")
+TAGS = {
+    "role_tag": "from",
+    "content_tag": "value",
+    "user_tag": "human",
+    "assistant_tag": "gpt",
+    "observation_tag": "observation",
+    "function_tag": "function_call",
+    "system_tag": "system",
+}
+MEDIA_COLUMNS = ("images", "videos", "audios")
+OURS = (".skipped.jsonl", ".dropped.jsonl", INFO)  # files that lie beside data and hold none
+SAMPLE = 100
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A data set as LlamaFactory will read it.
+
+    Attributes:
+        name: the name in dataset_info.json, or the file.
+        files: its data files; rows are numbered in each of them.
+        columns: what LlamaFactory calls a column -> its name in the file; only those that are declared.
+        tags: the tags of messages; None for one that the entry leaves undefined.
+        media_dir: the folder that media paths start from.
+        origin: where the entry comes from, for the report.
+        complaints: what is wrong with the entry itself, as (kind, message).
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    formatting: str
+    ranking: bool
+    columns: dict[str, str]
+    tags: dict[str, str | None]
+    media_dir: str
+    origin: str
+    complaints: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def has_media(self) -> bool:
+        return any(key in self.columns for key in MEDIA_COLUMNS)
+
+
+def find_entries(target: str, dataset_dir: str, media_dir: str | None = None) -> list[Entry]:
+    """Return the data sets that a name in dataset_info.json, a file or a folder stands for.
+
+    A file that an entry describes is read by that entry, any other by what its first rows look like.
+
+    Raises:
+        ValueError: if there is nothing of that name, or it is loaded from a hub; says what there is.
+    """
+    info_path = Path(dataset_dir, INFO)
+    info = read_info(info_path)
+    if target in info:
+        return [registered(target, info_path, media_dir)]
+    path = Path(target)
+    if not path.exists():
+        near = difflib.get_close_matches(target, info, 3, cutoff=0.5)
+        told = f"did you mean {' or '.join(near)}?" if near else f"names there: {', '.join(info) or 'none'}."
+        raise ValueError(f"{target!r} is no file, no folder and no name in {info_path}; {told}")
+    if path.is_dir() and (name := _name_of(path, info_path)):
+        return [registered(name, info_path, media_dir)]
+    files = [file for file in data_files(path) if path.is_file() or _holds_data(file)]
+    if not files:
+        raise ValueError(f"{path}: no data file in this folder (looked for {', '.join(SUFFIXES)}).")
+    return [_of_file(file, info_path, media_dir) for file in files]
+
+
+def _holds_data(file: Path) -> bool:
+    return not file.name.endswith(OURS) and not file.name.startswith(".")
+
+
+def _of_file(file: Path, info_path: Path, media_dir: str | None) -> Entry:
+    for near in dict.fromkeys((info_path, file.parent / INFO)):
+        if name := _name_of(file, near):
+            return registered(name, near, media_dir)
+    inside = file.resolve().is_relative_to(info_path.parent.resolve())
+    media_dir = media_dir or str(info_path.parent if inside else file.parent)
+    try:
+        raw = _infer(file, info_path)
+    except (ValueError, OSError) as error:
+        complaint = ("entry", f"no way to read it can be told from its rows: {error}")
+        return Entry(str(file), (file,), "alpaca", False, {}, dict(TAGS), media_dir, "unknown", (complaint,))
+    return parse_entry(str(file), (file,), raw, media_dir, "read as its first rows look")
+
+
+def _infer(file: Path, info_path: Path) -> dict[str, Any]:
+    """Infer from the first rows, or, if one of them is odd, from those of the commonest shape."""
+    try:
+        return infer_entry(file, info_path)
+    except ValueError:
+        rows = [row for _, row in islice(read_rows(file, lambda row, what: None), SAMPLE) if isinstance(row, dict)]
+        shapes = Counter(_shape(row) for row in rows)
+        usual = [row for row in rows if _shape(row) == shapes.most_common(1)[0][0]]
+        if not usual or len(usual) == SAMPLE:
+            raise
+        return infer_entry(file, info_path, rows=usual)
+
+
+def _shape(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{_shape(value[key])}" for key in sorted(value)) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(sorted({_shape(item) for item in value})) + "]"
+    return "number" if type(value) in (int, float) else type(value).__name__
+
+
+def _name_of(path: Path, info_path: Path) -> str | None:
+    """The name of the entry that describes a file or folder."""
+    for name, raw in read_info(info_path).items():
+        file_name = raw.get("file_name")
+        if isinstance(file_name, str) and os.path.realpath(info_path.parent / file_name) == os.path.realpath(path):
+            return name
+    return None
+
+
+def registered(name: str, info_path: Path, media_dir: str | None = None) -> Entry:
+    """Return an entry of a dataset_info.json.
+
+    Raises:
+        ValueError: if it stands for something that is not on this machine.
+    """
+    raw = read_info(info_path)[name]
+    if not isinstance(raw.get("file_name"), str):
+        given = next((key for key in raw if key.endswith(("_url", "cloud_file_name"))), None)
+        where = f"is loaded by `{given}`" if given else "has no `file_name`"
+        raise ValueError(f"{name!r} in {info_path} {where}; files on this machine are checked. Import or download it.")
+    path = info_path.parent / raw["file_name"]
+    if not path.exists():
+        raise ValueError(
+            f"{name!r} in {info_path} names {path}, which does not exist. Download it or correct the entry."
+        )
+    origin = f"entry {name!r} of {info_path}"
+    files = tuple(data_files(path)) if path.is_file() else tuple(sorted(path.iterdir()))
+    return parse_entry(name, files, raw, media_dir or str(info_path.parent), origin)
+
+
+def parse_entry(name: str, files: tuple[Path, ...], raw: dict[str, Any], media_dir: str, origin: str) -> Entry:
+    """Read an entry as LlamaFactory's parser does; what does not fit goes into `complaints`."""
+    columns, tags = raw.get("columns"), raw.get("tags")
+    complaints = [
+        f"`{key}` is {type(value).__name__} {value!r:.60}, but an object is needed"
+        for key, value in (("columns", columns), ("tags", tags))
+        if key in raw and not isinstance(value, dict)
+    ]
+    known = (*COLUMNS, *OTHER_COLUMNS, *SCORE_FIELDS)
+    declared = {key: columns.get(key) for key in known} if isinstance(columns, dict) else dict(COLUMNS)
+    formatting, ranking = raw.get("formatting", "alpaca"), bool(raw.get("ranking", False))
+    if formatting not in FORMATTINGS:
+        near = difflib.get_close_matches(str(formatting), FORMATTINGS, 1, cutoff=0.0)[0]
+        complaints.append(f"`formatting` is {formatting!r}; there are {', '.join(FORMATTINGS)}. Did you mean {near}?")
+    entry = Entry(
+        name=name,
+        files=files,
+        formatting=formatting,
+        ranking=ranking,
+        columns={key: column for key, column in declared.items() if isinstance(column, str)},
+        tags={tag: tags.get(tag) for tag in TAGS} if isinstance(tags, dict) else dict(TAGS),
+        media_dir=media_dir,
+        origin=origin,
+    )
+    complaints += _undeclared(entry)
+    found = [("entry", complaint) for complaint in complaints]
+    found += [("entry unread", complaint) for complaint in _unread(columns, known) + _unread(tags, tuple(TAGS))]
+    return replace(entry, complaints=tuple(found))
+
+
+def _undeclared(entry: Entry) -> Iterator[str]:
+    """What the entry lacks."""
+    needed = ("chosen", "rejected") * entry.ranking + ("messages",) * (entry.formatting != "alpaca")
+    for key in needed:
+        if key not in entry.columns:
+            yield f'no column for `{key}`: add `"{key}": "<column>"` under "columns"'
+    for tag in ("role_tag", "content_tag", "user_tag", "assistant_tag") * (entry.formatting != "alpaca"):
+        if entry.tags[tag] is None:
+            yield f'no `{tag}`: with "tags" in the entry LlamaFactory forgets its default; add it'
+    scores = [key for key in SCORE_FIELDS if key in entry.columns]
+    if len(scores) == 1:
+        yield f"`{scores[0]}` has a column, but the other score has none"
+
+
+def _unread(given: Any, known: tuple[str, ...]) -> list[str]:
+    """Names in an entry that are passed over without a word."""
+    strays = [key for key in given if key not in known] if isinstance(given, dict) else []
+    near = {key: difflib.get_close_matches(key, known, 1) for key in strays}
+    return [f"nobody reads `{key}`" + (f"; did you mean `{near[key][0]}`?" if near[key] else "") for key in strays]

@@ -1,0 +1,175 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""What is wrong with an image, and how large it is, from its header. Room: `checks/`. Imports PIL.
+
+A file is opened once however many rows show it. Its last bytes are read too: one that does not end as its format does
+is decoded, and only if that fails is it called truncated.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from array import array
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from io import BytesIO
+from typing import Any, BinaryIO, NamedTuple
+
+from PIL import Image
+
+from ...rows.media import image_source, unreadable
+
+ENDS = {"JPEG": (b"\xff\xd9",), "PNG": (b"IEND\xaeB`\x82",), "GIF": (b";",)}
+TAIL = 64
+ORIENTATION = 0x0112
+SLOW = 0.002  # seconds a header takes from where threads pay: they wait for a disk or a network, not for a processor
+WORKERS = 16
+MAX_PIXELS = 89_478_485  # from here PIL warns; it refuses twice as many
+
+
+class Facts(NamedTuple):
+    """Size in pixels, None if it could not be told, and problems as (kind, message)."""
+
+    size: tuple[int, int] | None
+    problems: tuple[tuple[str, str], ...] = ()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Let PIL open large images without a word; they are reported by us. For the main thread."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        warnings.filterwarnings("ignore", module="PIL")
+        yield
+
+
+@dataclass
+class ImageProbe:
+    """Look at images and remember what was found, a few dozen bytes a file.
+
+    Args:
+        media_dir: where relative paths were looked up, for messages.
+        decode: decode every image in full.
+        max_pixels: from how many pixels an image is called oversized.
+    """
+
+    media_dir: str
+    decode: bool = False
+    max_pixels: int = MAX_PIXELS
+    facts: dict[str, Facts] = field(default_factory=dict)
+    sizes: array[int] = field(default_factory=lambda: array("I"))  # width, height of each file or embedded image
+    _seconds: float = 0.0
+    _opened: int = 0
+
+    def look_ahead(self, images: Iterable[Any]) -> None:
+        """Open files that rows to come will ask for, side by side if opening one takes long."""
+        paths = [path for path in dict.fromkeys(filter(_path_of, images)) if path not in self.facts]
+        if self._opened < WORKERS or self._seconds / self._opened < SLOW or len(paths) < 2:
+            for path in paths:
+                self(path)
+            return
+        start = time.perf_counter()
+        with ThreadPoolExecutor(min(WORKERS, len(paths))) as pool:
+            for path, facts in zip(paths, pool.map(self._look, paths), strict=True):
+                self._remember(path, facts)
+        self._seconds += (time.perf_counter() - start) * min(WORKERS, len(paths))
+        self._opened += len(paths)
+
+    def __call__(self, image: Any) -> Facts:
+        """Return the facts of an image: a path, bytes or ``{"path", "bytes"}``."""
+        path = _path_of(image)
+        if path and path in self.facts:
+            return self.facts[path]
+        start = time.perf_counter()
+        facts = self._look(path or image)
+        self._seconds += time.perf_counter() - start
+        self._opened += 1
+        self._remember(path, facts)
+        return facts
+
+    def _remember(self, path: str | None, facts: Facts) -> None:
+        self.sizes.extend(facts.size or ())
+        if path:
+            self.facts[path] = facts
+
+    def _look(self, image: Any) -> Facts:
+        try:
+            source, problem = image_source(image, self.media_dir)
+        except ValueError as error:  # a null character in a path
+            return Facts(None, (("image unreadable", f"image {image!r:.80} cannot be a path ({error})"),))
+        if source is None:
+            kind, message = problem or ("image unreadable", "no image")
+            if isinstance(image, str) and image.startswith(("http://", "https://")):
+                message = f"image {image!r} is an address: images are not fetched, download it"
+            return Facts(None, ((kind, message),))
+        if isinstance(source, str) and not os.path.isfile(source):
+            return Facts(None, (("image unreadable", f"image {source!r} is no file"),))
+        try:
+            with open_source(source) as file:
+                return self._inspect(file, source)
+        except Exception as error:
+            return Facts(None, (unreadable(source, error),))
+
+    def _inspect(self, file: BinaryIO, source: str | bytes) -> Facts:
+        label = f"image {source!r}" if isinstance(source, str) else f"an image of {len(source)} bytes"
+        length = file.seek(0, os.SEEK_END)
+        if length == 0:
+            return Facts(None, (("image empty", f"{label} has no bytes"),))
+        file.seek(max(length - TAIL, 0))
+        tail = file.read()
+        file.seek(0)
+        with Image.open(file) as image:
+            found = list(self._remarks(image, label))
+            size, ends = image.size, ENDS.get(image.format or "")
+            if self.decode or (ends and not tail.rstrip(b"\0\r\n ").endswith(ends)):
+                try:
+                    image.load()
+                except Exception as error:
+                    found.insert(
+                        0, ("image truncated", f"{label} cannot be decoded ({type(error).__name__}: {error})")
+                    )
+        return Facts(size, tuple(found))
+
+    def _remarks(self, image: Image.Image, label: str) -> Iterator[tuple[str, str]]:
+        """What training does to an image without a word."""
+        width, height = image.size
+        if width * height > self.max_pixels:
+            yield "image oversized", f"{label} has {width} x {height} pixels, more than {self.max_pixels:,}"
+        if image.format != "MPO" and getattr(image, "is_animated", False):
+            yield "image animated", f"{label} has more than one frame"
+        if image.mode == "CMYK":
+            yield "image CMYK", f"{label} is CMYK"
+        if image.mode.startswith(("I", "F")):
+            yield "image 16 bit", f"{label} has the mode {image.mode}"
+        if "exif" in image.info and (turn := image.getexif().get(ORIENTATION, 1)) not in (0, 1):
+            yield "image turned", f"{label} has the EXIF orientation {turn}"
+
+
+def open_source(source: str | bytes) -> BinaryIO:
+    """Open a path or bytes for reading."""
+    return BytesIO(source) if isinstance(source, bytes) else open(source, "rb")
+
+
+def _path_of(image: Any) -> str | None:
+    if isinstance(image, dict) and image.get("bytes", b"") is None:
+        image = image.get("path")
+    return image if isinstance(image, str) and image else None
+
+
+def content_hash(image: Any) -> bytes:
+    """16 bytes that stand for an image's file as it is; for one that cannot be read, for its path."""
+    digest = blake2b(digest_size=16)
+    try:
+        source, _ = image_source(image, None)
+        with open_source(source if source is not None else b"") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    except (OSError, ValueError):
+        source = None
+    if source is None:
+        digest.update(repr(image).encode("utf-8", "backslashreplace"))
+    return digest.digest()

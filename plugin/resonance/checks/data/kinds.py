@@ -1,0 +1,79 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Every kind of problem that `resonance data check` tells, how bad it is, and what to do. Room: `checks/`.
+
+Errors are what stops a training run of this package, or what it leaves out; a test holds the two together. Four more
+are errors because the command line asked for them (scores, lengths, leakage), or because no row can be read.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from ...rows.faults import EMPTY_RESPONSE, IDENTICAL_PAIR, INVALID_TURNS
+from ...rows.problems import CURES
+
+
+class Kind(NamedTuple):
+    """How bad a problem is, and its cure."""
+
+    severity: Literal["error", "warning"]
+    fix: str
+
+
+def _error(fix: str) -> Kind:
+    return Kind("error", fix)
+
+
+def _warning(fix: str) -> Kind:
+    return Kind("warning", fix)
+
+
+ROW_CHANGED = "Correct or remove the row; --fix OUT.json writes a copy without it."
+
+KINDS: dict[str, Kind] = {
+    # nothing, or not all, can be read
+    "no rows": _error("Check that this is the file you mean, and that its download is complete."),
+    "file unreadable": _error("Check that the file is whole and of the type that its name says."),
+    "not JSON": _error(CURES["not JSON"]),
+    "entry": _error("Correct the entry in dataset_info.json; `resonance data register` writes one from the file."),
+    "column missing": _error("Correct `columns` of the dataset_info.json entry, or the file."),
+    "row unreadable": _error(CURES["row unreadable"]),
+    "mixed column": _error(CURES["mixed column"]),
+    # one row
+    INVALID_TURNS: _error("Turns alternate, the first and the last one of the prompt are the user's. " + ROW_CHANGED),
+    "message not text": _error(CURES["message not text"]),
+    "not Unicode": _error("Replace the half characters (lone surrogates); --fix does."),
+    EMPTY_RESPONSE: _error(ROW_CHANGED),
+    IDENTICAL_PAIR: _error(ROW_CHANGED),
+    "bad label": _error("Give every row true or false in its `kto_tag` column."),
+    "bad score": _error(CURES["bad score"]),
+    "score out of range": _error("Rescale the scores (`resonance data score-scale`), or correct --score-range."),
+    "placeholder count": _error(CURES["placeholder count"] + " --fix inserts them where a row has none."),
+    "too long": _error("Raise `cutoff_len`, shrink images (`image_max_pixels`), or set `overlong` in the recipe."),
+    "not measured": _error("Correct the row; the message is that of the model's own processor."),
+    # media
+    "image missing": _error(CURES["image missing"] + " `resonance data fix-paths` rewrites paths."),
+    "image empty": _error("The file has no bytes: copy or download it again."),
+    "image unreadable": _error(CURES["image unreadable"]),
+    "image truncated": _error("The file breaks off: copy or download it again, or remove the row."),
+    "video missing": _error(CURES["video missing"]),
+    "audio missing": _error(CURES["audio missing"]),
+    # between rows and sets
+    "leaked row": _error("Remove the row from one of the two sets; --fix leaves it out."),
+    "leaked image": _warning("Decide whether the sets may share images; the questions about them differ."),
+    "duplicate row": _warning("Remove it, unless it is to count twice; --strict --fix leaves it out."),
+    "duplicate prompt": _warning("Fine for several pairs a prompt; keep them on one side of a train/eval split."),
+    "contradiction": _warning("Another row prefers the other answer; decide which one is right."),
+    # worth knowing
+    "entry unread": _warning("Correct the name in dataset_info.json, or take it out."),
+    "score order": _warning("If that is most rows, `score_chosen` and `score_rejected` may name each other's column."),
+    "empty prompt": _warning("Check the prompt's column in dataset_info.json."),
+    "placeholder in text": _warning(
+        "Declare the media column in dataset_info.json, or train with a text-only template."
+    ),
+    "image animated": _warning("Only the first frame is seen: save it as an image, or use `videos`."),
+    "image CMYK": _warning("Colours shift when it is converted: save it as RGB."),
+    "image 16 bit": _warning("Converting to RGB clips it to white: scale it to 8 bits."),
+    "image turned": _warning("Its EXIF orientation is not applied in training: save the pixels turned."),
+    "image oversized": _warning("It is decoded in full for every step: save it smaller."),
+}

@@ -1,0 +1,64 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""How many tokens a row has for a given model. Room: `checks/`. Imports LlamaFactory when it is asked to count."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from typing import Any
+
+from .rowchecks import Found
+from .tally import Tally
+
+
+class TokenCounter:
+    """Count the tokens of aligned rows as training will, image tokens from sizes where that gives the same numbers.
+
+    Args:
+        model: path of the model: tokenizer and processor are loaded, no weights.
+        template: LlamaFactory's name of its template.
+        cutoff_len: the most tokens of prompt and answer.
+        settings: other keys of a recipe, such as ``image_max_pixels``.
+
+    Raises:
+        ValueError: if the model or template cannot be loaded; says why.
+    """
+
+    def __init__(self, model: str, template: str, cutoff_len: int, settings: dict[str, Any]) -> None:
+        self.cutoff_len = cutoff_len
+        self.total = Tally(f"Tokens of prompt + longer answer (`cutoff_len` {cutoff_len})")
+        self.image = Tally("Tokens of images")
+        try:
+            self._load({"model_name_or_path": model, "template": template, "cutoff_len": cutoff_len, **settings})
+        except (ValueError, OSError, KeyError, ImportError) as error:
+            raise ValueError(f"--model {model} --template {template} cannot be loaded: {error}") from error
+
+    def _load(self, settings: dict[str, Any]) -> None:
+        with redirect_stdout(sys.stderr):  # LlamaFactory's log goes to what is stdout when it is imported
+            from llamafactory.data import get_template_and_fix_tokenizer
+            from llamafactory.hparams import get_infer_args
+            from llamafactory.model import load_tokenizer
+
+            model_args, data_args, _, _ = get_infer_args(settings)
+            loaded = load_tokenizer(model_args)
+            self.tokenizer, self.processor = loaded["tokenizer"], loaded["processor"]
+            self.template = get_template_and_fix_tokenizer(self.tokenizer, data_args)
+
+    def __call__(self, aligned: dict[str, Any]) -> Iterator[Found]:
+        """Yield a finding for a row that is too long or cannot be tokenized; its lengths go into the histograms."""
+        from ...rows.lengths import measure
+
+        if not aligned["_response"]:
+            return
+        row = {**aligned, "_system": aligned["_system"] or "", "_tools": aligned["_tools"] or ""}
+        try:
+            lengths = measure(row, self.template, self.tokenizer, self.processor)
+        except Exception as error:  # whatever the model's own processor raises is told with the row
+            yield "not measured", f"cannot be tokenized ({type(error).__name__}: {error})"
+            return
+        self.total.add(lengths.total)
+        if lengths.image_tokens:
+            self.image.add(lengths.image_tokens)
+        if lengths.total > self.cutoff_len:
+            yield "too long", f"{lengths}; cutoff_len is {self.cutoff_len}"

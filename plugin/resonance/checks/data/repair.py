@@ -1,0 +1,164 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""--fix: a copy of a data set whose rows pass the check, and a list of the rows left out. Room: `checks/`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from ...datafiles.info import INFO
+from ...datafiles.write import RowWriter, replacing
+from ...rows.json_types import type_name
+from .columns import Columns
+from .duplicates import Duplicates
+from .entry import Entry
+from .images import quiet
+from .judge import has_error, rows_of, source_name
+from .mend import mend
+from .rowchecks import Found
+from .scan import Scan
+
+SUFFIXES = (".json", ".jsonl")
+
+
+@dataclass
+class Repair:
+    """What a repair did.
+
+    Attributes:
+        out, dropped_file: the two files written.
+        kept, mended, dropped: how many rows; mended ones are among those kept.
+        mended_kinds, dropped_kinds: how often each kind of problem was mended, or made a row be dropped.
+    """
+
+    out: Path
+    dropped_file: Path
+    kept: int = 0
+    mended: int = 0
+    dropped: int = 0
+    mended_kinds: Counter[str] = field(default_factory=Counter)
+    dropped_kinds: Counter[str] = field(default_factory=Counter)
+
+    def as_text(self) -> str:
+        """Two lines, or three."""
+        lines = [
+            f"{self.out}: {self.kept:,} rows, {self.mended:,} of them mended{_told(self.mended_kinds)}",
+            f"{self.dropped_file}: {self.dropped:,} rows left out{_told(self.dropped_kinds)}",
+        ]
+        return "\n".join(lines)
+
+
+def _told(kinds: Counter[str]) -> str:
+    return f" ({', '.join(f'{count:,} {kind}' for kind, count in kinds.most_common())})" if kinds else ""
+
+
+def dropped_file(out: Path) -> Path:
+    """Where the rows left out of a copy are listed."""
+    return out.with_name(f"{out.stem}.dropped.jsonl")
+
+
+def refuse_target(entries: list[Entry], out: Path) -> None:
+    """Raise ValueError if a copy cannot be written there without touching what it is made from."""
+    if len(entries) != 1:
+        raise ValueError(f"--fix cleans one data set at a time; the targets are {len(entries)}.")
+    if out.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"--fix {out}: rows are written to {' or '.join(SUFFIXES)}.")
+    for written in (out, dropped_file(out)):
+        for path in entries[0].files:
+            if os.path.realpath(written) == os.path.realpath(path) or _same(written, path):
+                raise ValueError(f"--fix {out}: would write over {path}, which is being checked. Choose another name.")
+    if out.name == INFO:
+        raise ValueError(f"--fix {out}: is the name of the list of data sets. Choose another name.")
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.exists() and other.exists() and os.path.samefile(one, other)
+
+
+class Repairer:
+    """Write the cleaned copy of a scanned data set.
+
+    Args:
+        scan: of the whole set; its looks at images are used again.
+        strict: rows with warnings are mended or dropped as well.
+    """
+
+    def __init__(self, scan: Scan, strict: bool = False) -> None:
+        self.scan, self.strict = scan, strict
+        self.judge, self.seen = scan.judge, Duplicates()
+
+    def run(self, out: Path) -> Repair:
+        """Write both files, each whole or not at all.
+
+        Raises:
+            ValueError: if no row is left, or rows hold bytes, which JSON cannot.
+            OSError: if a file cannot be written.
+        """
+        result = Repair(out, dropped_file(out))
+        with replacing(out) as kept, replacing(result.dropped_file) as dropped, quiet():
+            writer = RowWriter(kept, lines=out.suffix.lower() == ".jsonl")
+            for path in self.scan.entry.files:
+                self._file(path, writer, dropped, result)
+            if not result.kept:
+                raise ValueError(f"--fix {out}: no row would be left, so nothing was written.")
+            writer.close()
+        return result
+
+    def _file(self, path: Path, writer: RowWriter, dropped: IO[str], result: Repair) -> None:
+        file = source_name(path)
+
+        def drop(number: int, row: Any, found: list[Found]) -> None:
+            problems = [{"kind": kind, "message": message} for kind, message in found]
+            record = {"file": file, "row": number, "problems": problems, "data": row}
+            dropped.write(json.dumps(record, default=repr) + "\n")
+            result.dropped += 1
+            result.dropped_kinds.update({kind for kind, _ in found})
+
+        def unreadable_line(number: int, message: str) -> None:
+            drop(number, None, [("not JSON", message)])
+
+        columns = self.scan.columns[file]
+        for number, row in rows_of(self.scan.entry, path, unreadable_line)[1]:
+            mended, before, found = self._row(file, number, row, columns)
+            if found:
+                drop(number, row, found)
+                continue
+            if before:
+                result.mended += 1
+                result.mended_kinds.update({kind for kind, _ in before})
+            try:
+                writer.write(mended)
+            except TypeError as error:
+                raise ValueError(
+                    f"--fix writes JSON, and row {number} of {file} cannot be ({error}). "
+                    "`resonance data import` writes embedded images to files first."
+                ) from error
+            result.kept += 1
+
+    def _row(self, file: str, number: int, row: Any, columns: Columns) -> tuple[Any, list[Found], list[Found]]:
+        """Return the row, mended if need be, what was wrong with it, and what still is."""
+        before = self._wrong(self._alone(row, columns)[1])
+        if before and isinstance(row, dict):
+            row = mend(row, self.judge.align, columns)
+        aligned, found = self._alone(row, columns)
+        found = self._wrong(found)
+        if not found and aligned is not None and not aligned["_broken"]:
+            found = self._wrong(self.judge.beside(self.seen, file, number, aligned))
+        return row, before, found
+
+    def _alone(self, row: Any, columns: Columns) -> tuple[dict[str, Any] | None, list[Found]]:
+        aligned, found = self.judge.aligned(row)
+        if isinstance(row, dict):
+            for column, value in row.items():
+                usual = columns.usual(column)
+                if value is not None and usual is not None and type_name(value) != usual:
+                    found = [*found, ("mixed column", f"`{column}` is {type_name(value)}, not {usual}")]
+        return aligned, found + (self.judge.alone(row, aligned) if aligned is not None else [])
+
+    def _wrong(self, found: list[Found]) -> list[Found]:
+        """What of the findings must not be in the copy."""
+        return [each for each in found if self.strict or has_error([each])]

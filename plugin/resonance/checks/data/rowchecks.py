@@ -1,0 +1,172 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""One aligned row -> everything that is wrong with it, as (kind, message). Room: `checks/`. Decides nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ...rows.faults import (
+    EMPTY_RESPONSE,
+    INVALID_TURNS,
+    PLACEHOLDERS,
+    placeholder_findings,
+    skip_reason,
+    text_finding,
+)
+from ...rows.fields import SCORE_FIELDS, score_problem
+from ...rows.media import file_problem
+from .entry import Entry
+from .images import ImageProbe
+
+Found = tuple[str, str]
+
+
+@dataclass
+class RowChecks:
+    """Check rows of one data set.
+
+    Args:
+        entry: how the set is read.
+        probe: looks at images.
+        score_range: the lowest and the highest score allowed.
+    """
+
+    entry: Entry
+    probe: ImageProbe
+    score_range: tuple[float, float] | None = None
+
+    def __call__(self, row: dict[str, Any], aligned: dict[str, Any]) -> Iterator[Found]:
+        """Yield what is wrong with a raw row and its aligned form. A row that is no example has one finding."""
+        useless = next(self._useless(row, aligned), None)
+        if useless is not None:
+            yield useless
+            return
+        yield from self._texts(aligned)
+        yield from self._media(aligned)
+        yield from self._scores(row)
+
+    def _useless(self, row: dict[str, Any], aligned: dict[str, Any]) -> Iterator[Found]:
+        if (column := self.entry.columns.get("kto_tag")) and not isinstance(row.get(column), bool):
+            yield "bad label", f"`kto_tag` (column `{column}`) is {row.get(column)!r:.60}, not true or false"
+        if aligned["_broken"]:
+            yield INVALID_TURNS, aligned["_broken"]
+        elif self.entry.ranking:
+            if (kind := skip_reason(aligned)) is not None:
+                yield kind, _why(kind, aligned)
+        else:
+            yield from self._no_answer(aligned)
+
+    def _no_answer(self, aligned: dict[str, Any]) -> Iterator[Found]:
+        """A supervised row without an answer; prompts alone are fine where the entry declares no response."""
+        prompt, response = aligned["_prompt"], aligned["_response"]
+        if any(message["content"] is None for message in prompt):
+            yield INVALID_TURNS, "a message has no content"
+        elif self.entry.formatting == "alpaca" and "response" not in self.entry.columns:
+            return
+        elif all(_blank(message["content"]) for message in response):
+            yield EMPTY_RESPONSE, "the answer is empty or missing"
+
+    def _texts(self, aligned: dict[str, Any]) -> Iterator[Found]:
+        odd = text_finding(aligned)
+        if odd is not None:
+            yield odd.kind, odd.found
+            return
+        system = aligned["_system"]
+        if system is not None and not isinstance(system, str):
+            yield "message not text", f"the system prompt is {type(system).__name__} {system!r:.80}"
+        messages = [*aligned["_prompt"], *aligned["_response"]]
+        for content in (*(message["content"] for message in messages), system if isinstance(system, str) else ""):
+            if (place := half_character(content)) is not None:
+                yield "not Unicode", f"a text holds half a character ({content[place]!r} at {place})"
+                break
+        yield from self._placeholders(aligned)
+        if not any(message["content"].strip() for message in aligned["_prompt"]):
+            yield "empty prompt", "the prompt is empty"
+
+    def _placeholders(self, aligned: dict[str, Any]) -> Iterator[Found]:
+        if self.entry.ranking:
+            found = [finding.found for finding in placeholder_findings(aligned)]
+        else:
+            joined = "".join(message["content"] for message in aligned["_response"])
+            whole = {**aligned, "_response": [{"content": joined}]}
+            found = [
+                finding.found.replace("prompt + chosen", "the messages") for finding in placeholder_findings(whole)
+            ]
+        for message in found:
+            yield ("placeholder count" if self.entry.has_media else "placeholder in text"), message
+
+    def _media(self, aligned: dict[str, Any]) -> Iterator[Found]:
+        for image in aligned["_images"] or ():
+            yield from self.probe(image).problems
+        for video in aligned["_videos"] or ():
+            if isinstance(video, list):
+                for frame in video:
+                    yield from self.probe(frame).problems
+            else:
+                yield from self._file("video", video)
+        for audio in aligned["_audios"] or ():
+            yield from self._file("audio", audio)
+
+    def _file(self, name: str, item: Any) -> Iterator[Found]:
+        problem = file_problem(name, item, self.probe.media_dir) if isinstance(item, str) else None
+        if problem is not None:
+            yield problem
+
+    def _scores(self, row: dict[str, Any]) -> Iterator[Found]:
+        if not self.entry.ranking:
+            return
+        scores: list[Any] = []
+        for key in SCORE_FIELDS:
+            column = self.entry.columns.get(key)
+            if column is None:
+                continue
+            label = f"`{key}`" if key == column else f"`{key}` (column `{column}`)"
+            value: Any = row.get(column)
+            if problem := score_problem(value):
+                yield "bad score", f"{label} is {problem}"
+                continue
+            scores.append(value)
+            if self.score_range and not self.score_range[0] <= value <= self.score_range[1]:
+                yield (
+                    "score out of range",
+                    f"{label} is {value}, not from {self.score_range[0]} to {self.score_range[1]}",
+                )
+        if len(scores) == 2 and scores[0] < scores[1]:
+            yield "score order", f"chosen has {scores[0]}, rejected has {scores[1]}"
+
+
+def _blank(content: Any) -> bool:
+    return content is None or (isinstance(content, str) and not content.strip())
+
+
+def _why(kind: str, aligned: dict[str, Any]) -> str:
+    """What makes a pair useless, in words; the kind is that of the training run."""
+    prompt, response = aligned["_prompt"], aligned["_response"]
+    if kind == EMPTY_RESPONSE:
+        empty = [
+            side for side, answer in zip(("chosen", "rejected"), response, strict=False) if _blank(answer["content"])
+        ]
+        return f"{' and '.join(empty)} {'are' if len(empty) == 2 else 'is'} empty"
+    if kind != INVALID_TURNS:
+        return "chosen and rejected are the same"
+    if len(response) < 2:
+        return "chosen and rejected are not both text"
+    if any(message["content"] is None for message in prompt):
+        return "a message has no content"
+    return f"chosen and rejected are from {response[0]['role']} and {response[1]['role']}, not from the assistant"
+
+
+def half_character(text: str) -> int | None:
+    """The place of the first character that UTF-8 cannot hold, or None."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        return error.start
+    return None
+
+
+def placeholders_in(messages: list[dict[str, Any]], name: str) -> int:
+    """How many placeholders of a medium are in messages."""
+    return sum(message["content"].count(PLACEHOLDERS[name]) for message in messages)

@@ -1,0 +1,176 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""One pass over a data set: every row is judged and counted, none is kept. Room: `checks/`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ...datafiles.read import RowError
+from ...rows.faults import EMPTY_RESPONSE, INVALID_TURNS
+from ...rows.fields import SCORE_FIELDS, score_problem
+from .columns import PER_ROW, Columns
+from .duplicates import Duplicates, Leakage
+from .entry import Entry
+from .findings import Findings, Problem
+from .images import quiet
+from .judge import Judge, Options, has_error, rows_of, source_name
+from .rowchecks import Found
+from .tally import Tally
+
+WINDOW = 64  # rows whose images are opened side by side; each may hold its images as bytes
+WRONG_ENTRY = (INVALID_TURNS, "row unreadable", EMPTY_RESPONSE, "bad score", "empty prompt")  # all rows have it then
+Watcher = Callable[[str, int, dict[str, Any], list[Found]], None]
+Progress = Callable[[str, int, float], None]
+
+
+@dataclass
+class Scan:
+    """What one pass over a data set found, beside the problems.
+
+    Args:
+        entry: the data set.
+        options: what is asked of its rows.
+        findings: takes the problems.
+        watch: called with (file, row number, aligned row, what was found) for every row that could be aligned.
+        progress: called now and then with (file, rows read, part of the file read).
+
+    Attributes:
+        rows: how many there are.
+        seconds: how long it took.
+        columns: types of the columns, by file.
+        tallies: numbers for histograms, by name.
+    """
+
+    entry: Entry
+    options: Options
+    findings: Findings
+    watch: Watcher | None = None
+    progress: Progress | None = None
+    rows: int = 0
+    seconds: float = 0.0
+    columns: dict[str, Columns] = field(default_factory=dict)
+    tallies: dict[str, Tally] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.judge = Judge(self.entry, self.options)
+        self.seen = Duplicates()
+
+    @property
+    def files(self) -> list[str]:
+        return [source_name(path) for path in self.entry.files]
+
+    def run(self) -> Scan:
+        """Scan all files; problems of any kind go to `findings`, none is raised."""
+        start = time.perf_counter()
+        for kind, message in self.entry.complaints:
+            self.findings.add(Problem(self.files[0], None, kind, message))
+        with quiet():
+            for path in self.entry.files:
+                self._file(path)
+        if sizes := self.judge.probe.sizes:
+            longer = (max(pair) for pair in zip(sizes[::2], sizes[1::2], strict=True))
+            self.tallies["image"] = Tally("Longer side of images, pixels", longer)
+        self.seconds = time.perf_counter() - start
+        return self
+
+    def _file(self, path: Path) -> None:
+        file, columns = source_name(path), Columns()
+        self.columns[file] = columns
+
+        def unreadable_line(row: int, message: str) -> None:
+            self.findings.add(Problem(file, row, "not JSON", message))
+
+        before = self.rows
+        try:
+            reader, rows = rows_of(self.entry, path, unreadable_line)
+            for window in _windows(rows):
+                self._window(file, columns, window)
+                if self.progress is not None:
+                    self.progress(file, self.rows, reader.done)
+        except (RowError, OSError) as error:
+            if self.rows == before:
+                self.findings.discard(file, ("not JSON",))
+            self.findings.add(Problem(file, getattr(error, "row", None), "file unreadable", str(error)))
+        else:
+            if self.rows == before:
+                self.findings.add(Problem(file, None, "no rows", "no row could be read"))
+        self._close(file, path, columns)
+
+    def _close(self, file: str, path: Path, columns: Columns) -> None:
+        """Tell what only the whole file shows."""
+        if path.suffix.lower() != ".csv":
+            for row, message in columns.mixed():
+                self.findings.add(Problem(file, row, "mixed column", message))
+        if columns.count:
+            for key, message in columns.missing(self.entry):
+                self.findings.discard(file, PER_ROW.get(key, ()))
+                self.findings.add(Problem(file, None, "column missing", message))
+        if self.entry.complaints and self.findings.rows("error", [file]) == columns.count:
+            self.findings.discard(file, WRONG_ENTRY)
+
+    def _window(self, file: str, columns: Columns, window: list[tuple[int, Any]]) -> None:
+        prepared = [(number, row, *self.judge.aligned(row)) for number, row in window]
+        images = [image for _, _, aligned, _ in prepared if aligned for image in aligned["_images"] or ()]
+        self.judge.probe.look_ahead(images)
+        for number, row, aligned, found in prepared:
+            self.rows += 1
+            if isinstance(row, dict):
+                columns.add(number, row)
+            if aligned is not None:
+                found = self.judge.alone(row, aligned)
+                if aligned["_prompt"] and not aligned["_broken"]:
+                    found += self.judge.beside(self.seen, file, number, aligned)
+                self._count(row, aligned, found)
+                if self.watch is not None:
+                    self.watch(file, number, aligned, found)
+            for kind, message in found:
+                self.findings.add(Problem(file, number, kind, message))
+
+    def _count(self, row: dict[str, Any], aligned: dict[str, Any], found: list[Found]) -> None:
+        """Take the numbers of a row into the histograms; scores of all rows, lengths of sound ones."""
+        if self.entry.ranking:
+            scores: list[Any] = [row.get(self.entry.columns[key]) for key in SCORE_FIELDS if key in self.entry.columns]
+            if len(scores) == 2 and not any(map(score_problem, scores)):
+                for key, score in zip(SCORE_FIELDS, scores, strict=True):
+                    self._tally(key, f"`{key}`", float(score))
+                self._tally("margin", "Score margin, chosen - rejected", float(scores[0]) - float(scores[1]))
+        if has_error(found):
+            return
+        prompt = sum(len(message["content"]) for message in aligned["_prompt"])
+        self._tally("prompt", "Prompts, characters", prompt)
+        for message in aligned["_response"]:
+            self._tally("answer", "Answers, characters", len(message["content"]))
+
+    def _tally(self, key: str, title: str, value: float) -> None:
+        if key not in self.tallies:
+            self.tallies[key] = Tally(title)
+        self.tallies[key].add(value)
+
+
+def _windows(rows: Iterator[Any]) -> Iterator[list[Any]]:
+    while window := list(islice(rows, WINDOW)):
+        yield window
+
+
+def remember(entry: Entry, leakage: Leakage) -> list[str]:
+    """Read another set for a comparison; returns, in words, what of it could not be read."""
+    judge, complaints = Judge(entry, Options()), [message for _, message in entry.complaints]
+
+    def complain(row: int, message: str) -> None:
+        complaints.append(f"row {row}: {message}")
+
+    for path in entry.files:
+        try:
+            for number, row in rows_of(entry, path, complain)[1]:
+                aligned, found = judge.aligned(row)
+                complaints += [f"{path}, row {number}: {message}" for _, message in found]
+                if aligned is not None and aligned["_prompt"]:
+                    leakage.remember(number, aligned)
+        except RowError as error:
+            complaints.append(str(error))
+    return complaints

@@ -1,0 +1,88 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""A check as text for a terminal. Room: `checks/`. Standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from .findings import Findings
+from .kinds import KINDS
+from .scan import Scan
+from .tally import Tally
+
+BAR = 36
+SIGNS = {"error": "FAIL", "warning": "warn"}
+
+
+def as_text(scans: Sequence[Scan], findings: Findings, limit: int | None) -> str:
+    """Everything: each set's rows, its problems, worst kind first, and its histograms.
+
+    Args:
+        scans: one a data set.
+        findings: the problems of all of them.
+        limit: how many problems of a kind are shown, None for all.
+    """
+    lines: list[str] = []
+    for scan in scans:
+        lines += [*_head(scan), *_problems(findings, scan, limit), *histograms(scan.tallies.values()), ""]
+    lines.append(verdict(scans, findings))
+    return printable("\n".join(lines))
+
+
+def verdict(scans: Sequence[Scan], findings: Findings) -> str:
+    """One line: how many errors and warnings in how many rows."""
+    rows = sum(scan.rows for scan in scans)
+    told = []
+    for severity in ("error", "warning"):
+        count = findings.count(severity)
+        within = sum(findings.rows(severity, scan.files) for scan in scans)
+        told.append(f"{count:,} {severity}{'s' * (count != 1)}" + (f" in {within:,} rows" if within else ""))
+    return f"{', '.join(told)}; {rows:,} row{'s' * (rows != 1)} checked"
+
+
+def _head(scan: Scan) -> Iterator[str]:
+    entry = scan.entry
+    kind = "pairs" if entry.ranking else "labelled answers" if "kto_tag" in entry.columns else "answers"
+    yield f"{entry.name}: {entry.formatting}, {kind}; {entry.origin}"
+    rate = f" ({scan.rows / scan.seconds:,.0f} rows/s)" if scan.seconds else ""
+    media = f", media below {entry.media_dir}" if entry.has_media else ""
+    yield f"  {scan.rows:,} rows in {scan.seconds:.1f} s{rate}{media}"
+    yield ""
+
+
+def _problems(findings: Findings, scan: Scan, limit: int | None) -> Iterator[str]:
+    several = len(scan.files) > 1
+    for group in findings.groups(scan.files):
+        kind = KINDS[group.kind]
+        yield f"  {SIGNS[kind.severity]}  {group.kind}: {group.count:,}"
+        shown = sorted(group.kept, key=lambda problem: (problem.file, problem.row is not None, problem.row or 0))
+        for problem in shown[:limit]:
+            file = f"{problem.file}, " if several else ""
+            row = "" if problem.row is None else f"row {problem.row}: "
+            yield f"          {file}{row}{problem.message}"
+        if limit is not None and group.count > limit:
+            yield f"          ... and {group.count - limit:,} more (--limit 0 shows all)"
+        yield f"          -> {kind.fix}"
+        yield ""
+
+
+def histograms(tallies: Iterable[Tally]) -> Iterator[str]:
+    """Bars of text, a block a quantity."""
+    for tally in tallies:
+        bins = tally.bins()
+        if not bins:
+            continue
+        most = max(each.size for each in bins)
+        yield f"  {tally.title}: {tally.summary()}"
+        for each in bins:
+            bar = "#" * max(round(each.size / most * BAR), each.size > 0)
+            yield f"    {each.low:>10,.10g} {bar:<{BAR}} {each.size:,}"
+        yield ""
+
+
+def printable(text: str) -> str:
+    """Text that any terminal takes: control characters and half characters are written as escapes."""
+    safe = "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape", "backslashreplace").decode() for c in text
+    )
+    return safe.encode("utf-8", "backslashreplace").decode("utf-8")

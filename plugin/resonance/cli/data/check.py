@@ -1,0 +1,130 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""`resonance data check`. Room: `cli/`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ...checks.data.entry import Entry
+    from ...checks.data.findings import Findings
+    from ...checks.data.judge import Options
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    parser.epilog = "Exit code: 0 no errors, 1 errors in a TARGET (with --strict also warnings), 2 called wrongly."
+    add("targets", nargs="+", metavar="TARGET", help="a data file, a folder, or a name in dataset_info.json")
+    add("--dataset-dir", default="data", help="folder of dataset_info.json (default: data)")
+    add("--media-dir", help="folder that media paths start from (default: that of dataset_info.json, as in training)")
+    add("--decode", action="store_true", help="decode every image in full, not only its header and its end")
+    add("--max-pixels", type=int, help="an image with more pixels is called oversized (default: 89478485)")
+    add("--score-range", nargs=2, type=float, metavar=("LOW", "HIGH"), help="scores outside are errors")
+    add("--against", metavar="OTHER", help="another file, folder or name that must share no rows, say the eval set")
+    add("--model", metavar="PATH", help="count tokens with the tokenizer and processor of this model")
+    add("--template", help="LlamaFactory's template of that model")
+    add("--cutoff-len", type=int, help="with --model: longer rows are errors (default: 2048)")
+    add("--image-max-pixels", type=int, help="with --model: as in the recipe (default: LlamaFactory's)")
+    add("--limit", type=int, default=5, help="problems shown of each kind; 0 for all (default: 5)")
+    add("--strict", action="store_true", help="warnings count as errors")
+    add("--json", action="store_true", help="print a list of objects with file, row, kind, message, fix, severity")
+    add("--html", type=Path, metavar="REPORT.html", help="write one page with histograms and thumbnails")
+    add("--fix", type=Path, metavar="OUT.json", help="write a copy without errors, and OUT.dropped.jsonl")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Report every problem of data files, with row numbers, before training finds the first."""
+    from ...checks.data.entry import find_entries
+    from ...checks.data.repair import refuse_target
+
+    try:
+        targets = dict.fromkeys(args.targets)
+        entries = [entry for target in targets for entry in find_entries(target, args.dataset_dir, args.media_dir)]
+        if args.fix is not None:
+            refuse_target(entries, args.fix)
+        options = make_options(args)
+        return check(args, entries, options)
+    except (ValueError, OSError) as error:
+        print(f"resonance data check: {error}\nNext: resonance data check --help", file=sys.stderr)
+        return 2
+
+
+def make_options(args: argparse.Namespace) -> Options:
+    """Turn the command line into what is asked of a row; loads a model's tokenizer, or reads the other set.
+
+    Raises:
+        ValueError: if options do not go together, or what they name cannot be read.
+    """
+    from ...checks.data.duplicates import Leakage
+    from ...checks.data.entry import find_entries
+    from ...checks.data.images import MAX_PIXELS
+    from ...checks.data.judge import Options
+    from ...checks.data.lengths import TokenCounter
+    from ...checks.data.scan import remember
+
+    if (args.model is None) != (args.template is None):
+        raise ValueError("--model and --template go together: tokens are counted with both.")
+    if args.model is None and (args.cutoff_len is not None or args.image_max_pixels is not None):
+        raise ValueError("--cutoff-len and --image-max-pixels need --model and --template.")
+    if args.score_range is not None and not args.score_range[0] <= args.score_range[1]:
+        raise ValueError(f"--score-range {args.score_range[0]} {args.score_range[1]}: the lower one goes first.")
+    if args.limit < 0 or (args.max_pixels is not None and args.max_pixels < 1):
+        raise ValueError("--limit is 0 or more, --max-pixels 1 or more.")
+    lengths = None
+    if args.model is not None:
+        settings = {} if args.image_max_pixels is None else {"image_max_pixels": args.image_max_pixels}
+        lengths = TokenCounter(args.model, args.template, args.cutoff_len or 2048, settings)
+    against = None
+    if args.against is not None:
+        against = Leakage(args.against)
+        for entry in find_entries(args.against, args.dataset_dir, args.media_dir):
+            if complaints := remember(entry, against):
+                raise ValueError(f"--against {args.against}: {len(complaints)} problems; the first: {complaints[0]}")
+    score_range = None if args.score_range is None else tuple(args.score_range)
+    return Options(args.decode, score_range, args.max_pixels or MAX_PIXELS, lengths, against)
+
+
+def check(args: argparse.Namespace, entries: list[Entry], options: Options) -> int:
+    """Scan, report and, if asked, repair; returns the exit code."""
+    from ...checks.data.findings import Findings
+    from ...checks.data.page import Gallery, write_page
+    from ...checks.data.repair import Repairer
+    from ...checks.data.scan import Scan
+    from ...checks.data.text import as_text
+
+    limit = args.limit or None
+    findings = Findings(keep=None if args.json else max(limit or 0, 100) if limit else None)
+    gallery = Gallery() if args.html else None
+    progress = show_progress if sys.stderr.isatty() else None
+    scans = [Scan(entry, options, findings, gallery, progress).run() for entry in entries]
+    if progress:
+        print("\r\033[K", end="", file=sys.stderr)
+    if options.lengths is not None:
+        scans[0].tallies |= {"tokens": options.lengths.total, "image tokens": options.lengths.image}
+    if args.json:
+        print_json(findings)
+    else:
+        print(as_text(scans, findings, limit))
+    told = sys.stderr if args.json else sys.stdout
+    if gallery is not None:
+        write_page(args.html, scans, findings, gallery)
+        print(f"{args.html}: the same with pictures", file=told)
+    if args.fix is not None:
+        print(Repairer(scans[0], args.strict).run(args.fix).as_text(), file=told)
+    wrong = findings.count("error") + args.strict * findings.count("warning")
+    return 1 if wrong else 0
+
+
+def print_json(findings: Findings) -> None:
+    """Print a list of objects, one a line."""
+    lines = [json.dumps(problem.as_dict()) for problem in findings]
+    print("[" + ",\n ".join(lines) + "]")
+
+
+def show_progress(file: str, rows: int, done: float) -> None:
+    """One line on the terminal, written over."""
+    print(f"\r\033[K{file}: {rows:,} rows, {done:.0%}", end="", file=sys.stderr, flush=True)
