@@ -171,9 +171,7 @@ class _JsonStream:
 
     def __init__(self, file: TextIO, name: str) -> None:
         self.file, self.name = file, name
-        self.text, self.at = "", 0
-        self.read = 0
-        self.ended = False
+        self.text, self.at, self.read, self.ended = "", 0, 0, False
         self.line, self.column = 1, 1  # of the start of `text`
 
     def __iter__(self) -> Iterator[Any]:
@@ -240,8 +238,8 @@ class _JsonStream:
         return found
 
     def _error(self, row: int, message: str, position: int) -> RowError:
-        line, column = self._place(position)
-        error = RowError(f"{self.name}, row {row} (line {line}, column {column}): {message}.")
+        place = "line {}, column {}".format(*self._place(position))
+        error = RowError(f"{self.name}, row {row} ({place}): {message}.")
         error.row = row
         return error
 
