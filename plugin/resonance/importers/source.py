@@ -112,9 +112,8 @@ class Hub:
         try:
             import datasets  # seconds, and needed for the hub only
 
-            self._stream = datasets.load_dataset(
-                self.hub_id, split=self.split, data_files=self.file, streaming=True
-            ).decode(False)
+            stream = datasets.load_dataset(self.hub_id, split=self.split, data_files=self.file, streaming=True)
+            self._stream = stream.decode(False) if stream.features else stream  # JSON says no features
             if position is not None:
                 row = position["row"]
                 self._stream.load_state_dict(position["stream"])

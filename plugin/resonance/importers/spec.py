@@ -119,7 +119,6 @@ class Importer:
         note: what must be said about the output, given the options.
         hub_file: options -> the file of the hub set to read, where it holds several sets.
         files: patterns of the data files in a folder; the first that finds any wins.
-        hub_files: which files of the hub set to read, where it holds others too.
         layout: ``alpaca`` for sets whose rows people know so; they have no turns before the question.
     """
 
@@ -135,5 +134,4 @@ class Importer:
     note: Callable[[Options], str] | None = None
     hub_file: Callable[[Options], str] | None = None
     files: tuple[str, ...] = ("*",)
-    hub_files: tuple[str, ...] = ()
     layout: Literal["sharegpt", "alpaca"] = "sharegpt"
