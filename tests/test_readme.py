@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from resonance.arguments.preference import DEFAULTS, KEYS
+from resonance.arguments import data, preference
 from resonance.losses import LOSSES
 
+DEFAULTS = preference.DEFAULTS | data.DEFAULTS
+KEYS = (*preference.KEYS, *data.KEYS)
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

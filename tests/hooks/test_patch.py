@@ -32,7 +32,7 @@ def broken(original):
 
 
 def shout(name="you"):
-    """Replacement of scope "run"."""
+    """Replacement during a run."""
     return f"HEY {name}"
 
 
@@ -114,17 +114,17 @@ def test_a_replacement_that_raises_is_reported_not_raised(upstream, capsys):
 def test_run_patch_holds_inside_the_block_only_also_after_an_error(upstream):
     registry = Registry(DISTRIBUTION, SUPPORTED, [patch("greet", "shout", "run")])
     assert state(registry) == {"greet": "ready"}
-    with registry.rebound():
+    with registry.rebound("run"):
         assert upstream.greet is shout
     assert upstream.greet is greet
-    with pytest.raises(KeyError), registry.rebound():
+    with pytest.raises(KeyError), registry.rebound("run"):
         raise KeyError("inside")
     assert upstream.greet is greet
 
 
 def test_run_refuses_to_start_when_a_name_moved(upstream):
     registry = Registry(DISTRIBUTION, SUPPORTED, [patch("greet", "shout", "run"), patch("gone", "shout", "run")])
-    with pytest.raises(ImportError, match="stub_upstream.gone"), registry.rebound():
+    with pytest.raises(ImportError, match="stub_upstream.gone"), registry.rebound("run"):
         pytest.fail("the block must not run")
     assert upstream.greet is greet
 

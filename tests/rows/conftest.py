@@ -23,6 +23,8 @@ REBOUND = {
     "llamafactory.data.loader.load_dataset": "resonance.rows.load:load_dataset",
     "llamafactory.data.loader._load_single_dataset": "resonance.rows.load:load_single_dataset",
     "llamafactory.data.loader.align_dataset": "resonance.rows.align:align_dataset",
+    "llamafactory.data.loader._get_merged_dataset": "resonance.rows.select:get_merged_dataset",
+    "llamafactory.data.loader._get_preprocessed_dataset": "resonance.rows.settle:get_preprocessed_dataset",
     "llamafactory.data.loader.PairwiseDatasetProcessor": "resonance.rows.tokenize:PreferenceDatasetProcessor",
 }
 
@@ -134,10 +136,10 @@ def load(
 ) -> Callable[..., SimpleNamespace]:
     """Call LlamaFactory's get_dataset; returns train_dataset, eval_dataset, template and the parsed arguments."""
     from llamafactory.data import get_template_and_fix_tokenizer
-    from llamafactory.data.loader import get_dataset
     from llamafactory.hparams import get_train_args
 
-    from resonance.rows.plan import RowPlan
+    from resonance.rows.saved import get_dataset
+    from resonance.training.run import prepare_rows
 
     def run(needs_scores: bool = True, **changes: Any) -> SimpleNamespace:
         recipe = {
@@ -157,7 +159,7 @@ def load(
         if recipe.get("streaming"):
             recipe |= {"max_steps": 1, "buffer_size": 1}
         model_args, data_args, training_args, _, _ = get_train_args(recipe)
-        data_args.row_plan = RowPlan(needs_scores)
+        prepare_rows(data_args, training_args, needs_scores=needs_scores)
         template = get_template_and_fix_tokenizer(tokenizer_module["tokenizer"], data_args)
         loaded = get_dataset(template, model_args, data_args, training_args, stage="rm", **tokenizer_module)
         return SimpleNamespace(

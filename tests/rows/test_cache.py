@@ -60,14 +60,14 @@ def test_everything_that_enters_a_map_survives_a_pickle():
     from resonance.rows.inspection import make_inspector
     from resonance.rows.number import RowNumberer
     from resonance.rows.plan import RowPlan
-    from resonance.rows.problems import SkipLog
+    from resonance.rows.problems import RowLog
     from resonance.rows.scores import ScoreCheck
 
     attr = ScoredDatasetAttr("file", "pairs.json", score_chosen="a", score_rejected="b", ranking=True)
     data_args = DataArguments(template="qwen2_vl", dataset="pairs")
     data_args.row_plan = RowPlan(True)
     inspector = make_inspector(attr, data_args)
-    admission = StreamAdmission("pairs", inspector, SkipLog("skipped.jsonl", {("a", 1)}), {("a", 1)})
+    admission = StreamAdmission("pairs", inspector, RowLog("skipped.jsonl", {("a", 1)}), {("a", 1)})
     for thing in (
         attr,
         get_dataset_converter("sharegpt", attr, data_args),

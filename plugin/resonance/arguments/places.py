@@ -46,7 +46,9 @@ def dataset_problems(values: Mapping[str, Any]) -> list[str]:
             if not info[name].get("ranking"):
                 found.append(f'{key}: {name!r} in {path} has no pairs; a preference set has "ranking": true')
                 continue
-            found += [f"{key}: {problem}" for problem in _score_problems(name, info[name], path, values)]
+            chosen_by = values.get("score_margin") if key == "dataset" else None
+            asks = "score_margin" if chosen_by is not None else _loss_with_scores(values)
+            found += [f"{key}: {problem}" for problem in _score_problems(name, info[name], path, asks)]
     return found
 
 
@@ -56,21 +58,27 @@ def _names(given: Any) -> list[str]:
     return [str(name) for name in given or []]
 
 
-def _score_problems(name: str, entry: Mapping[str, Any], path: Path, values: Mapping[str, Any]) -> list[str]:
+def _loss_with_scores(values: Mapping[str, Any]) -> str | None:
+    """`pref_loss: NAME` if it needs scores, else None."""
     from ..losses import get_loss
-    from ..losses.validate import SCORES
 
     try:
         spec = get_loss(values["pref_loss"])
     except (KeyError, ValueError):
-        return []
+        return None
+    return f"pref_loss: {values['pref_loss']}" if spec.needs_scores else None
+
+
+def _score_problems(name: str, entry: Mapping[str, Any], path: Path, asks: str | None) -> list[str]:
+    from ..losses.validate import SCORES
+
     columns = entry.get("columns") or {}
     missing = [column for column in SCORES if not columns.get(column)]
-    if not (spec.needs_scores and missing):
+    if asks is None or not missing:
         return []
     example = ", ".join(f'"{column}": "{column}"' for column in missing)
     return [
-        f"pref_loss: {values['pref_loss']} needs scores, but {name!r} declares no {' and '.join(missing)}; "
+        f"{asks} needs scores, but {name!r} declares no {' and '.join(missing)}; "
         f'add to its "columns" in {path}: {example} (the right side is the name in the data file)'
     ]
 

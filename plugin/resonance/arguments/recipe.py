@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from types import ModuleType
 from typing import Any
 
-from . import parameters, preference
+from . import data, parameters, preference
 from .places import dataset_problems, output_problems
 from .resume import resume_point
 
@@ -30,7 +30,7 @@ _ARGUMENT_CLASSES = (
 
 def needs_resonance(given: Mapping[str, Any]) -> bool:
     """Whether a recipe asks for anything that only exists with this package."""
-    return preference.runs_on_resonance(given) or any(key in given for key in preference.KEYS)
+    return preference.runs_on_resonance(given) or any(key in given for key in (*preference.KEYS, *data.KEYS))
 
 
 def is_env_enabled(name: str) -> bool:
@@ -45,9 +45,12 @@ def check(given: Mapping[str, Any], parser: ModuleType) -> None:
     """
     lenient = is_env_enabled("USE_MCA") or is_env_enabled("ALLOW_EXTRA_ARGS")  # other keys are allowed then
     found = [] if lenient else unknown_keys(given, parser)
+    found += data.problems(given)
     if preference.runs_on_resonance(given):
         found += parameters.problems(given)
         found += run_problems(given)
+    elif data.uses_rows(given):
+        found += dataset_problems(given) + output_problems(given.get("output_dir"))
     if found:
         raise ValueError(preference.report(found))
 
@@ -55,16 +58,20 @@ def check(given: Mapping[str, Any], parser: ModuleType) -> None:
 def check_parsed(given: Any, data_args: Any, training_args: Any, finetuning_args: Any) -> None:
     """What can only be checked after parsing: recipes given as flags, keys without effect, where to resume from."""
     values = vars(finetuning_args)
-    if not preference.runs_on_resonance(values):
-        check_idle(values)
-        return
+    ours = preference.runs_on_resonance(values)
     if not isinstance(given, Mapping):  # a mapping has been through `check`
-        asked = {"dataset": data_args.dataset, "eval_dataset": data_args.eval_dataset}
-        asked |= {name: getattr(data_args, name) for name in ("dataset_dir", "tokenized_path")}
-        asked |= {name: getattr(training_args, name) for name in ("do_train", "do_eval", "output_dir")}
-        found = run_problems({**values, **asked})
+        flags = {**vars(data_args), **values}
+        flags |= {name: getattr(training_args, name) for name in ("do_train", "do_eval", "output_dir")}
+        found = data.problems(flags)
+        if ours:
+            found += run_problems(flags)
+        elif data.uses_rows(flags):
+            found += dataset_problems(flags) + output_problems(flags["output_dir"])
         if found:
             raise ValueError(preference.report(found))
+    if not ours:
+        check_idle(values)
+        return
     if training_args.do_train:
         wanted = given.get("resume_from_checkpoint") if isinstance(given, Mapping) else None
         chosen = training_args.resume_from_checkpoint

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,11 @@ class Patch:
     Attributes:
         target: dotted path of the name, `package.module.Name`; the module is the part before the last dot.
         replacement: `package.module:attribute` of ours. For scope "always" it is called with the original and returns
-            the new object; for scope "run" it is the new object.
+            the new object; for any other scope it is the new object.
         scope: "always" rebinds once, right after the body of the upstream module ran, so that every later
             `from module import Name` sees the new object; it must fall through to the original for recipes that are
-            not ours. "run" rebinds only while one of our runs is in progress, so stock recipes never see it.
+            not ours. Any other name is a part of a run: its names are rebound only while a run of ours that uses that
+            part is in progress, so stock recipes never see them.
         parameters: leading parameter names of the original that the replacement relies on.
         why: what would be missing without it.
         versions: upstream versions in which the target was seen with this signature.
@@ -39,7 +40,7 @@ class Patch:
 
     target: str
     replacement: str
-    scope: Literal["always", "run"]
+    scope: str
     parameters: tuple[str, ...]
     why: str
     versions: tuple[str, ...]
@@ -113,13 +114,13 @@ class Registry:
         rows = []
         for patch in self.patches:
             error = self._errors.get(patch.target)
-            if error is None and patch.scope == "run" and patch.module in sys.modules:
+            if error is None and patch.scope != "always" and patch.module in sys.modules:
                 error = self._problem(patch, sys.modules[patch.module])
             if error:
                 state = "failed"
             elif patch.target in self._applied:
                 state = "applied"
-            elif patch.scope == "run":
+            elif patch.scope != "always":
                 state = "ready" if patch.module in sys.modules else "pending"
             else:
                 state = "pending"
@@ -162,7 +163,7 @@ class Registry:
                 self._errors[patch.target] = error
                 print(f"[resonance] patch not applied: {error}", file=sys.stderr)
 
-    # -- run ------------------------------------------------------------------------------------------------------
+    # -- during a run ---------------------------------------------------------------------------------------------
 
     def require(self) -> None:
         """Check that every patch is in force or can be; ImportError with dotted paths and versions otherwise."""
@@ -189,12 +190,12 @@ class Registry:
             )
 
     @contextmanager
-    def rebound(self) -> Iterator[None]:
-        """Rebind every "run" name for the duration of the block, then restore the originals, also after an error."""
+    def rebound(self, *scopes: str) -> Iterator[None]:
+        """Rebind the names of these scopes for the duration of the block, then restore them, also after an error."""
         self.require()
         with ExitStack() as stack:
             for patch in self.patches:
-                if patch.scope == "run":
+                if patch.scope in scopes and patch.scope != "always":
                     module = import_module(patch.module)
                     original, replacement = getattr(module, patch.name), patch.load_replacement()
                     stack.callback(_setter(module, patch.name, original))

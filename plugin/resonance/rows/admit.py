@@ -14,7 +14,7 @@ from llamafactory.extras import logging
 from .fields import ROW, SOURCE
 from .hints import hint_tokenized
 from .inspection import Finding, RowInspector, make_inspector
-from .problems import SHOWN, SKIP_FILE, Problem, Skip, SkipLog, explain, open_skip_log, summarize
+from .problems import SHOWN, SKIP_FILE, Problem, RowLog, Skip, explain, open_row_log, summarize
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 SCAN_BATCH = 100  # a batch may hold embedded images
@@ -44,7 +44,7 @@ def admit_rows(
 
     path = os.path.join(training_args.output_dir, SKIP_FILE)
     if training_args.process_index == 0:
-        open_skip_log(path).add(skips)
+        open_row_log(path).add(skips)
     told = summarize(str(dataset_attr), skips, len(aligned), path)
     if not kept:
         raise ValueError(f"{told} No row is left.")
@@ -107,7 +107,7 @@ class StreamAdmission:
 
     dataset: str
     inspector: RowInspector
-    log: SkipLog | None
+    log: RowLog | None
     skipped: set[tuple[str, int]] = field(default_factory=set)
 
     def __call__(self, row: dict[str, Any]) -> bool:
@@ -137,5 +137,5 @@ class StreamAdmission:
 def admit_stream(aligned: Any, dataset_attr: Any, data_args: Any, training_args: Any) -> Any:
     """Check a stream lazily; see StreamAdmission. How many rows will be skipped is not known in advance."""
     path = os.path.join(training_args.output_dir, SKIP_FILE)
-    log = open_skip_log(path) if training_args.process_index == 0 else None
+    log = open_row_log(path) if training_args.process_index == 0 else None
     return aligned.filter(StreamAdmission(str(dataset_attr), make_inspector(dataset_attr, data_args), log))

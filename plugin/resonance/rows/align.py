@@ -17,6 +17,7 @@ from .number import number_rows
 from .plan import get_plan
 from .problems import Problem, explain
 from .scores import ScoreCheck, all_score_problems, require_columns, reversed_scores
+from .select import select_from_stream, select_rows
 from .stream import decoded, undecoded
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
@@ -25,30 +26,38 @@ logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's 
 def align_dataset(dataset: Any, dataset_attr: Any, data_args: Any, training_args: Any) -> Any:
     """Align a dataset as LlamaFactory does, keep scores and origins, and admit only rows that can be trained on.
 
+    Training rows that the plan does not ask for are left out first.
+
     Raises:
         ValueError: if the dataset is empty, its entry does not fit, or rows are unusable; every problem at once for a
             map-style dataset, at the row itself for a stream.
     """
     plan = get_plan(data_args)
     streaming = isinstance(dataset, datasets.IterableDataset)
+    if not plan.pairs:  # rows of another stage: LlamaFactory's own affair, but for how many there are
+        select = select_from_stream if streaming else select_rows
+        selected = select(dataset, dataset_attr, plan, training_args)
+        return llamafactory_align_dataset(selected, dataset_attr, data_args, training_args)
     dataset = undecoded(dataset) if streaming else dataset
     names = list(next(iter(dataset), {})) if streaming else dataset.column_names
     if not names or (not streaming and len(dataset) == 0):
         raise ValueError(f"Dataset {dataset_attr} has no rows.")
     if ROW not in names:  # read by something else than load_dataset: a cloud file, another hub
         dataset = number_rows(dataset, [(str(dataset_attr), None)])
-    require_columns(dataset_attr, names, plan.needs_scores)
+    require_columns(dataset_attr, names, plan.reads_scores)
 
-    check = ScoreCheck(tuple(getattr(dataset_attr, key) for key in SCORE_FIELDS)) if plan.needs_scores else None
+    check = ScoreCheck(tuple(getattr(dataset_attr, key) for key in SCORE_FIELDS)) if plan.reads_scores else None
     if streaming:
         return _align_stream(dataset, dataset_attr, data_args, training_args, check)
 
     problems = all_score_problems(dataset, check) if check else []
     if check and not problems and (remark := reversed_scores(dataset, check)):
         logger.warning_rank0(f"Dataset {dataset_attr}: {remark}")
+    dataset = hint_aligned(dataset, dataset_attr)
+    if not problems:
+        dataset = select_rows(dataset, dataset_attr, plan, training_args)
     try:
-        hinted = hint_aligned(dataset, dataset_attr)
-        aligned = llamafactory_align_dataset(hinted, dataset_attr, data_args, training_args)
+        aligned = llamafactory_align_dataset(dataset, dataset_attr, data_args, training_args)
     except Exception as error:
         problems += failing_rows(dataset, dataset_attr, data_args)
         if not problems:
@@ -67,6 +76,7 @@ def _align_stream(
         check = None
     dataset = decoded(dataset)
     dataset = dataset if check is None else dataset.map(check)
+    dataset = select_from_stream(dataset, dataset_attr, get_plan(data_args), training_args)
     aligned = llamafactory_align_dataset(dataset, dataset_attr, data_args, training_args)
     return admit_stream(aligned, dataset_attr, data_args, training_args)
 

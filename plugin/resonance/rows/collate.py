@@ -3,18 +3,20 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from llamafactory.data.collator import PairwiseDataCollatorWithPadding
 
-from .fields import ROW, SCORE_FIELDS, SOURCE
+from .fields import IMAGE_SIZES, ROW, SCORE_FIELDS, SOURCE
+from .shrink import resized
 
 
 @dataclass
 class PreferenceCollator(PairwiseDataCollatorWithPadding):
-    """Collate pairs. The scores are no model inputs: the trainer takes them out before the forward pass."""
+    """Collate pairs. Scores, if the run has any, are no model inputs: the trainer takes them out before a forward."""
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """Return LlamaFactory's batch and, if the rows carry scores, SCORE_FIELDS as float32 tensors (B,).
@@ -24,12 +26,21 @@ class PreferenceCollator(PairwiseDataCollatorWithPadding):
         """
         scores = stack_scores(features)
         try:
-            batch = super().__call__(features)
+            batch = super().__call__([at_counted_size(feature) for feature in features])
         except Exception as error:
             rows = describe_rows(features)
             raise ValueError(f"Cannot build a batch from {rows} ({type(error).__name__}: {error}).") from error
         batch.update(scores)
         return batch
+
+
+def at_counted_size(feature: dict[str, Any]) -> dict[str, Any]:
+    """Give a row's images the sizes that its tokens were counted with; see `overlong: shrink_image`."""
+    if not feature.get(IMAGE_SIZES):
+        return feature
+    sizes = json.loads(feature[IMAGE_SIZES])
+    images = [resized(image, size) for image, size in zip(feature["images"], sizes, strict=True)]
+    return {**feature, "images": images}
 
 
 def stack_scores(features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:

@@ -20,6 +20,12 @@ SOURCE = "_source"
 ROW = "_row"
 """Zero-based position of a row in its source, before any sampling, filtering or shuffling."""
 
+IMAGE_SIZES = "_image_sizes"
+"""JSON in a tokenized row whose images were made smaller: the [width, height] of each in a batch; else empty text."""
+
+OVERLONG = "_overlong"
+"""JSON in a row that has just been tokenized: what was found too long and what was done; empty for a row that fits."""
+
 
 def score_problem(value: Any) -> str | None:
     """Say what is wrong with one score, or None if it is a finite number.

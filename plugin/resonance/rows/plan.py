@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+WIDEST = -1
+"""The score margin that stands for: of each prompt the pairs whose scores are furthest apart."""
 
 
 @dataclass(frozen=True)
@@ -13,11 +16,32 @@ class RowPlan:
 
     Args:
         needs_scores: whether the loss reads ``score_chosen`` and ``score_rejected``.
+        overlong: what becomes of a pair over a limit: error, drop, shrink_image or cut_text.
+        max_prompt_length: most tokens of a prompt, or None.
+        max_target_length: most tokens of a response, or None.
+        data_ratio: fraction of the training rows to keep.
+        score_margin: smallest difference of the scores of a training pair, WIDEST, or None for all pairs.
+        pairs: whether the rows are preference pairs; of other rows only a fraction is taken.
         schema_version: raised whenever the meaning of a column changes, so that no older cache is read.
     """
 
     needs_scores: bool
-    schema_version: int = 1
+    overlong: str = "error"
+    max_prompt_length: int | None = None
+    max_target_length: int | None = None
+    data_ratio: float = 1.0
+    score_margin: float | None = None
+    pairs: bool = True
+    schema_version: int = 2
+
+    @property
+    def reads_scores(self) -> bool:
+        """Whether scores have to be there, for the loss or to choose rows by."""
+        return self.needs_scores or self.score_margin is not None
+
+    def for_evaluation(self) -> RowPlan:
+        """The same plan with every row kept."""
+        return replace(self, data_ratio=1.0, score_margin=None)
 
 
 def get_plan(data_args: Any) -> RowPlan:

@@ -6,11 +6,14 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
 
 SHOWN = 10
 SKIP_FILE = "skipped_rows.jsonl"
+SHORTENED_FILE = "shortened_rows.jsonl"
+OVERLONG_FILE = "overlong_rows.jsonl"
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,18 @@ CURES = {
 }
 
 
-def explain(dataset: str, problems: Sequence[Problem], total: int | None = None) -> str:
-    """Tell all problems of a dataset in one message: counts by kind, the commonest first, then the first rows."""
+def explain(
+    dataset: str, problems: Sequence[Problem], total: int | None = None, cures: Mapping[str, str] | None = None
+) -> str:
+    """Tell all problems of a dataset in one message: counts by kind, the commonest first, then the first rows.
+
+    Args:
+        dataset: its name.
+        problems: all of them.
+        total: rows of the dataset, if they were counted.
+        cures: what to do about kinds that are not in CURES.
+    """
+    cures = {**CURES, **(cures or {})}
     counts = Counter(problem.kind for problem in problems).most_common()
     rank = {kind: place for place, (kind, _) in enumerate(counts)}
     ordered = sorted(problems, key=lambda problem: rank[problem.kind])
@@ -55,17 +68,27 @@ def explain(dataset: str, problems: Sequence[Problem], total: int | None = None)
     ]
     if len(ordered) > SHOWN:
         lines.append(f"  ... and {len(ordered) - SHOWN} more.")
-    lines += [f"To do ({kind}): {CURES[kind]}" for kind, _ in counts]
+    lines += [f"To do ({kind}): {cures[kind]}" for kind, _ in counts]
     return "\n".join(lines)
 
 
 @dataclass(frozen=True)
 class Skip:
-    """One row left out, and why."""
+    """One row left out, and why; how many tokens it has, if that is why."""
 
     source: str
     row: int
     reason: str
+    tokens: dict[str, int] | None = None
+
+
+class Entry(Protocol):
+    """What a list of rows holds: a dataclass instance with the place of a row."""
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def row(self) -> int: ...
 
 
 def summarize(dataset: str, skips: Sequence[Skip], total: int, path: str) -> str:
@@ -86,14 +109,14 @@ def summarize(dataset: str, skips: Sequence[Skip], total: int, path: str) -> str
 
 
 @dataclass
-class SkipLog:
-    """The file that lists skipped rows: one JSON object a line with ``source``, ``row``, ``reason``; no row twice."""
+class RowLog:
+    """A file that lists rows: one JSON object a line with ``source``, ``row`` and what is to be said; no row twice."""
 
     path: str
     seen: set[tuple[str, int]] = field(default_factory=set)
     size: int = 0
 
-    def add(self, skips: Iterable[Skip]) -> None:
+    def add(self, entries: Iterable[Entry]) -> None:
         """Append the rows that are not listed yet.
 
         Raises:
@@ -101,13 +124,13 @@ class SkipLog:
         """
         try:
             self._read_what_others_added()
-            new = [skip for skip in skips if (skip.source, skip.row) not in self.seen]
+            new = [entry for entry in entries if (entry.source, entry.row) not in self.seen]
             if not new:
                 return
-            self.seen.update((skip.source, skip.row) for skip in new)
+            self.seen.update((entry.source, entry.row) for entry in new)
             os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
             with open(self.path, "a", encoding="utf-8") as file:
-                file.writelines(json.dumps(asdict(skip), ensure_ascii=False) + "\n" for skip in new)
+                file.writelines(json.dumps(_said(entry), ensure_ascii=False) + "\n" for entry in new)
             self.size = os.path.getsize(self.path)
         except OSError as error:
             raise ValueError(f"Cannot write {self.path} ({error}). Choose a writable `output_dir`.") from error
@@ -121,16 +144,20 @@ class SkipLog:
         self.seen.update((entry["source"], entry["row"]) for entry in listed)
 
 
-_LOGS: dict[str, SkipLog] = {}
+def _said(entry: Any) -> dict[str, Any]:
+    return {name: value for name, value in asdict(entry).items() if value is not None}
 
 
-def open_skip_log(path: str) -> SkipLog:
-    """Return this process's list of skipped rows at a path; the first call removes the list of an earlier run."""
+_LOGS: dict[str, RowLog] = {}
+
+
+def open_row_log(path: str) -> RowLog:
+    """Return this process's list of rows at a path; the first call removes the list of an earlier run."""
     if path not in _LOGS:
         try:
             if os.path.exists(path):
                 os.remove(path)
         except OSError as error:
             raise ValueError(f"Cannot replace {path} ({error}). Choose a writable `output_dir`.") from error
-        _LOGS[path] = SkipLog(path)
+        _LOGS[path] = RowLog(path)
     return _LOGS[path]

@@ -1,19 +1,48 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Rows room: aligned row -> token ids, by LlamaFactory's own processor, with scores and origin beside them."""
+"""Rows room: aligned row -> token ids, as LlamaFactory has them, with scores and origin beside them.
+
+What is too long is cut by the recipe's policy instead of LlamaFactory's, which cuts through images. A row that has to
+be dropped or must stop the run is only marked here (column OVERLONG): `settle` sees all of them.
+"""
 
 from __future__ import annotations
 
+import json
+from functools import cached_property
 from typing import Any
 
 from llamafactory.data.processor.pairwise import PairwiseDatasetProcessor
 
-from .fields import ALIGNED_SCORES, ROW, SCORE_FIELDS, SOURCE
+from .encode import PairEncoder
+from .fields import ALIGNED_SCORES, IMAGE_SIZES, OVERLONG, ROW, SCORE_FIELDS, SOURCE
+from .overlong import Fitted, Fitter
+from .plan import get_plan
 
 KEPT = {SOURCE: SOURCE, ROW: ROW, **dict(zip(ALIGNED_SCORES, SCORE_FIELDS, strict=True))}
 
 
 class PreferenceDatasetProcessor(PairwiseDatasetProcessor):
     """Tokenize pairs; what belongs to a row stays with it even if the base class drops a neighbour."""
+
+    fitted: Fitted
+
+    @cached_property
+    def fitter(self) -> Fitter:
+        """Applies the run's limits; made where it is used, for each worker has its own."""
+        return Fitter(
+            PairEncoder(self.template, self.tokenizer, self.processor), get_plan(self.data_args), self.data_args
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a worker gets and a cache is keyed by: nothing that work leaves behind."""
+        return {name: value for name, value in vars(self).items() if name not in ("fitter", "fitted")}
+
+    def _encode_data_example(
+        self, prompt: Any, response: Any, system: Any, tools: Any, images: Any, videos: Any, audios: Any
+    ) -> tuple[list[int], list[int], list[int], list[int]]:
+        row = {"_prompt": prompt, "_response": response, "_system": system, "_tools": tools}
+        self.fitted = self.fitter({**row, "_images": images, "_videos": videos, "_audios": audios})
+        return self.fitted.ids.model_inputs()
 
     def preprocess_dataset(self, examples: dict[str, list[Any]]) -> dict[str, list[Any]]:
         """Tokenize a batch of aligned rows, one at a time.
@@ -22,6 +51,7 @@ class PreferenceDatasetProcessor(PairwiseDatasetProcessor):
             ValueError: if a row cannot be encoded (for example an image that ends early); names source and row.
         """
         outputs: dict[str, list[Any]] = {}
+        shrinks = get_plan(self.data_args).overlong == "shrink_image"
         for i in range(len(examples["_prompt"])):
             example = {name: [values[i]] for name, values in examples.items()}
             try:
@@ -31,6 +61,9 @@ class PreferenceDatasetProcessor(PairwiseDatasetProcessor):
                 raise ValueError(f"{where}: cannot be tokenized ({type(error).__name__}: {error}).") from error
             if not encoded:  # the base class has said why it dropped the row
                 continue
+            encoded[OVERLONG] = [self.fitted.overlong.dumps() if self.fitted.overlong else ""]
+            if shrinks:
+                encoded[IMAGE_SIZES] = [json.dumps(self.fitted.sizes) if self.fitted.sizes else ""]
             for name, values in encoded.items():
                 outputs.setdefault(name, []).extend(values)
             for aligned_name, name in KEPT.items():

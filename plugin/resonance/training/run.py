@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""What one of our runs prepares before LlamaFactory's own `run_dpo` executes with our names in it.
+"""What one of our runs prepares before LlamaFactory's own `run_dpo` or `run_rm` executes with our names in it.
 
 Room: `training/`.
 """
@@ -19,14 +19,33 @@ logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's 
 
 def prepare(model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any) -> None:
     """Tell the rows room what the loss needs, and the user what differs from stock LlamaFactory."""
-    spec = get_loss(finetuning_args.pref_loss)
-    data_args.row_plan = RowPlan(needs_scores=spec.needs_scores)
+    prepare_rows(data_args, training_args, needs_scores=get_loss(finetuning_args.pref_loss).needs_scores)
+    for message in notices(vars(finetuning_args), model_args.adapter_name_or_path):
+        logger.warning_rank0(message)
+
+
+def prepare_rows(data_args: Any, training_args: Any, *, needs_scores: bool = False, pairs: bool = True) -> None:
+    """Tell the rows room what the recipe asks of its rows; all that LlamaFactory's own trainers need.
+
+    Args:
+        data_args: get the plan.
+        training_args: of the same run.
+        needs_scores: whether the loss reads scores.
+        pairs: whether the rows are preference pairs.
+    """
+    data_args.row_plan = RowPlan(
+        needs_scores=needs_scores,
+        overlong=data_args.overlong or "error",
+        max_prompt_length=data_args.max_prompt_length,
+        max_target_length=data_args.max_target_length,
+        data_ratio=data_args.data_ratio,
+        score_margin=data_args.score_margin,
+        pairs=pairs,
+    )
     if data_args.streaming and training_args.accelerator_config.dispatch_batches is None:
         # Accelerate's default for streams cuts every tensor of a batch by rows, also those that hold the patches of
         # all images; without dispatching each rank reads its own part of the stream.
         training_args.accelerator_config.dispatch_batches = False
-    for message in notices(vars(finetuning_args), model_args.adapter_name_or_path):
-        logger.warning_rank0(message)
 
 
 def notices(values: dict[str, Any], adapters: list[str] | None) -> list[str]:

@@ -1,0 +1,83 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Rows room: `overlong: cut_text`. The prompt loses text from its front, responses from their end; media stay whole.
+
+The prompt is cut as text, before it is encoded: the markup of roles, the system message and the expansion of every
+placeholder are then whole by construction. Responses are cut as tokens, so that one that was cut has no end token.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from typing import Any
+
+from llamafactory.data.processor.processor_utils import infer_seqlen
+
+from .encode import MEDIA, PairEncoder, PairIds
+from .lengths import Limits
+from .shrink import Stuck
+
+PLACEHOLDERS = re.compile("({})".format("|".join(map(re.escape, MEDIA.values()))))
+# A tool call is JSON, and half of it none.
+CUTTABLE_ROLES = ("user", "assistant", "observation")
+
+
+def cut_text(row: dict[str, Any], encoder: PairEncoder, limits: Limits, max_prompt_length: int | None) -> PairIds:
+    """Shorten the text of a pair until it keeps its limits.
+
+    Responses are cut to `max_target_length`. If the pair is then still longer than `cutoff_len`, the prompt is cut to
+    `max_prompt_length`, and the responses to what is left. Without `max_prompt_length` LlamaFactory's rule divides the
+    room that media and markup leave: the longer side gives way.
+
+    Raises:
+        Stuck: if media and markup leave no room for text.
+    """
+    ids, media = encoder(row), encoder.media_ids(row)
+    least = max(_shortest(ids.chosen, media), _shortest(ids.rejected, media))
+    most = limits.max_target_length or limits.cutoff_len
+    if least > most:
+        raise Stuck(f"a response has an image that ends at its token {least}")
+    chosen, rejected = ids.chosen[:most], ids.rejected[:most]
+    longest = max(len(chosen), len(rejected))
+    if len(ids.prompt) + longest <= limits.cutoff_len:
+        return PairIds(ids.prompt, chosen, rejected)
+
+    text = sum(map(len, _texts(row["_prompt"])))
+    bare = len(encoder(_without(row, text)).prompt)
+    room = limits.cutoff_len - bare
+    if room < least:
+        raise Stuck(f"media, system message and markup of its prompt take {bare} tokens, which are not cut")
+    if max_prompt_length is None:
+        allowed, _ = infer_seqlen(len(ids.prompt) - bare, longest, room)
+    else:
+        allowed = max_prompt_length - bare
+    allowed = bare + max(0, min(allowed, room - least))
+    characters = bisect_left(range(text), True, key=lambda k: len(encoder(_without(row, k)).prompt) <= allowed)
+    prompt = encoder(_without(row, characters)).prompt
+    rest = limits.cutoff_len - len(prompt)
+    return PairIds(prompt, chosen[:rest], rejected[:rest])
+
+
+def _shortest(response: list[int], media: frozenset[int]) -> int:
+    """How many tokens of a response must stay: one, and all up to the end of its last image."""
+    return next((i for i in range(len(response), 0, -1) if response[i - 1] in media), min(1, len(response)))
+
+
+def _texts(messages: list[dict[str, str]]) -> list[str]:
+    """The texts between placeholders that may be cut."""
+    cuttable = (message["content"] for message in messages if message["role"] in CUTTABLE_ROLES)
+    return [part for content in cuttable for part in PLACEHOLDERS.split(content)[::2]]
+
+
+def _without(row: dict[str, Any], characters: int) -> dict[str, Any]:
+    """The row without the first so many characters of its prompt's text, oldest message first."""
+    messages = []
+    for message in row["_prompt"]:
+        if message["role"] in CUTTABLE_ROLES and characters:
+            parts = PLACEHOLDERS.split(message["content"])
+            for i in range(0, len(parts), 2):  # the others are placeholders
+                cut = min(characters, len(parts[i]))
+                parts[i], characters = parts[i][cut:], characters - cut
+            message = {**message, "content": "".join(parts)}
+        messages.append(message)
+    return {**row, "_prompt": messages}
