@@ -28,6 +28,18 @@ class DataSet:
     def files(self) -> list[Path]:
         return data_files(self.path)
 
+    @property
+    def file(self) -> Path:
+        """The one file of the set.
+
+        Raises:
+            ValueError: if it is a folder of several.
+        """
+        files = self.files
+        if len(files) > 1:
+            raise ValueError(f"{self.path}: holds {len(files)} files; give one: {', '.join(map(str, files[:5]))} ...")
+        return files[0]
+
 
 def find(what: str, info_path: Path) -> DataSet:
     """Find a data set by the path of its file or by its name.

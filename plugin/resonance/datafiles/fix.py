@@ -43,6 +43,7 @@ class Fixing:
         keys: of the row; dots go into objects, lists are gone through.
         exists: whether there is such a file; None does not look.
         keep_going: write although there are problems; a row with one stays as it was.
+        move_to_missing: a file that is not there is told, and its path moved all the same.
         on_problem: called with each problem as it is met.
         in_place: the target is the source; a backup is kept, and nothing is written if no path changes.
 
@@ -58,6 +59,7 @@ class Fixing:
     keys: Sequence[str] = KEYS
     exists: Callable[[str], bool] | None = None
     keep_going: bool = False
+    move_to_missing: bool = False
     on_problem: Callable[[PathProblem], None] = lambda problem: None
     in_place: bool = False
     rows: int = field(default=0, init=False)
@@ -109,17 +111,26 @@ class Fixing:
     def move(self, row: int, value: dict[str, Any]) -> None:
         """Move the paths of one row where they stand, or leave all of them if one has a problem."""
         self.rows += 1
-        moves, found, before = [], 0, sum(self.problems.values())
+        moves, found, stays = [], 0, False
         for slot in self._slots(value):
             found += 1
             try:
-                new = self._moved(slot)
+                new = self._moved(slot.value)
             except Refused as error:
                 self._complain(row, slot, error.kind, str(error))
-            else:
-                if new != slot.value:
-                    moves.append((slot, new))
-        if sum(self.problems.values()) > before:
+                stays = True
+                continue
+            if not self._is_there(slot, new or slot.value):
+                why = (
+                    f"not found; {self.relocate.misses}"
+                    if new is None
+                    else f"there is no {shorten(printable(new), SHOWN)}"
+                )
+                self._complain(row, slot, "missing", why)
+                stays = stays or not self.move_to_missing
+            if new is not None and new != slot.value:
+                moves.append((slot, new))
+        if stays:
             self.stayed += 1
             moves = []
         for slot, new in moves:
@@ -127,21 +138,16 @@ class Fixing:
         self.changed += len(moves)
         self.unchanged += found - len(moves)
 
-    def _moved(self, slot: _Slot) -> str:
-        old = slot.value
+    def _moved(self, old: Any) -> str | None:
         if not isinstance(old, str):
             raise Refused("no path", f"is no path but {type(old).__name__}")
         if not old.strip():
             raise Refused("no path", "is no path")
-        if old.startswith("data:"):
-            return old
-        new = self.relocate(old)
-        result = old if new is None else new
-        remote = "://" in result
-        if self.exists is not None and not slot.embedded and not remote and not self.exists(result):
-            why = f"there is no {printable(result)}" if new is not None else f"not found; {self.relocate.misses}"
-            raise Refused("missing", why)
-        return result
+        return None if old.startswith("data:") else self.relocate(old)
+
+    def _is_there(self, slot: _Slot, path: str) -> bool:
+        elsewhere = slot.embedded or "://" in path or path.startswith("data:")
+        return elsewhere or self.exists is None or self.exists(path)
 
     def _complain(self, row: int, slot: _Slot, kind: str, message: str) -> None:
         self.problems[kind] = self.problems.get(kind, 0) + 1

@@ -53,7 +53,7 @@ class Anchor:
 
     def __call__(self, path: str) -> str | None:
         found = self.pattern.fullmatch(path)
-        return _below(self.root, found[1], path) if found and found[1] else None
+        return _below(self.root, found[1]) if found and found[1] else None
 
 
 class Prefixes:
@@ -76,7 +76,7 @@ class Prefixes:
     def __call__(self, path: str) -> str | None:
         for pattern, new in self.pairs:
             if found := pattern.fullmatch(path):
-                return _below(new, found[1], path) if found[1] else new
+                return _below(new, found[1]) if found[1] else new.rstrip(_BOTH) or new
         return None
 
 
@@ -126,7 +126,7 @@ def _pattern(path: str) -> str:
     return r"[/\\]+".join(f"(?i:{name})" if _DRIVE.fullmatch(name) else re.escape(name) for name in names)
 
 
-def _below(root: str, rest: str, path: str) -> str:
+def _below(root: str, rest: str) -> str:
     rest = rest.replace("\\", "/")
     if os.path.normpath(rest).split(os.sep)[0] == os.pardir:
         raise Refused("climbs out", f"{rest!r} leads out of {root}")

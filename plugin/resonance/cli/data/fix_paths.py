@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ...datafiles.fix import KEYS, Fixing, PathProblem, exists_below
 from ...datafiles.paths import Anchor, Prefixes, Relocate, Search
+from . import common
 
 SHOWN = 20
 
@@ -37,11 +38,10 @@ def run(args: argparse.Namespace) -> int:
     try:
         relocate = way(args)
         target = args.file if args.in_place else args.output or args.file.with_suffix(f".fixed{args.file.suffix}")
-        if not args.in_place and target.exists() and args.file.exists() and os.path.samefile(target, args.file):
-            raise ValueError("the output is the input; to replace it, with a backup, take --in-place.")
+        if not args.in_place:
+            common.refuse_same(args.file, target)
     except ValueError as error:
-        print(f"resonance data fix-paths: {error}\nNext: resonance data fix-paths --help", file=sys.stderr)
-        return 2
+        return common.failed("fix-paths", error, 2)
     problems = Printer(SHOWN if not args.all else None)
     media_dir = args.media_dir or args.file.parent
     fixing = Fixing(
@@ -55,8 +55,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         fixing.run(args.file, target)
     except (ValueError, OSError) as error:
-        print(f"resonance data fix-paths: {error}", file=sys.stderr)
-        return 1
+        return common.failed("fix-paths", error)
     problems.close()
     return report(args, fixing, target)
 

@@ -3,13 +3,13 @@
 
 import argparse
 import json
-import sys
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from ...datafiles.infer import ALIASES, DEFAULT_TAGS, FORMATTINGS, SETTINGS
-from ...datafiles.info import INFO, infer_entry, register
+from ...datafiles.info import infer_entry, register
+from . import common
 
 SET = (
     "what cannot be told from the rows: columns.images=pics, tags.user_tag=human, ranking=true; "
@@ -20,9 +20,7 @@ SET = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, help="a data file, or a folder with data files of one type")
     parser.add_argument("--name", help="what recipes call the set; default: the file's name without its suffix")
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("--dataset-dir", type=Path, default=Path("data"), help=f"the folder of {INFO}; default: data")
-    where.add_argument("--info", type=Path, help=f"the {INFO} itself")
+    common.add_info(parser)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=SET)
     parser.add_argument("--force", action="store_true", help="change an entry of that name that is different")
     parser.add_argument("--dry-run", action="store_true", help="show the change, make none")
@@ -30,19 +28,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Add a data file to dataset_info.json: formatting, columns and tags are told from its rows."""
-    info_path = args.info or args.dataset_dir / INFO
+    info_path = common.info_path(args)
     try:
         given = parse_settings(args.set)
     except ValueError as error:
-        print(f"resonance data register: {error}\nNext: resonance data register --help", file=sys.stderr)
-        return 2
+        return common.failed("register", error, 2)
     name = args.name if args.name is not None else args.file.name.partition(".")[0]
     try:
         entry = infer_entry(args.file, info_path, given)
         change = register(info_path, name, entry, force=args.force, dry_run=args.dry_run)
     except (ValueError, OSError) as error:
-        print(f"resonance data register: {error}", file=sys.stderr)
-        return 1
+        return common.failed("register", error)
     if not change.diff:
         print(f"{info_path}: {name} is there already, as it should be")
     else:

@@ -1,0 +1,106 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""`resonance data score-scale`. Room: `cli/`."""
+
+import argparse
+from pathlib import Path
+
+from ...datafiles.find import find, scores_of
+from ...datafiles.rescore import Line, Map, Ranks, rescale
+from ...datafiles.scores import Scores, gather, share_at_least
+from . import common
+from .score_stats import TAU_GOOD
+
+ETA = 0.7  # the default of `uni_dpo_qual_eta`
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    common.add_scores(parser)
+    common.add_output(parser)
+    parser.add_argument("--to", type=float, nargs=2, required=True, metavar=("LO", "HI"), help="the new scale")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--from",
+        dest="old",
+        type=float,
+        nargs=2,
+        metavar=("LO", "HI"),
+        help="the old scale; default: from the lowest to the highest score in the file",
+    )
+    how.add_argument(
+        "--quantiles",
+        action="store_true",
+        help="by rank instead: equal parts of the scores on equal parts of the scale",
+    )
+    parser.add_argument(
+        "--tau-good",
+        type=float,
+        default=TAU_GOOD,
+        metavar="T",
+        help=f"a threshold on the old scale, to see what it becomes; default: {TAU_GOOD}",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Put scores on another scale, so that tau_good means the same for all sets."""
+    try:
+        data = find(args.data, common.info_path(args))
+        source = data.file
+        common.refuse_same(source, args.output)
+        columns = scores_of(data, args.columns)
+        scores = gather([source], columns)
+        scores.require_sound(source)
+        scale = choose(args, scores)
+        rescale(source, args.output, columns, scale)
+    except (ValueError, OSError) as error:
+        return common.failed("score-scale", error)
+    explain(args.output, scores, scale, args.tau_good)
+    return 0
+
+
+def choose(args: argparse.Namespace, scores: Scores) -> Map:
+    """The map that was asked for.
+
+    Raises:
+        ValueError: if the scales do not rise, or scores lie beyond --from; says which rows.
+    """
+    if args.quantiles:
+        return Ranks(scores, *args.to)
+    found = scores.lowest, scores.highest
+    low, high = args.old or found
+    beyond = [
+        row
+        for row, pair in enumerate(zip(scores.chosen, scores.rejected, strict=True))
+        if min(pair) < low or max(pair) > high
+    ]
+    if beyond:
+        rows = ", ".join(map(str, beyond[:10])) + ", ..." * (len(beyond) > 10)
+        raise ValueError(
+            f"scores go from {found[0]:g} to {found[1]:g}, beyond --from {low:g} {high:g}, "
+            f"in {len(beyond)} rows: {rows}\nNext: --from {min(low, found[0]):g} {max(high, found[1]):g}"
+        )
+    return Line(low, high, *args.to)
+
+
+def explain(output: Path, scores: Scores, scale: Map, tau: float) -> None:
+    """Print what the new scale does to the recipe's keys."""
+    print(
+        f"-> {output}: {len(scores.chosen)} pairs, {scores.lowest:g} -> {scale(scores.lowest):g},"
+        f" {scores.highest:g} -> {scale(scores.highest):g}"
+    )
+    new_tau = scale(tau)
+    (share,) = share_at_least(scores.chosen, [tau])
+    print(
+        f"uni_dpo_tau_good: {tau:g} on the old scale becomes {new_tau:.6g}; {share:.1%} of the chosen scores reach it"
+    )
+    (share,) = share_at_least([scale(score) for score in scores.chosen], [TAU_GOOD])
+    print(
+        f"uni_dpo_tau_good: {TAU_GOOD} (the default) on the new scale is reached by {share:.1%} of the chosen scores"
+    )
+    if isinstance(scale, Line):
+        print(
+            f"Margins are multiplied by {scale.slope:.6g}: uni_dpo_qual_eta {ETA} weighs pairs as"
+            f" {ETA * scale.slope:.6g} did before"
+        )
+    else:
+        print("Margins are differences of ranks now: look at uni_dpo_qual_eta again")
+    print(f"Next: resonance data register {output}")

@@ -1,0 +1,74 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""`resonance data score-stats`. Room: `cli/`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from ...datafiles.find import find, scores_of
+from ...datafiles.histogram import plot
+from ...datafiles.info import INFO
+from ...datafiles.scores import QUANTILES, Scores, gather, quantiles, share_at_least
+from . import common
+
+TAU_GOOD = 2.5  # the default of `uni_dpo_tau_good`
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    common.add_scores(parser)
+    parser.add_argument(
+        "--tau-good",
+        type=float,
+        nargs="+",
+        metavar="T",
+        help="thresholds to count; default: 2.5 and quantiles of the chosen scores",
+    )
+    parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw histograms")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Count scores: range, quantiles, ties, margins, and what a tau_good would select."""
+    if args.plot and args.plot.suffix.lower() != ".png":
+        return common.failed("score-stats", ValueError(f"--plot {args.plot}: only .png is drawn."), 2)
+    try:
+        data = find(args.data, common.info_path(args))
+        columns = scores_of(data, args.columns)
+        scores = gather(data.files, columns)
+        if scores.chosen:
+            print_stats(args.data, columns, scores, args.tau_good)
+            if args.plot:
+                plot(args.plot, scores, columns, args.tau_good or [TAU_GOOD])
+                print(f"-> {args.plot}")
+        scores.require_sound(args.data)
+    except (ValueError, OSError) as error:
+        return common.failed("score-stats", error)
+    if data.entry is None or not data.entry.get("columns", {}).get("score_chosen"):
+        print(f"\nNo {INFO} names these columns yet. Next: resonance data register {data.path}")
+    return 0
+
+
+def print_stats(name: str, columns: tuple[str, str], scores: Scores, thresholds: list[float] | None) -> None:
+    """Print the tables. At least one row has scores."""
+    margins = scores.margins
+    count = len(margins)
+    ties = sum(margin == 0 for margin in margins)
+    below = sum(margin < 0 for margin in margins)
+    print(f"{name}: {count} pairs with scores ({columns[0]}, {columns[1]})\n")
+    print(f"{'':12}{'mean':>9}" + "".join(f"{heading(part):>9}" for part in QUANTILES) + f"{'values':>9}")
+    for label, values in (("chosen", scores.chosen), ("rejected", scores.rejected), ("margin", margins)):
+        mean = sum(values) / count
+        cells = "".join(f"{value:9.4g}" for value in (mean, *quantiles(values)))
+        print(f"{label:12}{cells}{len(set(values)):9}")
+    print(f"\nties: {ties} ({ties / count:.1%})    chosen below rejected: {below} ({below / count:.1%})")
+    if below > count / 2:
+        print("Most chosen scores are the lower ones: are the two columns mixed up?", file=sys.stderr)
+    taus = thresholds or sorted({TAU_GOOD, *quantiles(scores.chosen, (0.05, 0.25, 0.5, 0.75, 0.95))})
+    print(f"\n{'tau_good':>9}{'chosen >=':>12}{'rejected >=':>13}")
+    shares = zip(taus, share_at_least(scores.chosen, taus), share_at_least(scores.rejected, taus), strict=True)
+    for tau, chosen, rejected in shares:
+        default = "  the default of uni_dpo_tau_good" if tau == TAU_GOOD else ""
+        print(f"{tau:9.4g}{chosen:12.1%}{rejected:13.1%}{default}")
+
+
+def heading(part: float) -> str:
+    return {0.0: "min", 0.5: "median", 1.0: "max"}.get(part, f"{part:.0%}")

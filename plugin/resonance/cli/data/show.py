@@ -1,0 +1,63 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""`resonance data show`. Room: `cli/`."""
+
+import argparse
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ...datafiles.find import entry_of, find
+from ...datafiles.info import INFO
+from ...datafiles.read import read_rows
+from ...datafiles.show import LINES, fields, table
+from . import common
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("data", metavar="FILE|NAME", help=f"a data file, or a name in {INFO}")
+    parser.add_argument("--n", type=int, default=3, help="how many rows; default: 3")
+    parser.add_argument("--row", type=int, default=0, metavar="K", help="the first of them, counted from 0")
+    parser.add_argument("--full", action="store_true", help=f"whole texts, not their first {LINES} lines")
+    parser.add_argument("--media-dir", type=Path, help="where relative paths start; default: the dataset's folder")
+    common.add_info(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show some rows: prompt, answers, scores, and the images as paths and sizes."""
+    if args.n < 1 or args.row < 0:
+        return common.failed("show", ValueError("--n is 1 or more, --row 0 or more."), 2)
+    width = shutil.get_terminal_size((100, 24)).columns
+    shown = 0
+    try:
+        data = find(args.data, common.info_path(args))
+        entry, remark = data.entry, ""
+        try:
+            entry = entry_of(data)
+        except ValueError as error:  # then the columns as they are
+            remark = str(error)
+        for path, number, row in pick(data.files, args.row, args.n):
+            print(f"{path}, row {number}")
+            print(table(fields(row, entry, args.media_dir or data.media_dir), width, None if args.full else LINES))
+            print()
+            shown += 1
+    except (ValueError, OSError) as error:
+        return common.failed("show", error)
+    if not shown:
+        return common.failed("show", ValueError(f"{args.data}: has no row {args.row}."))
+    if remark:
+        print(f"Shown by column, because this file has no entry and none can be told:\n{remark}", file=sys.stderr)
+    return 0
+
+
+def pick(files: list[Path], start: int, count: int) -> Iterator[tuple[Path, int, Any]]:
+    """Yield `count` rows from the `start`-th on, counted over all files, with the number in their own."""
+    at = 0
+    for path in files:
+        for number, row in read_rows(path):
+            if at >= start + count:
+                return
+            if at >= start:
+                yield path, number, row
+            at += 1

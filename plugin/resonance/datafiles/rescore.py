@@ -1,0 +1,132 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Data files room: copies of a file with its scores on another scale, or without pairs that differ too little."""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .layout import Layout
+from .read import RowError
+from .scores import Scores, scored_rows
+from .write import RowWriter, replacing
+
+
+@dataclass(frozen=True)
+class Line:
+    """A linear map: ``low`` becomes ``new_low``, ``high`` becomes ``new_high``."""
+
+    low: float
+    high: float
+    new_low: float
+    new_high: float
+
+    def __post_init__(self) -> None:
+        ends = (self.low, self.high, self.new_low, self.new_high)
+        if not all(map(math.isfinite, ends)) or self.low >= self.high or self.new_low >= self.new_high:
+            raise ValueError(
+                f"cannot map {self.low:g}..{self.high:g} onto {self.new_low:g}..{self.new_high:g}: each must rise"
+            )
+
+    @property
+    def slope(self) -> float:
+        return (self.new_high - self.new_low) / (self.high - self.low)
+
+    def __call__(self, score: float) -> float:
+        part = (score - self.low) / (self.high - self.low)
+        return self.new_low * (1 - part) + self.new_high * part  # exact at both ends
+
+
+class Ranks:
+    """A map by rank: a score becomes the part of all scores below it, ties in the middle, on the new scale."""
+
+    def __init__(self, scores: Scores, new_low: float, new_high: float) -> None:
+        self.values: list[float] = []
+        self.parts: list[float] = []
+        counts = Counter(scores.chosen) + Counter(scores.rejected)
+        total = sum(counts.values())
+        if len(counts) < 2:
+            raise ValueError("all scores are the same, so they have no ranks.")
+        below = 0
+        for value in sorted(counts):
+            self.values.append(value)
+            self.parts.append((below + (counts[value] - 1) / 2) / (total - 1))
+            below += counts[value]
+        first, last = self.parts[0], self.parts[-1]  # ties at an end would keep it from being reached
+        self.line = Line(first, last, new_low, new_high)
+
+    def __call__(self, score: float) -> float:
+        """Between two scores that occur, the map is linear."""
+        at = bisect.bisect_left(self.values, score)
+        if at == len(self.values) or at == 0:
+            return self.line(self.parts[min(at, len(self.parts) - 1)])
+        left, right = self.values[at - 1], self.values[at]
+        part = (score - left) / (right - left)
+        return self.line(self.parts[at - 1] + (self.parts[at] - self.parts[at - 1]) * part)
+
+
+Map = Line | Ranks
+
+
+@dataclass(frozen=True)
+class MarginRule:
+    """Whether to keep a pair: chosen - rejected >= ``margin``, where 0.3 - 0.1 reaches 0.2.
+
+    ``ties`` keeps (True) or drops (False) pairs with equal scores whatever the margin is; None makes no exception.
+    """
+
+    margin: float
+    ties: bool | None = None
+
+    def __call__(self, chosen: float, rejected: float) -> bool:
+        if self.ties is not None and chosen == rejected:
+            return self.ties
+        gap = chosen - rejected
+        return gap >= self.margin or math.isclose(gap, self.margin, rel_tol=1e-9, abs_tol=1e-9)
+
+
+def rescale(source: Path, target: Path, columns: tuple[str, str], scale: Map) -> None:
+    """Write a copy with both scores mapped. All scores are sound; see `_rewrite` for errors."""
+
+    def change(row: dict[str, Any], sound: bool) -> bool:
+        for column in columns:
+            row[column] = scale(row[column])
+        return True
+
+    _rewrite(source, target, columns, change)
+
+
+def filter_rows(source: Path, target: Path, columns: tuple[str, str], rule: MarginRule) -> None:
+    """Write the rows that a rule keeps; rows without scores are dropped. See `_rewrite` for errors."""
+    chosen, rejected = columns
+    _rewrite(source, target, columns, lambda row, sound: sound and rule(row[chosen], row[rejected]))
+
+
+def _rewrite(
+    source: Path, target: Path, columns: tuple[str, str], change: Callable[[dict[str, Any], bool], bool]
+) -> None:
+    """Write the rows that `change` keeps, whole or not at all.
+
+    Args:
+        change: (row, whether its scores are sound) -> whether to keep it; may change the row.
+
+    Raises:
+        RowError: if the source cannot be read, or holds what JSON cannot.
+        ValueError: if the target is neither ``.json`` nor ``.jsonl``.
+    """
+    json_like = source.suffix.lower() in (".json", ".jsonl")
+    layout = Layout.of(source) if json_like else Layout(lines=False, indent=2, ascii_only=False)
+    with replacing(target) as file:
+        writer = RowWriter(file, **layout.to(source, target))
+        for number, row, sound in scored_rows(source, columns, Scores()):
+            if change(row, sound):
+                try:
+                    writer.write(row)
+                except (TypeError, UnicodeEncodeError) as error:
+                    raise RowError(f"{source}, row {number}: cannot be written as JSON ({error}).") from error
+        writer.close()

@@ -1,0 +1,130 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Data files room: a row in words, for a terminal. Reads the row's media, headers only."""
+
+from __future__ import annotations
+
+import io
+import os
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .text import printable, shorten
+
+LINES = 6  # of a text
+MEDIA = ("images", "videos", "audios")
+Field = tuple[str, str]
+"""A label and a text, which may have several lines."""
+
+
+def fields(row: Any, entry: dict[str, Any] | None, media_dir: Path) -> Iterator[Field]:
+    """Yield what a row holds as LlamaFactory sees it; without an entry, its columns as they are.
+
+    Columns of the entry that the row lacks are said to be missing.
+    """
+    if not isinstance(row, dict):
+        yield "row", f"no object but {type(row).__name__}: {row!r}"
+        return
+    columns = (entry or {}).get("columns")
+    if columns is None:
+        columns = {name: name for name in row}
+    role, content = _message_keys(entry)
+    for key, column in columns.items():
+        if column is None or key.startswith("score_"):
+            continue
+        label = key if key == column else f"{key} ({column})"
+        if column not in row:
+            yield label, "(missing)"
+        elif key in MEDIA:
+            yield from ((key[:-1], told) for told in _media(row[column], media_dir))
+        else:
+            yield from _text_fields(label, row[column], role, content, _score(row, columns.get(f"score_{key}")))
+
+
+def _message_keys(entry: dict[str, Any] | None) -> tuple[str, str]:
+    tags = (entry or {}).get("tags", {})
+    return tags.get("role_tag") or "from", tags.get("content_tag") or "value"
+
+
+def _score(row: dict[str, Any], column: str | None) -> str:
+    return "" if column is None else f" [{column} {row.get(column, 'missing')}]"
+
+
+def _text_fields(label: str, value: Any, role: str, content: str, score: str) -> Iterator[Field]:
+    turns = value if isinstance(value, list) else [value]
+    if turns and all(isinstance(turn, dict) and content in turn for turn in turns):
+        for turn in turns:
+            who = f"{label}, {turn.get(role)}" if isinstance(value, list) else label
+            yield f"{who}{score}", str(turn[content])
+    else:
+        yield f"{label}{score}", value if isinstance(value, str) else repr(value)
+
+
+def _media(value: Any, media_dir: Path) -> Iterator[str]:
+    items = value if isinstance(value, list) else [] if value is None else [value]
+    if not items:
+        yield "(none)"
+    for item in items:
+        yield _one_medium(item, media_dir)
+
+
+def _one_medium(item: Any, media_dir: Path) -> str:
+    if isinstance(item, list):  # frames of a video
+        return f"{len(item)} frames: " + "; ".join(_one_medium(frame, media_dir) for frame in item[:2])
+    if isinstance(item, dict):
+        data, path = item.get("bytes"), item.get("path")
+        if isinstance(data, bytes):
+            return f"{path or '(no name)'}  {_size(io.BytesIO(data), len(data))}, within the row"
+        item = path
+    if not isinstance(item, str):
+        return f"no path but {type(item).__name__} {shorten(repr(item), 60)}"
+    joined = os.path.join(media_dir, item)
+    found = joined if os.path.exists(joined) else item
+    if "\0" in item or not os.path.exists(found):
+        return f"{item}  not there"
+    if os.path.isdir(found):
+        return f"{item}  a folder of {len(os.listdir(found))}"
+    return f"{item}  {_size(found, os.path.getsize(found))}"
+
+
+def _size(source: Any, length: int) -> str:
+    """Width, height and format of an image, from its header; of anything else its length."""
+    import PIL
+    from PIL import Image
+
+    size = f"{length / 1024:.0f} KiB" if length >= 1024 else f"{length} bytes"
+    try:
+        with Image.open(source) as image:
+            return f"{image.width}x{image.height} {image.format}, {size}"
+    except PIL.UnidentifiedImageError:
+        return f"no image, {size}"
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        return f"cannot be opened ({error}), {size}"
+
+
+def table(row_fields: Iterator[Field], width: int, lines: int | None = LINES) -> str:
+    """Lay fields out in two columns, with control characters escaped and long texts cut.
+
+    Args:
+        width: of the terminal, in characters.
+        lines: a text may take; None shows all of it.
+    """
+    rows = [(printable(label), text) for label, text in row_fields]
+    left = min(max((len(label) for label, _ in rows), default=0), max(width // 3, 10))
+    room = max(width - left - 4, 20)
+    out = []
+    for label, text in rows:
+        wrapped = [piece for line in text.split("\n") for piece in _wrap(printable(line), room)]
+        if lines is not None and len(wrapped) > lines:
+            wrapped = [*wrapped[: lines - 1], f"... ({len(text)} characters in all)"]
+        labels = _wrap(label, left)
+        height = max(len(labels), len(wrapped))
+        labels += [""] * (height - len(labels))
+        wrapped += [""] * (height - len(wrapped))
+        out += [f"  {one:<{left}}  {other}".rstrip() for one, other in zip(labels, wrapped, strict=True)]
+    return "\n".join(out)
+
+
+def _wrap(line: str, width: int) -> list[str]:
+    return textwrap.wrap(line, max(width, 1), drop_whitespace=False, replace_whitespace=False) or [""]
