@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from importers import cases_rated
+from importers import cases_messages, cases_rated
 from importers.case import Case, with_pictures
 from resonance.datafiles.info import infer_entry
 from resonance.datafiles.read import read_rows
 from resonance.importers.table import IMPORTERS
 
-CASES = [*cases_rated.CASES]
+CASES = [*cases_rated.CASES, *cases_messages.CASES]
 
 
 def only_set(out: Path) -> tuple[str, dict[str, Any]]:
