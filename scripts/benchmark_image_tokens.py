@@ -43,6 +43,8 @@ def square(side: int) -> dict[str, int]:
 
 QWEN_NAMES = {"image_token": "<|image_pad|>", "video_token": "<|video_pad|>", "vision_bos_token": "<|vision_start|>"}
 QWEN_NAMES |= {"vision_eos_token": "<|vision_end|>"}
+# given and not left out: Transformers writes `min_pixels` of one Qwen2-VL processor into the default of the next
+QWEN2 = {"size": {"shortest_edge": 56 * 56, "longest_edge": 28 * 28 * 1280}}
 CLIP = {"size": {"shortest_edge": 336}, "crop_size": square(336)}
 LLAVA = {"patch_size": 14, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}
 QWEN3 = {"patch_size": 16, "size": {"shortest_edge": 256 * 256, "longest_edge": 4096 * 4096}}
@@ -51,10 +53,10 @@ GEMMA_NAMES = {"image_token": "<image_soft_token>", "boi_token": "<start_of_imag
 
 FAMILIES = {
     "qwen2_vl": Family(
-        "qwen2_vl", "Qwen2VLProcessor", "Qwen2VLImageProcessor", {}, {}, QWEN_NAMES, "Qwen2VLVideoProcessor"
+        "qwen2_vl", "Qwen2VLProcessor", "Qwen2VLImageProcessor", QWEN2, {}, QWEN_NAMES, "Qwen2VLVideoProcessor"
     ),
     "qwen2_5_vl": Family(
-        "qwen2_vl", "Qwen2_5_VLProcessor", "Qwen2VLImageProcessor", {}, {}, QWEN_NAMES, "Qwen2VLVideoProcessor"
+        "qwen2_vl", "Qwen2_5_VLProcessor", "Qwen2VLImageProcessor", QWEN2, {}, QWEN_NAMES, "Qwen2VLVideoProcessor"
     ),
     "qwen3_vl": Family(
         "qwen3_vl", "Qwen3VLProcessor", "Qwen2VLImageProcessor", QWEN3, {}, QWEN_NAMES, "Qwen3VLVideoProcessor"
@@ -99,8 +101,13 @@ def make_tokenizer(names: dict[str, str]) -> Any:
     return tokenizer
 
 
-def make_processor(name: str, **options: Any) -> Any:
-    """A family's processor as LlamaFactory hands it; `options` go to the image processor, over the published ones."""
+def make_processor(name: str, backend: str | None = None, **options: Any) -> Any:
+    """A family's processor as LlamaFactory loads it.
+
+    Args:
+        backend: suffix of another class of the image processor, as Pil or Fast.
+        options: for the image processor, over the published ones.
+    """
     import transformers
     from llamafactory.hparams import ModelArguments
     from llamafactory.model.patcher import patch_processor
@@ -108,7 +115,7 @@ def make_processor(name: str, **options: Any) -> Any:
     family = FAMILIES[name]
     tokenizer = make_tokenizer(family.names)
     parts = {
-        "image_processor": getattr(transformers, family.image_processor)(**family.options | options),
+        "image_processor": getattr(transformers, family.image_processor + (backend or ""))(**family.options | options),
         "tokenizer": tokenizer,
     }
     if family.video_processor is not None:

@@ -26,7 +26,7 @@ logger = logging.get_logger(f"llamafactory.{__name__}")
 PROBES = ((31, 29), (37, 501), (640, 427), (1501, 1100))
 # What recipes set on the processor (LlamaFactory's patch_processor) and an image's tokens depend on.
 SETTINGS = ("image_max_pixels", "image_min_pixels", "crop_to_patches", "image_do_pan_and_scan")
-# A PIL backend takes an image of so many rows for one whose first dimension is its channels.
+# Slow processors of Transformers 4 take the rows of such a low image for its channels; the real one has to answer.
 LIKE_CHANNELS = (1, 3)
 
 
@@ -150,7 +150,12 @@ def make_counter(template: Any, processor: Any) -> ImageCounter | None:
 def _compared_counter(plugin: Any, processor: Any) -> ImageCounter | None:
     name = type(plugin).__name__
     outputs = FAMILIES.get(name) if type(plugin).__module__.startswith("llamafactory.") else None
-    if outputs is None or getattr(processor, "image_processor", None) is None:
+    if plugin.image_token is None or getattr(processor, "image_processor", None) is None:
+        return None  # text only
+    if outputs is None:
+        logger.info_rank0(
+            f"Image tokens of {name} are counted by decoding the images: there is no rule for sizes yet."
+        )
         return None
     counter = ImageCounter(plugin, processor, outputs)
     problem = counter.disagreement()

@@ -84,11 +84,11 @@ def image_size(image: Any) -> tuple[int, int]:
         image = image["bytes"] if image["bytes"] is not None else image["path"]
     if isinstance(image, Image.Image):
         return _size_of_whole(image)
-    if isinstance(image, bytes):
-        with Image.open(BytesIO(image)) as opened:
-            return _size_of_whole(opened)
-    status = os.stat(image)
-    return _file_size(os.fspath(image), status.st_mtime_ns, status.st_size)
+    if isinstance(image, str | os.PathLike):
+        status = os.stat(image)
+        return _file_size(os.fspath(image), status.st_mtime_ns, status.st_size)
+    with Image.open(BytesIO(image) if isinstance(image, bytes) else image) as opened:
+        return _size_of_whole(opened)
 
 
 @lru_cache(REMEMBERED)
