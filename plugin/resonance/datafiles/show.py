@@ -48,7 +48,10 @@ def _message_keys(entry: dict[str, Any] | None) -> tuple[str, str]:
 
 
 def _score(row: dict[str, Any], column: str | None) -> str:
-    return "" if column is None else f" [{column} {row.get(column, 'missing')}]"
+    if column is None:
+        return ""
+    value = row.get(column, "missing")
+    return f" (score {f'{value:g}' if isinstance(value, float) else value})"
 
 
 def _text_fields(label: str, value: Any, role: str, content: str, score: str) -> Iterator[Field]:
