@@ -1,0 +1,231 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""`resonance data import`: what it says, what it refuses, and what it leaves alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from importers.case import picture, write
+from resonance.cli.data import import_ as command
+from resonance.cli.main import main
+from resonance.importers.job import Job
+from resonance.importers.run import import_dataset
+from resonance.importers.spec import Example, Importer, Options, question
+from resonance.importers.table import IMPORTERS
+
+ROW = {"question": "What?", "chosen": "a", "rejected": "b", "image_path": "1.png"}
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    (tmp_path / "1.png").write_bytes(picture(1))
+    return write(tmp_path / "rows.jsonl", [ROW, ROW | {"chosen": "c"}])
+
+
+def call(*arguments: object) -> int:
+    return main(["data", "import", *map(str, arguments)])
+
+
+def test_the_list_names_every_importer(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--list") == 0
+    said = capsys.readouterr().out
+    for importer in IMPORTERS.values():
+        assert f"{importer.name} " in said and importer.summary in said
+    assert said.endswith("Next: resonance data import NAME [PATH_OR_HUB_ID] --out data\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "which data set?"),
+        (("rlaifv", "x", "--out", "d"), "no importer 'rlaifv'; nearest: rlaif_v, "),
+        (("rlaif_v", "x"), "--out is missing: the folder for rlaif_v's data file, for example --out data"),
+        (
+            ("rlaif_v", "x", "--out", "d", "--score-margin", "1"),
+            "--score-margin is read by vlfeedback, not by rlaif_v",
+        ),
+        (("rlaif_v", "x", "--out", "d", "--synthetic-pairs"), "--synthetic-pairs is read by vqa_rad, not by rlaif_v"),
+        (("vlfeedback", "x", "--out", "d", "--score-margin", "-2"), "--score-margin: -2 is neither -1 nor a number"),
+        (("vlfeedback", "x", "--out", "d", "--score-margin", "nan"), "--score-margin: nan is neither -1 nor a number"),
+        (("vqa_rad", "x", "--out", "d", "--seed", "x"), "--seed: invalid literal for int()"),
+    ],
+)
+def test_called_wrongly(arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(*arguments) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"resonance data import: {message}")
+    assert said.endswith("; Next: resonance data import --list\n")
+
+
+def test_all_that_is_wrong_with_a_job_at_once(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ("--name", "a/b", "--max-rows", "0", "--image-root", tmp_path / "none")
+    assert call("rlaif_v", raw, "--out", tmp_path / "out", *flags) == 1
+    said = capsys.readouterr().err
+    assert (
+        "--name 'a/b': letters" in said and "--max-rows 0: at least 1" in said and "no such folder or archive" in said
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_there(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert call("rlaif_v", raw, "--out", out) == 0
+    before = (out / "rlaif_v.json").read_bytes()
+    assert call("rlaif_v", raw, "--out", out, "--max-rows", "1") == 1
+    assert f"{out / 'rlaif_v.json'} exists: --force replaces it, --name" in capsys.readouterr().err
+    assert (out / "rlaif_v.json").read_bytes() == before
+    assert call("rlaif_v", raw, "--out", out, "--max-rows", "1", "--force") == 0
+    assert len(json.loads((out / "rlaif_v.json").read_text())) == 1
+    assert sorted(path.name for path in out.iterdir()) == ["dataset_info.json", "rlaif_v.json"]
+
+
+def test_an_entry_of_that_name_for_something_else(
+    raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, info = tmp_path / "out", tmp_path / "out" / "dataset_info.json"
+    out.mkdir()
+    info.write_text('{"rlaif_v": {"hf_hub_url": "openbmb/RLAIF-V-Dataset"}}')
+    assert call("rlaif_v", raw, "--out", out) == 1
+    said = capsys.readouterr().err
+    assert "has an entry 'rlaif_v' already, for openbmb/RLAIF-V-Dataset: choose another --name, --force" in said
+    assert sorted(path.name for path in out.iterdir()) == ["dataset_info.json"]
+    assert call("rlaif_v", raw, "--out", out, "--no-register") == 0
+    assert call("rlaif_v", raw, "--out", out, "--name", "mine") == 0
+    assert json.loads(info.read_text())["rlaif_v"] == {"hf_hub_url": "openbmb/RLAIF-V-Dataset"}
+    assert json.loads(info.read_text())["mine"]["file_name"] == "mine.json"
+
+
+def test_an_entry_that_was_changed_by_hand_stays(
+    raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, info = tmp_path / "out", tmp_path / "out" / "dataset_info.json"
+    assert call("rlaif_v", raw, "--out", out) == 0
+    (out / "rlaif_v.json").unlink()
+    entries = json.loads(info.read_text())
+    entries["rlaif_v"]["num_samples"] = 1
+    info.write_text(json.dumps(entries))
+    assert call("rlaif_v", raw, "--out", out) == 1
+    said = capsys.readouterr()
+    assert "the data file is there, its entry is not:" in said.err and "num_samples" in said.err
+    assert len(json.loads((out / "rlaif_v.json").read_text())) == 2
+    assert json.loads(info.read_text()) == entries
+
+
+def test_another_dataset_info(raw: Path, tmp_path: Path) -> None:
+    info = tmp_path / "data" / "dataset_info.json"
+    assert call("rlaif_v", raw, "--out", tmp_path / "data" / "big", "--dataset-info", info, "--copy-images") == 0
+    assert json.loads(info.read_text())["rlaif_v"]["file_name"] == "big/rlaif_v.json"
+    (image,) = json.loads((tmp_path / "data" / "big" / "rlaif_v.json").read_text())[0]["images"]
+    assert image.startswith("big/rlaif_v_images/") and (tmp_path / "data" / image).is_file()
+
+
+def test_a_file_of_another_set_stops_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    raw = write(tmp_path / "rows.parquet", [{"prompt": "x", "answer": "y"}] * 3000)
+    assert call("rlaif_v", raw, "--out", tmp_path / "out") == 1
+    said = capsys.readouterr()
+    assert "20 rows in, 0 out, 20 skipped" in said.out
+    assert f"the first 20 rows of {raw} are no rows of rlaif_v: they have the columns prompt, answer" in said.err
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_nothing_that_can_be_used(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "1.png").unlink()
+    assert call("rlaif_v", raw, "--out", tmp_path / "out") == 1
+    said = capsys.readouterr()
+    assert "2  image missing" in said.out
+    assert f"no row could be used; Next: see {tmp_path / 'out' / 'rlaif_v.skipped.jsonl'}" in said.err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["rlaif_v.skipped.jsonl"]
+
+
+def test_a_list_that_breaks_off(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "1.png").write_bytes(picture(1))
+    raw = tmp_path / "rows.json"
+    raw.write_text(json.dumps([ROW, ROW])[:-20])
+    assert call("rlaif_v", raw, "--out", tmp_path / "out") == 1
+    assert f"{raw}, row 1 (line 1, column" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "rlaif_v.json").exists()
+
+
+def test_interrupted_and_gone_on_with(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(command._Bar, "__call__", interrupt)
+        assert call("rlaif_v", raw, "--out", tmp_path / "out") == 1
+    assert "interrupted; the same command goes on from here" in capsys.readouterr().err
+    assert call("rlaif_v", raw, "--out", tmp_path / "out") == 0
+
+
+def test_what_must_be_said_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "1.png").write_bytes(picture(1))
+    rows = [{"image_path": "1.png", "question": "Is it?", "answer": "No."}]
+    raw = write(tmp_path / "rows.json", rows)
+    assert call("vqa_rad", raw, "--out", tmp_path / "out") == 0
+    said = capsys.readouterr().out
+    assert "Terms: CC0 1.0" in said and "Train and test rows share images" in said and "SYNTHETIC" not in said
+    assert "`stage: sft`, `dataset: vqa_rad`" in said
+    assert call("vqa_rad", raw, "--out", tmp_path / "out", "--name", "pairs", "--synthetic-pairs") == 0
+    said = capsys.readouterr().out
+    assert "The rejected answers are SYNTHETIC" in said and "`stage: dpo`, `dataset: pairs`" in said
+    (row,) = json.loads((tmp_path / "out" / "pairs.json").read_text())
+    assert (row["chosen"]["value"], row["rejected"]["value"], row["synthetic"]) == ("No.", "Yes", True)
+
+
+def test_a_seed_draws_other_wrong_answers(tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_bytes(picture(1))
+    rows = [{"image_path": "1.png", "question": f"What is {n}?", "answer": f"thing {n}"} for n in range(30)]
+    raw = write(tmp_path / "rows.json", rows)
+
+    def rejected(name: str, *flags: str) -> list[str]:
+        assert call("vqa_rad", raw, "--out", tmp_path / "out", "--synthetic-pairs", "--name", name, *flags) == 0
+        return [row["rejected"]["value"] for row in json.loads((tmp_path / "out" / f"{name}.json").read_text())]
+
+    first = rejected("a")
+    assert rejected("b") == rejected("c", "--seed", "0") == first
+    assert rejected("d", "--seed", "1") != first
+    assert all(
+        wrong in {row["answer"] for row in rows} - {row["answer"]} for wrong, row in zip(first, rows, strict=True)
+    )
+
+
+def mixed(row: dict[str, Any], options: Options) -> Iterator[Example]:
+    yield Example(question(row["q"]), "a", "b", **{name: row[name] for name in ("images", "scores") if name in row})
+
+
+def test_all_rows_of_a_file_have_the_same_columns(tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_bytes(picture(1))
+    raw = write(tmp_path / "rows.jsonl", [{"q": "x"}, {"q": "y", "images": ["1.png"]}, {"q": "z", "scores": [2, 1.5]}])
+    importer = Importer("mixed", "", mixed, layout="alpaca")
+    result = import_dataset(importer, Job(str(raw), tmp_path / "out", suffix="jsonl"))
+    rows = [json.loads(line) for line in result.file.read_text().splitlines()]
+    assert [list(row) for row in rows] == [
+        ["instruction", "chosen", "rejected", "images", "score_chosen", "score_rejected"]
+    ] * 3
+    assert [(row["images"], row["score_chosen"], row["score_rejected"]) for row in rows] == [
+        ([], None, None),
+        ([str(tmp_path / "1.png")], None, None),
+        ([], 2.0, 1.5),
+    ]
+    assert result.file.read_text().count("<image>") == 1
+
+
+def test_options_that_an_importer_does_not_read_are_refused_in_code_too(raw: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="rlaif_v does not read margin"):
+        import_dataset(IMPORTERS["rlaif_v"], Job(str(raw), tmp_path / "out", options={"margin": 1}))
+
+
+def test_the_command_answers_without_heavy_imports() -> None:
+    heavy = "{'torch', 'transformers', 'datasets', 'llamafactory', 'numpy', 'PIL', 'pyarrow', 'pandas'}"
+    code = f"import sys\nfrom resonance.cli.main import main\nmain(['data', 'import', '--list'])\nprint({heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "set()"
