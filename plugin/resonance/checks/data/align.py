@@ -45,18 +45,22 @@ class Aligner:
         Raises:
             Unreadable: if the row is not made as the entry says.
         """
+        tools = self._get(row, "tools", "")
         if self.entry.formatting == "alpaca":
-            prompt, response, system, broken = *self._alpaca(row), self._get(row, "system"), None
+            prompt, response, system, broken = *self._alpaca(row), self._get(row, "system", ""), None
         else:
             prompt, response, system, broken = self._messages(row)
-        aligned = {"_prompt": prompt, "_response": response, "_system": system, "_tools": self._get(row, "tools")}
+        if self.entry.formatting == "openai":
+            tools = json.dumps(tools, ensure_ascii=False) if isinstance(tools, (dict, list)) else tools
+            system = thinking_off(system, tools)
+        aligned = {"_prompt": prompt, "_response": response, "_system": system, "_tools": tools}
         for key in MEDIA_COLUMNS:
             aligned[f"_{key}"] = self._media(key, self._get(row, key))
         return {**aligned, "_broken": broken}
 
-    def _get(self, row: dict[str, Any], key: str) -> Any:
+    def _get(self, row: dict[str, Any], key: str, undeclared: Any = None) -> Any:
         column = self.entry.columns.get(key)
-        return None if column is None else row.get(column)
+        return undeclared if column is None else row.get(column)
 
     def _alpaca(self, row: dict[str, Any]) -> tuple[list[Message], list[Message]]:
         prompt = []
@@ -86,7 +90,7 @@ class Aligner:
         if not isinstance(raw, list):
             raise Unreadable(f"the messages are {type(raw).__name__} {raw!r:.60}, but a list is needed")
         turns = [self._message(message, turn=True) for message in raw]
-        system = self._get(row, "system")
+        system = self._get(row, "system", "")
         if turns and turns[0]["role"] == SYSTEM:
             system, turns = turns[0]["content"], turns[1:]
         if self.entry.formatting == "openai":
@@ -175,3 +179,15 @@ def merge_tools(turns: list[Message]) -> list[Message]:
             waiting = []
         merged.append(turn)
     return merged
+
+
+def thinking_off(system: Any, tools: Any) -> Any:
+    """What LlamaFactory's converter of this formatting adds to a system prompt."""
+    if not isinstance(system, str | None):
+        return system
+    if tools:
+        return system + "\n" if system else system
+    if not system:
+        return "detailed thinking off"
+    told = "detailed thinking on" in system or "detailed thinking off" in system
+    return system if told else system + "\ndetailed thinking off"

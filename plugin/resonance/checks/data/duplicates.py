@@ -22,12 +22,9 @@ _SPACE = re.compile(r"\s+")
 
 def digest(*parts: str | bytes) -> bytes:
     """A hash of 16 bytes; parts do not run into each other."""
-    total = blake2b(digest_size=16)
-    for part in parts:
-        raw = part if isinstance(part, bytes) else part.encode("utf-8", "surrogatepass")
-        total.update(len(raw).to_bytes(8, "little"))
-        total.update(raw)
-    return total.digest()
+    raw = [part if isinstance(part, bytes) else part.encode("utf-8", "surrogatepass") for part in parts]
+    lengths = ",".join(str(len(part)) for part in raw).encode()
+    return blake2b(b"".join((lengths, b":", *raw)), digest_size=16).digest()
 
 
 def _text(value: Any) -> str:

@@ -97,10 +97,7 @@ class ImageProbe:
             self.facts[path] = facts
 
     def _look(self, image: Any) -> Facts:
-        try:
-            source, problem = image_source(image, self.media_dir)
-        except ValueError as error:  # a null character in a path
-            return Facts(None, (("image unreadable", f"image {image!r:.80} cannot be a path ({error})"),))
+        source, problem = image_source(image, self.media_dir)
         if source is None:
             kind, message = problem or ("image unreadable", "no image")
             if isinstance(image, str) and image.startswith(("http://", "https://")):

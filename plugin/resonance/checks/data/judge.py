@@ -64,6 +64,8 @@ class Judge:
             return None, [("row unreadable", f"a row is {type_name(row)}, but a mapping is needed")]
         if None in row:
             return None, [("row unreadable", f"a line has more cells than the header: {row[None]!r:.60}")]
+        if not self.entry.columns:  # nobody knows how to read the row; the entry's complaint says so
+            return None, []
         try:
             return self.align(row), []
         except Unreadable as problem:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout
@@ -32,9 +33,11 @@ class TokenCounter:
         try:
             self._load({"model_name_or_path": model, "template": template, "cutoff_len": cutoff_len, **settings})
         except (ValueError, OSError, KeyError, ImportError) as error:
-            raise ValueError(f"--model {model} --template {template} cannot be loaded: {error}") from error
+            cause = f" ({error.__cause__})" if error.__cause__ else ""
+            raise ValueError(f"--model {model} --template {template} cannot be loaded: {error}{cause}") from error
 
     def _load(self, settings: dict[str, Any]) -> None:
+        os.environ.setdefault("LLAMAFACTORY_VERBOSITY", "WARN")  # or it prints the tokenizer and every file
         with redirect_stdout(sys.stderr):  # LlamaFactory's log goes to what is stdout when it is imported
             from llamafactory.data import get_template_and_fix_tokenizer
             from llamafactory.hparams import get_infer_args
@@ -51,9 +54,8 @@ class TokenCounter:
 
         if not aligned["_response"]:
             return
-        row = {**aligned, "_system": aligned["_system"] or "", "_tools": aligned["_tools"] or ""}
         try:
-            lengths = measure(row, self.template, self.tokenizer, self.processor)
+            lengths = measure(aligned, self.template, self.tokenizer, self.processor)
         except Exception as error:  # whatever the model's own processor raises is told with the row
             yield "not measured", f"cannot be tokenized ({type(error).__name__}: {error})"
             return
@@ -61,4 +63,5 @@ class TokenCounter:
         if lengths.image_tokens:
             self.image.add(lengths.image_tokens)
         if lengths.total > self.cutoff_len:
-            yield "too long", f"{lengths}; cutoff_len is {self.cutoff_len}"
+            parts = f"prompt {lengths.prompt} with {lengths.image_tokens} of images, answer {lengths.response}"
+            yield "too long", f"{lengths.total} tokens ({parts}); cutoff_len is {self.cutoff_len}"
