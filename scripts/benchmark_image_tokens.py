@@ -191,6 +191,8 @@ def main(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     if arguments.images < 1:
         parser.error(f"--images is {arguments.images}, but at least 1 is needed.")
+    if arguments.json is not None and not arguments.json.parent.is_dir():
+        parser.error(f"--json {arguments.json}: there is no folder {arguments.json.parent}.")
     results = []
     print(f"{'family':<12}{'size':<12}{'tokens':>7}{'decoded':>11}{'headers':>11}{'ratio':>8}  equal")
     with tempfile.TemporaryDirectory() as folder:
