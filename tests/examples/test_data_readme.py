@@ -19,6 +19,22 @@ EXAMPLES = {
 }
 
 
+def test_the_public_sets_are_the_importers() -> None:
+    from resonance.importers.table import IMPORTERS
+
+    section = (DATA / "README.md").read_text(encoding="utf-8").split("## Public sets")[1].split("\n## ")[0]
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in section.splitlines() if line.startswith("| `")
+    ]
+    assert {row[0].strip("`") for row in rows} == set(IMPORTERS)
+    for name, source, stage, _, terms in rows:
+        importer = IMPORTERS[name.strip("`")]
+        assert stage.startswith(importer.stage)
+        assert importer.hub_id is None or source == f"`{importer.hub_id}`"
+        known = not importer.terms.startswith(("not known", "yours"))
+        assert importer.terms.startswith(terms) if known else terms in ("", "see the set")
+
+
 def write(path: Path, row: dict[str, Any]) -> None:
     if path.suffix == ".parquet":
         from datasets import Dataset
