@@ -217,6 +217,9 @@ def test_register_what_cannot_be_told(here: Path, capsys: Output) -> None:
 
 def test_list_without_any(here: Path, capsys: Output) -> None:
     assert main(["data", "list"]) == 1
+    assert "data/dataset_info.json is not there. Next: resonance data register FILE" in said(capsys)
+    Path("data/dataset_info.json").write_text("{}")
+    assert main(["data", "list"]) == 1
     assert "data/dataset_info.json names no data set. Next: resonance data register FILE" in said(capsys)
 
 
@@ -279,6 +282,8 @@ def test_show_what_has_no_entry(here: Path, capsys: Output) -> None:
         ("hub", 1, "hub is loaded from a/b; only data sets on this machine"),
         ("gone", 1, "gone: its file data/gone.json is not there"),
         ("odd", 1, "odd: has no file_name"),
+        ("wrong", 1, "wrong: its columns are no object but ['a']"),
+        ("null --n 1", 0, "instruction"),
     ],
 )
 def test_show_of_a_wrong_name(here: Path, capsys: Output, arguments: str, code: int, message: str) -> None:
@@ -288,7 +293,10 @@ def test_show_of_a_wrong_name(here: Path, capsys: Output, arguments: str, code: 
         "gone": {"file_name": "gone.json"},
         "odd": {},
     }
+    info |= {"wrong": {"file_name": "pairs.json", "columns": ["a"]}}
+    info |= {"null": {"file_name": "pairs.json", "columns": None, "tags": None}}
     Path("data/dataset_info.json").write_text(json.dumps(info))
+    assert main(["data", "list"]) == 0
     assert main(["data", "show", *arguments.split()]) == code
     assert message in said(capsys)
 
@@ -334,6 +342,11 @@ def test_score_scale(here: Path, capsys: Output) -> None:
     assert "each must rise" in said(capsys)
     assert main(["data", "score-scale", "data/pairs.json", "-o", "data/pairs.json", "--to", "0", "5"]) == 1
     assert "the output is the input" in said(capsys)
+
+
+def test_a_scale_may_be_below_zero(here: Path) -> None:
+    assert main("data score-scale data/pairs.json -o out.json --from -5 5 --to -1 1".split()) == 0
+    assert rows_of("out.json")[0]["score_rejected"] == pytest.approx(0.2)
 
 
 def test_score_filter(here: Path, capsys: Output) -> None:

@@ -55,7 +55,7 @@ def find(what: str, info_path: Path) -> DataSet:
             for entry in read_info(info).values():
                 name = entry.get("file_name")
                 if isinstance(name, str) and _same(info.parent / name, path):
-                    return DataSet(path, entry, info.parent)
+                    return DataSet(path, _sound(entry, info, what), info.parent)
         return DataSet(path, None, path.parent)
     entries = read_info(info_path)
     if what not in entries:
@@ -70,7 +70,16 @@ def find(what: str, info_path: Path) -> DataSet:
     path = info_path.parent / entry["file_name"]
     if not path.exists():
         raise ValueError(f"{what}: its file {path} is not there.")
-    return DataSet(path, entry, info_path.parent)
+    return DataSet(path, _sound(entry, info_path, what), info_path.parent)
+
+
+def _sound(entry: dict[str, Any], info_path: Path, what: str) -> dict[str, Any]:
+    """The entry without groups that are null; raises ValueError for groups that are no objects."""
+    entry = {key: value for key, value in entry.items() if value is not None}
+    for group in ("columns", "tags"):
+        if not isinstance(entry.get(group, {}), dict):
+            raise ValueError(f"{info_path}, {what}: its {group} are no object but {entry[group]!r}.")
+    return entry
 
 
 def entry_of(data: DataSet, given: dict[str, Any] | None = None) -> dict[str, Any]:

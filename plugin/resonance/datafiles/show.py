@@ -31,7 +31,7 @@ def fields(row: Any, entry: dict[str, Any] | None, media_dir: Path) -> Iterator[
         columns = {name: name for name in row}
     role, content = _message_keys(entry)
     for key, column in columns.items():
-        if column is None or key.startswith("score_"):
+        if not isinstance(column, str) or key.startswith("score_"):
             continue
         label = key if key == column else f"{key} ({column})"
         if column not in row:

@@ -26,10 +26,12 @@ def run(args: argparse.Namespace) -> int:
     except (ValueError, OSError) as error:
         return common.failed("list", error)
     if not entries:
-        return common.failed("list", ValueError(f"{path} names no data set. Next: resonance data register FILE"))
+        why = "names no data set" if path.exists() else "is not there"
+        return common.failed("list", ValueError(f"{path} {why}. Next: resonance data register FILE"))
     rows = [("NAME", "ROWS", "FORMATTING", "PAIRS", "SCORES", "SOURCE")]
     for name, entry in entries.items():
-        columns = entry.get("columns") or {}
+        columns = entry.get("columns")
+        columns = columns if isinstance(columns, dict) else {}
         pairs = "yes" if entry.get("ranking") else "-"
         scores = "yes" if columns.get("score_chosen") and columns.get("score_rejected") else "-"
         count, source = where(entry, path.parent)
