@@ -12,10 +12,12 @@ import pytest
 
 from importers import cases_messages, cases_rated
 from importers.case import Case, with_pictures
+from resonance.cli.main import main
 from resonance.datafiles.info import infer_entry
 from resonance.datafiles.read import read_rows
 from resonance.importers.table import IMPORTERS
 
+REPEATS = ("duplicate prompt", "duplicate row")  # several pairs about one question; a raw row that is there twice
 CASES = [*cases_rated.CASES, *cases_messages.CASES]
 
 
@@ -45,6 +47,17 @@ def test_rows_and_entry(case: Case, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert infer_entry(out / entry["file_name"], out / "dataset_info.json") == entry
     assert f"-> entry {name!r} in {out / 'dataset_info.json'}" in capsys.readouterr().out
     assert [path.name for path in out.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_the_check_finds_nothing(case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert case.run(tmp_path / "raw", out) == 0, capsys.readouterr().err
+    name, _ = only_set(out)
+    capsys.readouterr()
+    assert main(["data", "check", name, "--dataset-dir", str(out), "--decode", "--json"]) == 0
+    found = [finding for finding in json.loads(capsys.readouterr().out) if finding["kind"] not in REPEATS]
+    assert found == []
 
 
 @pytest.mark.slow
