@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...datafiles.find import HUBS
-from ...datafiles.info import read_info
+from ...datafiles.info import INFO, read_info
 from ...datafiles.read import RowError, data_files, read_rows
 from . import common
 
@@ -37,7 +37,8 @@ def run(args: argparse.Namespace) -> int:
         count, source = where(entry, path.parent)
         rows.append((name, count, str(entry.get("formatting", "alpaca")), pairs, scores, source))
     print_table(rows)
-    print(f"\nNext: resonance data show {next(iter(entries))}")
+    where_else = "" if path == Path("data") / INFO else f" --info {path}"
+    print(f"\nNext: resonance data show {next(iter(entries))}{where_else}")
     return 0
 
 
