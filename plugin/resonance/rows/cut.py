@@ -20,6 +20,7 @@ from .shrink import Stuck
 PLACEHOLDERS = re.compile("({})".format("|".join(map(re.escape, MEDIA.values()))))
 # A tool call is JSON, and half of it none.
 CUTTABLE_ROLES = ("user", "assistant", "observation")
+_UNCUT = "what is never cut of a prompt (media, system message, markup)"
 
 
 def cut_text(row: dict[str, Any], encoder: PairEncoder, limits: Limits, max_prompt_length: int | None) -> PairIds:
@@ -30,7 +31,7 @@ def cut_text(row: dict[str, Any], encoder: PairEncoder, limits: Limits, max_prom
     room that media and markup leave: the longer side gives way.
 
     Raises:
-        Stuck: if media and markup leave no room for text.
+        Stuck: if media and markup leave no room.
     """
     ids, media = encoder(row), encoder.media_ids(row)
     least = max(_shortest(ids.chosen, media), _shortest(ids.rejected, media))
@@ -46,12 +47,14 @@ def cut_text(row: dict[str, Any], encoder: PairEncoder, limits: Limits, max_prom
     bare = len(encoder(_without(row, text)).prompt)
     room = limits.cutoff_len - bare
     if room < least:
-        raise Stuck(f"media, system message and markup of its prompt take {bare} tokens, which are not cut")
+        raise Stuck(f"{_UNCUT} take {bare} tokens, which leaves none for a response")
     if max_prompt_length is None:
-        allowed, _ = infer_seqlen(len(ids.prompt) - bare, longest, room)
+        text_tokens, _ = infer_seqlen(len(ids.prompt) - bare, longest, room)
+    elif max_prompt_length > bare:
+        text_tokens = max_prompt_length - bare
     else:
-        allowed = max_prompt_length - bare
-    allowed = bare + max(0, min(allowed, room - least))
+        raise Stuck(f"{_UNCUT} take {bare} tokens, and `max_prompt_length: {max_prompt_length}` leaves none for text")
+    allowed = bare + min(text_tokens, room - least)
     characters = bisect_left(range(text), True, key=lambda k: len(encoder(_without(row, k)).prompt) <= allowed)
     prompt = encoder(_without(row, characters)).prompt
     rest = limits.cutoff_len - len(prompt)

@@ -122,7 +122,7 @@ def _in_words(overlong: Overlong) -> str:
 
 
 def _tokens(found: Lengths) -> str:
-    media = f", {found.image_tokens} of them image" if found.image_tokens else ""
+    media = f"; {found.image_tokens} of these for media" if found.image_tokens else ""
     return f"{found.total} tokens (prompt {found.prompt}, chosen {found.chosen}, rejected {found.rejected}{media})"
 
 

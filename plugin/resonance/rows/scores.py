@@ -28,7 +28,9 @@ def require_columns(dataset_attr: Any, present: Iterable[str], needs_scores: boo
     for key in (*required, *MEDIA_COLUMNS):
         column = getattr(dataset_attr, key, None)
         if column is None and key in required:
-            why = "the loss of this recipe needs scores" if key in SCORE_FIELDS else "a pair needs it"
+            why = (
+                "the loss or `score_margin` of this recipe needs scores" if key in SCORE_FIELDS else "a pair needs it"
+            )
             complaints.append(f'no column for `{key}`: {why}; add `"{key}": "<column>"` under "columns"')
         elif column is not None and column not in present:
             near = difflib.get_close_matches(column, present, 1) or difflib.get_close_matches(key, present, 1)
