@@ -146,3 +146,35 @@ def test_a_hub_set_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFix
     said = capsys.readouterr().err
     assert "'no-such/set', split 'train', cannot be read from the hub" in said
     assert "hf download --repo-type dataset no-such/set" in said
+
+
+@pytest.mark.parametrize(
+    "importer, file",
+    [
+        (["mm_rlhf"], "dpo_pairs.jsonl"),  # the rest of the set is 30 GB of archives
+        (["uni_dpo"], "Multimodal/uni_dpo_image_only_mcq_short_long_50k.json"),
+        (["uni_dpo", "--kind", "math"], "Math/Train_Qwen_2_5_math_7B.jsonl"),
+        (["uni_dpo", "--kind", "textual"], "Textual/UltraFeedback-GPT-4o/train.jsonl"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_one_file_of_a_hub_set_that_holds_several(
+    importer: list[str],
+    file: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    import datasets
+
+    asked = []
+
+    def load_dataset(*arguments: Any, **settings: Any) -> None:
+        asked.append((arguments, settings))
+        raise ConnectionError("offline")
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    assert main(["data", "import", *importer, "--out", str(tmp_path)]) == 1
+    (((hub_id,), settings),) = asked
+    assert settings == {"split": "train", "data_files": file, "streaming": True}
+    assert f"hf download --repo-type dataset {hub_id} {file} --local-dir FOLDER" in capsys.readouterr().err

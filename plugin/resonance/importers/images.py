@@ -115,7 +115,7 @@ class Media:
         if not _is_file(path):
             if self.allow_missing:
                 return self._written(path)
-            raise Skip("image missing", str(path))
+            raise Skip("image missing", f"{path}{'' if self.root else '; --image-root FOLDER if they lie elsewhere'}")
         if self.copy:
             return self._written(self._store(path.read_bytes(), str(path)))
         try:

@@ -121,10 +121,11 @@ class Hub:
                 self._row = row = row + 1
                 yield Raw(value, self.hub_id, row - 1)
         except Exception as error:  # whatever the hub's client, the network or a foreign file raises
+            wanted = f"{self.hub_id} {self.file}" if self.file else self.hub_id
             raise ValueError(
                 f"{self.hub_id!r}, split {self.split!r}, cannot be read from the hub behind row {row} "
                 f"({type(error).__name__}: {error}). Download it and give the folder: "
-                f"hf download --repo-type dataset {self.hub_id} --local-dir FOLDER"
+                f"hf download --repo-type dataset {wanted} --local-dir FOLDER"
             ) from error
 
     def position(self) -> Any:
