@@ -35,15 +35,16 @@ def small_set(importer: str) -> Case:
 
 def test_each_recipe_that_needs_a_download_has_a_command() -> None:
     info: dict[str, Any] = json.loads(INFO.read_text(encoding="utf-8"))
-    absent = {name for name, entry in info.items() if not (INFO.parent / entry["file_name"]).exists()}
-    assert {name_of(command) for command in COMMANDS} == absent
-    importers = {name_of(command): command[2] for command in COMMANDS}
+    files = {name: entry["file_name"] for name, entry in info.items() if "hf_hub_url" not in entry}
+    absent = {name for name, file in files.items() if not (INFO.parent / file).exists()}
+    written = {name_of(command): shlex.join(["resonance", *command]) for command in COMMANDS}
+    assert set(written) == absent
     for path in (ROOT / "examples").rglob("*.yaml"):
         text = path.read_text(encoding="utf-8")
         recipe = yaml.safe_load(text)
         if (name := recipe.get("dataset")) in absent:
             header = re.sub(r"\n# +", " ", text.split("# Command:")[0])
-            assert f"`resonance data import {importers[name]}`, see examples/README.md" in header
+            assert f"see examples/README.md: `{written[name]}`" in header
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=name_of)
