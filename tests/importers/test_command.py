@@ -226,6 +226,7 @@ def test_options_that_an_importer_does_not_read_are_refused_in_code_too(raw: Pat
 
 def test_the_command_answers_without_heavy_imports() -> None:
     heavy = "{'torch', 'transformers', 'datasets', 'llamafactory', 'numpy', 'PIL', 'pyarrow', 'pandas'}"
-    code = f"import sys\nfrom resonance.cli.main import main\nmain(['data', 'import', '--list'])\nprint({heavy} & set(sys.modules))"
+    listing = "import sys\nfrom resonance.cli.main import main\nmain(['data', 'import', '--list'])"
+    code = f"{listing}\nprint({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.splitlines()[-1] == "set()"

@@ -99,6 +99,12 @@ def test_a_format_that_was_asked_for(kind: str, tmp_path: Path) -> None:
         assert image.convert("RGBA").getpixel((3, 3)) == ((255,) * 4 if kind == "jpeg" else (0, 0, 0, 0))
 
 
+def test_a_format_that_was_asked_for_holds_for_files_too(tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_bytes(picture(1))
+    with opened(tmp_path, media(tmp_path, format="jpeg").image("1.png", tmp_path)) as image:
+        assert image.format == "JPEG"
+
+
 @pytest.mark.parametrize("data", [picture(1, "JPEG"), picture(1, "WEBP")], ids=["kept", "made plain"])
 def test_one_picture_is_written_once(data: bytes, tmp_path: Path) -> None:
     path = tmp_path / "out" / media(tmp_path).image(data, None)

@@ -22,6 +22,7 @@ ROWS = 23  # more than two checkpoints of 5, and a rest
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importer_run, "CHECKPOINT", 5)
+    monkeypatch.setattr(importer_run, "PATIENCE", float("inf"))  # the moments are counted by renames
 
 
 @pytest.fixture
@@ -166,6 +167,13 @@ def test_the_old_file_stays_until_the_new_one_is_whole(raw: Path, tmp_path: Path
         deaths += 1
     assert deaths == 8  # six states, the list of skipped rows, the file
     assert len(json.loads((out / "rlaif_v.json").read_text())) == 16
+
+
+def test_rows_that_are_slow_are_saved_by_the_clock(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importer_run, "CHECKPOINT", 10**6)
+    monkeypatch.setattr(importer_run, "PATIENCE", 0.0)
+    assert killed(raw, tmp_path, patch_replace(12, False)) == -signal.SIGKILL
+    assert json.loads((tmp_path / ".rlaif_v.import" / "state.json").read_text())["tally"]["rows_in"] > 3
 
 
 def test_other_options_on_an_unfinished_import(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -178,3 +178,18 @@ def test_one_file_of_a_hub_set_that_holds_several(
     (((hub_id,), settings),) = asked
     assert settings == {"split": "train", "data_files": file, "streaming": True}
     assert f"hf download --repo-type dataset {hub_id} {file} --local-dir FOLDER" in capsys.readouterr().err
+
+
+def test_a_table_is_not_held_in_memory(tmp_path: Path) -> None:
+    """Eight groups of 2 MB: what is held at any time is a group or two."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table({"image": [bytes([n % 256]) * 8192 + n.to_bytes(2, "little") for n in range(2048)]})
+    pq.write_table(table, tmp_path / "rows.parquet", row_group_size=256, compression="none", use_dictionary=False)
+    size = (tmp_path / "rows.parquet").stat().st_size
+    del table
+    before = pa.total_allocated_bytes()
+    most = max(pa.total_allocated_bytes() - before for _ in Files([tmp_path / "rows.parquet"]).rows())
+    assert size > 16e6
+    assert most < size / 2

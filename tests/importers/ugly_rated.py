@@ -122,7 +122,13 @@ UGLY = [
         "a rating is not a number",
         importer="vlfeedback",
     ),
-    Ugly("messages that are text", THINKER | {"messages": "Hi"}, "messages are not messages", "Hi", "openvlthinker"),
+    Ugly(
+        "messages that are text",
+        THINKER | {"messages": "Hi"},
+        "messages is no list of messages",
+        "Hi",
+        "openvlthinker",
+    ),
     Ugly(
         "messages in a wrong order",
         {"messages": THINKER["messages"][::-1]},

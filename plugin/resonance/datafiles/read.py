@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
+from .tables import table_batches
+
 SUFFIXES = (".json", ".jsonl", ".parquet", ".csv", ".arrow")
 CHUNK = 1 << 18  # characters of a JSON list read at a time
-TABLE_ROWS = 128  # rows of a table turned into Python at a time; each may hold an image
 BLANK = b"\xef\xbb\xbf \t\r\n"  # a byte order mark, white space
 EDGE = 16  # longer than any JSON literal that a chunk can cut in two
 LONGEST_ROW = 1 << 28  # characters; beyond, a string is held to be unterminated
@@ -123,14 +124,9 @@ class RowReader:
 
     def _table_rows(self) -> Iterator[Any]:
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         try:
-            if self.path.suffix.lower() == ".parquet":
-                table = pq.ParquetFile(self.path)
-                total, batches = table.metadata.num_rows, table.iter_batches(batch_size=TABLE_ROWS)
-            else:
-                total, batches = 0, _arrow_batches(self.path)
+            total, batches = table_batches(self.path)
             count = 0
             for batch in batches:
                 count += batch.num_rows
@@ -150,20 +146,6 @@ def _first_character(path: Path) -> str:
         while (character := file.read(1)).isspace():
             pass
         return character
-
-
-def _arrow_batches(path: Path) -> Iterator[Any]:
-    import pyarrow as pa
-
-    with pa.memory_map(str(path)) as source:
-        try:
-            reader = pa.ipc.open_stream(source)  # what `datasets` writes
-        except pa.ArrowInvalid:
-            file = pa.ipc.open_file(source)
-            reader = map(file.get_batch, range(file.num_record_batches))
-        for batch in reader:
-            for start in range(0, batch.num_rows, TABLE_ROWS):
-                yield batch.slice(start, TABLE_ROWS)
 
 
 class _JsonStream:

@@ -9,8 +9,6 @@ from typing import Any
 
 from .spec import MissingColumn, Skip
 
-ROLES = {"human": "user", "gpt": "assistant"}
-
 
 def value(row: dict[str, Any], *names: str) -> Any:
     """The first of these columns that the row has.
@@ -86,26 +84,6 @@ def json_object(given: Any, name: str) -> dict[str, Any]:
     if not isinstance(given, dict):
         raise Skip(f"{name} is not an object", type(given).__name__)
     return given
-
-
-def images(row: dict[str, Any], name: str) -> list[Any]:
-    """A column of pictures, which may be missing or empty, or hold a single one."""
-    found = row.get(name)
-    if found is None or is_empty(found):
-        return []
-    return found if isinstance(found, list) else [found]
-
-
-def messages(row: dict[str, Any], name: str, role: str = "role", content: str = "content") -> list[tuple[str, str]]:
-    """The turns in a column of messages; the names that sets use for the roles become ours.
-
-    Raises:
-        Skip: if a message is not one.
-    """
-    found = value(row, name)
-    if not isinstance(found, list) or not all(isinstance(turn, dict) for turn in found):
-        raise Skip(f"{name} are not messages", str(found)[:80])
-    return [(ROLES.get(text(turn, role), turn[role]), text(turn, content)) for turn in found]
 
 
 def labels(row: dict[str, Any], *names: str) -> dict[str, str]:

@@ -42,7 +42,7 @@ class Media:
         base: what written paths are relative to; those outside of it are written absolute.
         root: ``--image-root``: what paths in rows are relative to, in place of the row's own folder.
         copy: write pictures that are files into `folder` too.
-        format: of written pictures: ``jpeg``, ``png``, or ``keep`` for what they are.
+        format: ``jpeg`` or ``png`` writes all pictures so into `folder`; ``keep`` leaves them what they are.
         allow_missing: reference files that are not there.
     """
 
@@ -116,7 +116,7 @@ class Media:
             if self.allow_missing:
                 return self._written(path)
             raise Skip("image missing", f"{path}{'' if self.root else '; --image-root FOLDER if they lie elsewhere'}")
-        if self.copy:
+        if self.copy or self.format != "keep":
             return self._written(self._store(path.read_bytes(), str(path)))
         try:
             _read_header(path)

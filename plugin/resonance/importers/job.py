@@ -29,7 +29,7 @@ class Job:
         suffix: ``json`` or ``jsonl``.
         image_root: what paths in rows are relative to: a folder or an archive; None for the folder of the rows' file.
         copy_images: write pictures that are files into ``OUT/NAME_images`` too.
-        image_format: of written pictures: ``keep``, ``jpeg``, ``png``.
+        image_format: ``jpeg`` or ``png`` writes all pictures so; ``keep`` leaves them what they are.
         allow_missing_images: reference files that are not there.
         max_rows: read so many raw rows at most.
         split: None for the importer's.
@@ -104,7 +104,7 @@ class Plan:
             return []
         info = self.job.info_path
         there = read_info(info).get(self.name)
-        if not there or os.path.abspath(info.parent / there.get("file_name", "")) == os.path.abspath(self.file):
+        if not there or os.path.abspath(info.parent / str(there.get("file_name", ""))) == os.path.abspath(self.file):
             return []
         stands = there.get("file_name") or there.get("hf_hub_url") or "something else"
         return [

@@ -6,13 +6,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from . import columns
+from .columns import value
+from .dialogue import read_dialogue
+from .media import references
 from .spec import Example, Importer, Options
 
 
 def convert(row: dict[str, Any], options: Options) -> Iterator[Example]:
     """``messages`` of role and content with `<image>` in place, ``images`` embedded or as paths."""
-    yield Example(columns.messages(row, "messages"), images=columns.images(row, "images"))
+    turns = read_dialogue(value(row, "messages"), "messages").turns
+    yield Example(turns, images=references(row, "images"))
 
 
 IMPORTER = Importer(

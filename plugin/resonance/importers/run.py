@@ -23,6 +23,7 @@ from .spec import Example, Importer, MissingColumn, Skip
 from .work import ROWS, SKIPPED, STATE, Tally, Work
 
 CHECKPOINT = 256  # raw rows between two states on disk
+PATIENCE = 5.0  # seconds between two, if rows are slow
 SOME = 20  # so many first rows without a column: it is another kind of file
 
 Progress = Callable[[Tally, float], object]
@@ -109,7 +110,7 @@ def _read(plan: Plan, source: Source, media: Media, work: Work, progress: Progre
         )
     tally, started = work.tally, time.monotonic() - work.tally.seconds
     left = None if plan.job.max_rows is None else plan.job.max_rows - tally.rows_in
-    missing = 0
+    missing, saved = 0, tally.seconds
     for raw in islice(source.rows(work.position), left):
         for result in converted(importer, raw, media, options):
             if isinstance(result, Skip):
@@ -128,8 +129,9 @@ def _read(plan: Plan, source: Source, media: Media, work: Work, progress: Progre
             )
         if progress is not None:
             progress(tally, source.done)
-        if tally.rows_in % CHECKPOINT == 0:
+        if tally.rows_in % CHECKPOINT == 0 or tally.seconds - saved > PATIENCE:
             work.save(source.position())
+            saved = tally.seconds
     tally.finished = True
     work.save(None)
 

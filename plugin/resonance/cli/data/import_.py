@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what image paths in rows are relative to; or an archive of them",
     )
     add("--copy-images", action="store_true", help="copy images (not films) too, instead of referencing them in place")
-    add("--image-format", choices=("keep", "jpeg", "png"), default="keep", help="of images that are written")
+    add("--image-format", choices=("keep", "jpeg", "png"), default="keep", help="jpeg, png: write all images so")
     add("--allow-missing-images", action="store_true", help="keep rows whose images are not there (yet)")
     add("--max-rows", type=int, metavar="N", help="read at most so many rows")
     add("--split", help="of the hub set, or of a folder with files named after splits (default: train)")

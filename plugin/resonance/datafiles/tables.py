@@ -1,0 +1,44 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Data files room: parquet and Arrow files a batch at a time, in memory that does not grow with the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+TABLE_ROWS = 128  # rows turned into Python at a time; each may hold an image
+
+
+def table_batches(path: Path) -> tuple[int, Iterator[Any]]:
+    """Return how many rows a table has, 0 if that is not known, and its record batches.
+
+    Raises:
+        pyarrow.ArrowException, OSError: now or while iterating, if it cannot be read.
+    """
+    if path.suffix.lower() == ".arrow":
+        return 0, _arrow_batches(path)
+    import pyarrow.parquet as pq
+
+    table = pq.ParquetFile(path, pre_buffer=False)
+    return table.metadata.num_rows, _parquet_batches(table)
+
+
+def _parquet_batches(table: Any) -> Iterator[Any]:
+    """Group by group: asked for all at once, the reader keeps the raw bytes of each group until the file's end."""
+    for group in range(table.num_row_groups):
+        yield from table.iter_batches(batch_size=TABLE_ROWS, row_groups=[group])
+
+
+def _arrow_batches(path: Path) -> Iterator[Any]:
+    import pyarrow as pa
+
+    with pa.memory_map(str(path)) as source:
+        try:
+            reader = pa.ipc.open_stream(source)  # what `datasets` writes
+        except pa.ArrowInvalid:
+            file = pa.ipc.open_file(source)
+            reader = map(file.get_batch, range(file.num_record_batches))
+        for batch in reader:
+            for start in range(0, batch.num_rows, TABLE_ROWS):
+                yield batch.slice(start, TABLE_ROWS)
