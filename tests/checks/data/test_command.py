@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from checks.data.ugly import UGLY_PAIRS
+from resonance.checks.data.findings import Findings, Problem
 from resonance.checks.data.lengths import TokenCounter
 from resonance.checks.data.page import SAMPLED, Gallery
 from resonance.checks.data.tally import Tally
@@ -136,6 +137,17 @@ def test_check_imports_neither_torch_nor_llamafactory(folder, make_pair) -> None
     )
     done = subprocess.run([sys.executable, "-c", code, "data", "check", path], capture_output=True, text=True)
     assert done.stderr == "" or done.stderr.strip() == "", done.stderr
+
+
+def test_problems_beyond_those_kept_in_memory_are_told_too() -> None:
+    findings = Findings(keep=3, spill=True)
+    for row in range(10):
+        findings.add(Problem("f", row, "bad score", f"\ud800 {row}"))
+        findings.add(Problem("f", row, "score order", ""))
+    findings.discard("f", ["score order"])
+    assert [problem.row for problem in findings.all()] == list(range(10))
+    assert next(findings.all()) == Problem("f", 0, "bad score", "\ud800 0")
+    assert findings.count("error") == 10 and findings.count("warning") == 0
 
 
 def test_histograms_count_every_value() -> None:
@@ -286,6 +298,14 @@ def test_fix_takes_leaked_rows_out(folder, make_pair) -> None:
     folder.write([make_pair(0), make_pair(2)], "train.json", "train")
     folder.check("train", "--against", "eval", "--fix", folder.path / "clean.json")
     assert json.loads((folder.path / "clean.json").read_text()) == [make_pair(2)]
+
+
+def test_fix_saves_the_rows_before_a_break(folder, make_pair) -> None:
+    path = folder.write([make_pair(i) for i in range(5)])
+    path.write_text(path.read_text()[:-150])
+    result = folder.check("pairs", "--fix", folder.path / "clean.json")
+    assert json.loads((folder.path / "clean.json").read_text()) == [make_pair(i) for i in range(4)]
+    assert "1 rows left out (1 file unreadable)" in result.out
 
 
 def test_fix_never_writes_over_what_it_reads(folder, make_pair) -> None:

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from .kinds import KINDS
-
-SEVERITIES = ("error", "warning")
 
 
 class Problem(NamedTuple):
@@ -28,38 +28,62 @@ class Problem(NamedTuple):
 
 @dataclass
 class Group:
-    """The problems of one kind in one file; ``kept`` are the first of them."""
+    """The problems of one kind in one file.
+
+    Attributes:
+        count: how many there are.
+        kept: the first of them.
+        more: a temporary file with those behind, one a line, if all are wanted.
+        rows: the rows that have one.
+    """
 
     kind: str
     count: int = 0
     kept: list[Problem] = field(default_factory=list)
+    more: IO[str] | None = None
     rows: set[int] = field(default_factory=set)
+
+    def all(self) -> Iterator[Problem]:
+        """Those kept, by row, then those in the temporary file, which came in order."""
+        yield from sorted(self.kept, key=lambda problem: (problem.row is not None, problem.row or 0))
+        if self.more is not None:
+            self.more.seek(0)
+            for line in self.more:
+                yield Problem(*json.loads(line))
 
 
 class Findings:
     """All problems of a check.
 
     Args:
-        keep: how many of each kind and file are kept to be shown, None for all. All are counted.
+        keep: how many of each kind and file are kept in memory, to be shown. All are counted.
+        spill: keep the others too, in temporary files.
     """
 
-    def __init__(self, keep: int | None = None) -> None:
-        self.keep = keep
+    def __init__(self, keep: int = 1000, *, spill: bool = False) -> None:
+        self.keep, self.spill = keep, spill
         self._groups: dict[tuple[str, str], Group] = {}
 
     def add(self, problem: Problem) -> None:
         """Count a problem, and keep it unless there are enough of its kind."""
-        group = self._groups.setdefault((problem.file, problem.kind), Group(problem.kind))
+        key = problem.file, problem.kind
+        group = self._groups.get(key) or self._groups.setdefault(key, Group(problem.kind))
         group.count += 1
-        if self.keep is None or len(group.kept) < self.keep:
-            group.kept.append(problem)
         if problem.row is not None:
             group.rows.add(problem.row)
+        if len(group.kept) < self.keep:
+            group.kept.append(problem)
+        elif self.spill:
+            if group.more is None:
+                group.more = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  closed in `discard`, or last
+            group.more.write(json.dumps(problem) + "\n")
 
     def discard(self, file: str, kinds: Iterable[str]) -> None:
         """Forget kinds of problems of a file that one problem of the whole file explains."""
         for kind in kinds:
-            self._groups.pop((file, kind), None)
+            group = self._groups.pop((file, kind), None)
+            if group is not None and group.more is not None:
+                group.more.close()
 
     def groups(self, files: Iterable[str] | None = None) -> list[Group]:
         """Problems by kind, worst first: errors before warnings, then the commonest; of some files or of all."""
@@ -69,15 +93,19 @@ class Findings:
             if wanted is None or file in wanted:
                 into = merged.setdefault(kind, Group(kind))
                 into.count += group.count
-                into.kept += group.kept if self.keep is None else group.kept[: max(self.keep - len(into.kept), 0)]
+                into.kept += group.kept
         return sorted(merged.values(), key=lambda group: (KINDS[group.kind].severity != "error", -group.count))
 
-    def __iter__(self) -> Iterator[Problem]:
-        """What was kept, worst kind first, then by file and row."""
-        for group in self.groups():
-            yield from sorted(
-                group.kept, key=lambda problem: (problem.file, problem.row is not None, problem.row or 0)
-            )
+    def all(self, files: Iterable[str] | None = None) -> Iterator[Problem]:
+        """Every problem that was kept, worst kind first, then by file and row."""
+        for merged in self.groups(files):
+            yield from self.of_kind(merged.kind, files)
+
+    def of_kind(self, kind: str, files: Iterable[str] | None = None) -> Iterator[Problem]:
+        """Every problem of a kind that was kept, by file and row."""
+        for file in sorted({file for file, _ in self._groups} if files is None else set(files)):
+            if (file, kind) in self._groups:
+                yield from self._groups[file, kind].all()
 
     def count(self, severity: str) -> int:
         """How many problems there are of a severity."""

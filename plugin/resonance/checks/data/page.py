@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -142,11 +143,10 @@ def page(scans: Sequence[Scan], findings: Findings, gallery: Gallery) -> Iterato
 
 
 def _table(findings: Findings) -> Iterator[str]:
-    problems = list(findings)
     yield "<h2>Rows with problems</h2>"
-    yield f'<p class="muted">The first {min(len(problems), TABLE_ROWS)}; rows count from 0.</p>'
+    yield f'<p class="muted">Worst first, at most {TABLE_ROWS}; rows count from 0.</p>'
     yield "<table><tr><th>file<th>row<th>kind<th>found</tr>"
-    for problem in problems[:TABLE_ROWS]:
+    for problem in islice(findings.all(), TABLE_ROWS):
         row = "" if problem.row is None else str(problem.row)
         cells = (escape(shorten(text)) for text in (problem.file, row, problem.kind, problem.message))
         yield f'<tr class="{KINDS[problem.kind].severity}"><td>' + "<td>".join(cells) + "</tr>"

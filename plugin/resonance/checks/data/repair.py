@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ...datafiles.info import INFO
+from ...datafiles.read import RowError
 from ...datafiles.write import RowWriter, replacing
 from ...rows.json_types import type_name
 from .columns import Columns
@@ -111,7 +112,7 @@ class Repairer:
     def _file(self, path: Path, writer: RowWriter, dropped: IO[str], result: Repair) -> None:
         file = source_name(path)
 
-        def drop(number: int, row: Any, found: list[Found]) -> None:
+        def drop(number: int | None, row: Any, found: list[Found]) -> None:
             problems = [{"kind": kind, "message": message} for kind, message in found]
             record = {"file": file, "row": number, "problems": problems, "data": row}
             dropped.write(json.dumps(record, default=repr) + "\n")
@@ -122,30 +123,27 @@ class Repairer:
             drop(number, None, [("not JSON", message)])
 
         columns = self.scan.columns[file]
-        for number, row in rows_of(self.scan.entry, path, unreadable_line)[1]:
-            mended, before, found = self._row(file, number, row, columns)
-            if found:
-                drop(number, row, found)
-                continue
-            if before:
-                result.mended += 1
+        try:
+            for number, row in rows_of(self.scan.entry, path, unreadable_line)[1]:
+                mended, before, found = self._row(file, number, row, columns)
+                if found:
+                    drop(number, row, found)
+                    continue
+                result.mended += bool(before)
                 result.mended_kinds.update({kind for kind, _ in before})
-            try:
-                writer.write(mended)
-            except TypeError as error:
-                raise ValueError(
-                    f"--fix writes JSON, and row {number} of {file} cannot be ({error}). "
-                    "`resonance data import` writes embedded images to files first."
-                ) from error
-            result.kept += 1
+                result.kept += 1
+                _write(writer, mended, f"row {number} of {file}")
+        except RowError as error:  # what stands before the break is sound
+            drop(error.row, None, [("file unreadable", str(error))])
 
     def _row(self, file: str, number: int, row: Any, columns: Columns) -> tuple[Any, list[Found], list[Found]]:
         """Return the row, mended if need be, what was wrong with it, and what still is."""
-        before = self._wrong(self._alone(row, columns)[1])
+        aligned, found = self._alone(row, columns)
+        before = found = self._wrong(found)
         if before and isinstance(row, dict):
             row = mend(row, self.judge.align, columns)
-        aligned, found = self._alone(row, columns)
-        found = self._wrong(found)
+            aligned, found = self._alone(row, columns)
+            found = self._wrong(found)
         if not found and aligned is not None and not aligned["_broken"]:
             found = self._wrong(self.judge.beside(self.seen, file, number, aligned))
         return row, before, found
@@ -162,3 +160,13 @@ class Repairer:
     def _wrong(self, found: list[Found]) -> list[Found]:
         """What of the findings must not be in the copy."""
         return [each for each in found if self.strict or has_error([each])]
+
+
+def _write(writer: RowWriter, row: Any, label: str) -> None:
+    try:
+        writer.write(row)
+    except TypeError as error:
+        raise ValueError(
+            f"--fix writes JSON, and {label} cannot be ({error}). "
+            "`resonance data import` writes embedded images to files first."
+        ) from error

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 
 from .findings import Findings
 from .kinds import KINDS
@@ -14,19 +15,18 @@ BAR = 36
 SIGNS = {"error": "FAIL", "warning": "warn"}
 
 
-def as_text(scans: Sequence[Scan], findings: Findings, limit: int | None) -> str:
-    """Everything: each set's rows, its problems, worst kind first, and its histograms.
+def lines(scans: Sequence[Scan], findings: Findings, limit: int | None) -> Iterator[str]:
+    """Yield everything: each set's rows, its problems, worst kind first, and its histograms.
 
     Args:
         scans: one a data set.
         findings: the problems of all of them.
         limit: how many problems of a kind are shown, None for all.
     """
-    lines: list[str] = []
     for scan in scans:
-        lines += [*_head(scan), *_problems(findings, scan, limit), *histograms(scan.tallies.values()), ""]
-    lines.append(verdict(scans, findings))
-    return printable("\n".join(lines))
+        parts = (_head(scan), _problems(findings, scan, limit), histograms(scan.tallies.values()))
+        yield from map(printable, chain(*parts))
+    yield verdict(scans, findings)
 
 
 def verdict(scans: Sequence[Scan], findings: Findings) -> str:
@@ -55,8 +55,7 @@ def _problems(findings: Findings, scan: Scan, limit: int | None) -> Iterator[str
     for group in findings.groups(scan.files):
         kind = KINDS[group.kind]
         yield f"  {SIGNS[kind.severity]}  {group.kind}: {group.count:,}"
-        shown = sorted(group.kept, key=lambda problem: (problem.file, problem.row is not None, problem.row or 0))
-        for problem in shown[:limit]:
+        for problem in islice(findings.of_kind(group.kind, scan.files), limit):
             file = f"{problem.file}, " if several else ""
             row = "" if problem.row is None else f"row {problem.row}: "
             yield f"          {file}{row}{problem.message}"
@@ -80,9 +79,7 @@ def histograms(tallies: Iterable[Tally]) -> Iterator[str]:
         yield ""
 
 
-def printable(text: str) -> str:
-    """Text that any terminal takes: control characters and half characters are written as escapes."""
-    safe = "".join(
-        c if c.isprintable() or c == "\n" else c.encode("unicode_escape", "backslashreplace").decode() for c in text
-    )
-    return safe.encode("utf-8", "backslashreplace").decode("utf-8")
+def printable(line: str) -> str:
+    """A line that any terminal takes: control characters and half characters are written as escapes."""
+    escaped = (c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in line)
+    return line if line.isprintable() else "".join(escaped)

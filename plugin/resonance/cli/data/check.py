@@ -43,7 +43,8 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         targets = dict.fromkeys(args.targets)
-        entries = [entry for target in targets for entry in find_entries(target, args.dataset_dir, args.media_dir)]
+        found = [entry for target in targets for entry in find_entries(target, args.dataset_dir, args.media_dir)]
+        entries = [entry for i, entry in enumerate(found) if entry not in found[:i]]
         if args.fix is not None:
             refuse_target(entries, args.fix)
         options = make_options(args)
@@ -94,10 +95,10 @@ def check(args: argparse.Namespace, entries: list[Entry], options: Options) -> i
     from ...checks.data.page import Gallery, write_page
     from ...checks.data.repair import Repairer
     from ...checks.data.scan import Scan
-    from ...checks.data.text import as_text
+    from ...checks.data.text import lines
 
     limit = args.limit or None
-    findings = Findings(keep=None if args.json else max(limit or 0, 100) if limit else None)
+    findings = Findings(max(args.limit, 1000), spill=args.json or limit is None)
     gallery = Gallery() if args.html else None
     progress = show_progress if sys.stderr.isatty() else None
     scans = [Scan(entry, options, findings, gallery, progress).run() for entry in entries]
@@ -108,7 +109,8 @@ def check(args: argparse.Namespace, entries: list[Entry], options: Options) -> i
     if args.json:
         print_json(findings)
     else:
-        print(as_text(scans, findings, limit))
+        for line in lines(scans, findings, limit):
+            print(line)
     told = sys.stderr if args.json else sys.stdout
     if gallery is not None:
         write_page(args.html, scans, findings, gallery)
@@ -121,8 +123,11 @@ def check(args: argparse.Namespace, entries: list[Entry], options: Options) -> i
 
 def print_json(findings: Findings) -> None:
     """Print a list of objects, one a line."""
-    lines = [json.dumps(problem.as_dict()) for problem in findings]
-    print("[" + ",\n ".join(lines) + "]")
+    between = "["
+    for problem in findings.all():
+        sys.stdout.write(between + json.dumps(problem.as_dict()))
+        between = ",\n "
+    print("]" if between != "[" else "[]")
 
 
 def show_progress(file: str, rows: int, done: float) -> None:
