@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from resonance.importers.job import Job
 from resonance.importers.run import import_dataset
 from resonance.importers.spec import Example, Importer, Options, question
 from resonance.importers.table import IMPORTERS
+from resonance.importers.work import Tally
 
 ROW = {"question": "What?", "chosen": "a", "rejected": "b", "image_path": "1.png"}
 
@@ -230,3 +232,18 @@ def test_the_command_answers_without_heavy_imports() -> None:
     code = f"{listing}\nprint({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.splitlines()[-1] == "set()"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_bar_shows_rows_rate_and_what_came_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with command._Bar() as bar:
+        for rows in range(257, 500):  # an import that goes on behind row 256
+            bar(Tally(rows_in=rows, rows_out=rows - 2, skipped={"x": 2}), rows / 1000)
+    last = sys.stderr.getvalue().rpartition("\r")[2]  # type: ignore[attr-defined]
+    assert last.startswith("499 rows [") and "rows/s, 50% of the source, 497 out, 2 skipped]" in last
