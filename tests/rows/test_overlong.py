@@ -107,6 +107,16 @@ def test_images_are_not_decoded_to_count_their_tokens(data, make_pair, load, mon
     assert len(load(overwrite_cache=True).train) == 3
 
 
+@pytest.mark.parametrize("policy", ["error", "drop", "shrink_image", "cut_text"])
+def test_a_family_that_cannot_be_counted_from_headers_gives_the_same_rows(cases, data, load, monkeypatch, policy):
+    rows = [json.loads(line) for line in cases.read_text().splitlines()]
+    wanted = {"error": (0, 3), "shrink_image": (0, 1, 3, 4), "cut_text": (0, 2, 3, 5)}.get(policy, range(6))
+    data.write([rows[i] for i in wanted], "pairs.jsonl")
+    counted = list(load(cutoff_len=LIMIT, overlong=policy).train)
+    monkeypatch.setattr("resonance.rows.vision.counter.make_counter", lambda *_: None)
+    assert list(load(cutoff_len=LIMIT, overlong=policy, overwrite_cache=True).train) == counted
+
+
 # -- error ------------------------------------------------------------------------------------------------------------
 
 

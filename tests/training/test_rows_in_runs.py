@@ -51,8 +51,8 @@ def runs(tmp_path_factory, train_many):
 
 
 STOPPED = ("ours-default", "stock-error", "reward-default", "sft-wrong")
-# LlamaFactory 0.9.5's KTO trainer hands Qwen2-VL no `mm_token_type_ids`, which transformers 5.6 asks for, whoever loads
-# the rows.
+# LlamaFactory 0.9.5's KTO trainer hands Qwen2-VL no `mm_token_type_ids`, which transformers 5.6 asks for; so it is
+# without this package too.
 UPSTREAM_FAILS = ("kto-ratio",)
 
 
