@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from checks.data.ugly import UGLY_PAIRS
+from resonance.checks.data import images
 from resonance.checks.data.findings import Findings, Problem
+from resonance.checks.data.images import ImageProbe, quiet
 from resonance.checks.data.lengths import TokenCounter
 from resonance.checks.data.page import SAMPLED, Gallery
 from resonance.checks.data.tally import Tally
@@ -112,7 +114,8 @@ def test_errors_come_before_warnings_and_the_commonest_first(folder, make_pair) 
     assert heads == ["FAIL  empty response: 3", "FAIL  image missing: 1", "warn  score order: 7"]
     assert "          ... and 5 more (--limit 0 shows all)" in lines
     assert sum("row " in line and "chosen has 1.0" in line for line in lines) == 2
-    assert lines[-1] == "4 errors in 4 rows, 7 warnings in 7 rows; 11 rows checked"
+    assert lines[-2] == "4 errors in 4 rows, 7 warnings in 7 rows; 11 rows checked"
+    assert lines[-1] == "Next: resonance data check pairs --fix pairs.clean.json"
     assert sum("chosen has 1.0" in line for line in folder.check("pairs", "--limit", "0").out.splitlines()) == 7
 
 
@@ -148,6 +151,22 @@ def test_problems_beyond_those_kept_in_memory_are_told_too() -> None:
     assert [problem.row for problem in findings.all()] == list(range(10))
     assert next(findings.all()) == Problem("f", 0, "bad score", "\ud800 0")
     assert findings.count("error") == 10 and findings.count("warning") == 0
+
+
+def test_images_opened_side_by_side_are_judged_as_one_by_one(pictures, monkeypatch) -> None:
+    paths = [str(path) for path in sorted(pictures.iterdir())]
+    with quiet():
+        one_by_one = ImageProbe("", decode=True)
+        one_by_one.look_ahead(paths)
+        monkeypatch.setattr(images, "SLOW", 0.0)
+        together = ImageProbe("", decode=True)
+        together.look_ahead(paths)
+        assert together.facts == one_by_one.facts
+        again = ImageProbe("", decode=True)
+        again.look_ahead(paths[:3] * 2 + [b"bytes", None, {"bytes": None, "path": paths[4]}])
+        monkeypatch.setattr(images, "WORKERS", 2)
+        again.look_ahead(paths)
+    assert again.facts == one_by_one.facts and len(again.sizes) == len(one_by_one.sizes)
 
 
 def test_histograms_count_every_value() -> None:

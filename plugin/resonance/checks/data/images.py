@@ -67,7 +67,7 @@ class ImageProbe:
 
     def look_ahead(self, images: Iterable[Any]) -> None:
         """Open files that rows to come will ask for, side by side if opening one takes long."""
-        paths = [path for path in dict.fromkeys(filter(_path_of, images)) if path not in self.facts]
+        paths = [path for path in dict.fromkeys(map(_path_of, images)) if path and path not in self.facts]
         if self._opened < WORKERS or self._seconds / self._opened < SLOW or len(paths) < 2:
             for path in paths:
                 self(path)

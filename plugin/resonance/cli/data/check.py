@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -117,6 +118,9 @@ def check(args: argparse.Namespace, entries: list[Entry], options: Options) -> i
         print(f"{args.html}: the same with pictures", file=told)
     if args.fix is not None:
         print(Repairer(scans[0], args.strict).run(args.fix).as_text(), file=told)
+    elif findings.count("error") and len(entries) == 1 and not args.json:
+        name = entries[0].files[0].stem
+        print(f"Next: resonance data check {shlex.quote(args.targets[0])} --fix {shlex.quote(name)}.clean.json")
     wrong = findings.count("error") + args.strict * findings.count("warning")
     return 1 if wrong else 0
 
