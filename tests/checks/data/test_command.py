@@ -119,6 +119,7 @@ def test_errors_come_before_warnings_and_the_commonest_first(folder, make_pair) 
     assert sum("chosen has 1.0" in line for line in folder.check("pairs", "--limit", "0").out.splitlines()) == 7
 
 
+@pytest.mark.slow
 def test_json_is_alone_on_stdout_also_when_a_model_is_loaded(folder, make_pair) -> None:
     folder.write([make_pair(0), make_pair(1, chosen="word " * 400)])
     command = [sys.executable, "-c", "from resonance.cli.main import entry; entry()", "data", "check", "pairs"]

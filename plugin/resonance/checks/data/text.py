@@ -36,10 +36,8 @@ def verdict(scans: Sequence[Scan], findings: Findings) -> str:
     for severity in ("error", "warning"):
         count = findings.count(severity)
         within = sum(findings.rows(severity, scan.files) for scan in scans)
-        told.append(
-            f"{count:,} {severity}{'s' * (count != 1)}"
-            + (f" in {within:,} row{'s' * (within != 1)}" if within else "")
-        )
+        where = f" in {within:,} row{'s' * (within != 1)}" if within else ""
+        told.append(f"{count:,} {severity}{'s' * (count != 1)}{where}")
     return f"{', '.join(told)}; {rows:,} row{'s' * (rows != 1)} checked"
 
 
