@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -20,6 +21,7 @@ from resonance.checks.data.images import ImageProbe, quiet
 from resonance.checks.data.lengths import TokenCounter
 from resonance.checks.data.page import SAMPLED, Gallery
 from resonance.checks.data.tally import Tally
+from resonance.cli.main import main
 
 MODEL = Path(__file__).parents[2] / "golden" / "trajectory" / "model"
 
@@ -78,9 +80,12 @@ def test_several_targets_are_counted_together(folder, make_pair) -> None:
         (["pairs", "--score-range", "5", "0"], "the lower one goes first"),
         (["pairs", "--model", "x"], "--model and --template go together"),
         (["pairs", "--cutoff-len", "9"], "need --model and --template"),
-        (["pairs", "--limit", "-1"], "--limit is 0 or more"),
+        (["pairs", "--limit", "-1"], "--limit -1: is 0 or more"),
+        (["pairs", "--model", "x", "--template", "y", "--cutoff-len", "0"], "--cutoff-len 0: is 1 or more"),
+        (["pairs", "--html", "page.json"], "--html page.json: writes .html or .htm"),
+        (["pairs", "--html", "/"], "--html /: writes .html or .htm"),
         (["pairs", "pairs2", "--fix", "o.json"], "--fix cleans one data set at a time; the targets are 2"),
-        (["pairs", "--fix", "o.csv"], "rows are written to .json or .jsonl"),
+        (["pairs", "--fix", "o.csv"], "--fix o.csv: writes .json or .jsonl"),
         (["pairs", "--against", "pears"], "'pears' is no file"),
     ],
 )
@@ -115,7 +120,7 @@ def test_errors_come_before_warnings_and_the_commonest_first(folder, make_pair) 
     assert "          ... and 5 more (--limit 0 shows all)" in lines
     assert sum("row " in line and "chosen has 1.0" in line for line in lines) == 2
     assert lines[-2] == "4 errors in 4 rows, 7 warnings in 7 rows; 11 rows checked"
-    assert lines[-1] == "Next: resonance data check pairs --fix pairs.clean.json"
+    assert lines[-1] == f"Next: add --fix {folder.path}/pairs.clean.json to write a copy without errors"
     assert sum("chosen has 1.0" in line for line in folder.check("pairs", "--limit", "0").out.splitlines()) == 7
 
 
@@ -225,8 +230,10 @@ def rows_of_training():
 @pytest.mark.parametrize(
     ("model", "template", "message"),
     [
-        ("/no/such", "qwen2_vl", r"--model /no/such .* cannot be loaded: Failed to load tokenizer. \("),
-        (str(MODEL), "qwen2v", "--template qwen2v cannot be loaded: Template qwen2v does not exist"),
+        ("/no/such", "qwen2_vl", "--model /no/such: there is no such folder"),
+        ("./such", "qwen2_vl", "--model ./such: there is no such folder"),
+        ("such", "qwen2_vl", r"--model such .* cannot be loaded: Failed to load tokenizer. \("),
+        (str(MODEL), "qwen2v", "--template qwen2v cannot be loaded: there is no such template; nearest: qwen2_vl"),
     ],
 )
 def test_models_that_cannot_be_loaded(model, template, message) -> None:
@@ -336,8 +343,24 @@ def test_fix_never_writes_over_what_it_reads(folder, make_pair) -> None:
     for out in (path, folder.path / "link.json", folder.path / "symbolic.json", folder.path / "dataset_info.json"):
         result = folder.check("pairs", "--fix", out)
         assert result.code == 2 and "Choose another name" in result.err
+    other = folder.write([make_pair(9)], "eval.json", "eval")
+    result = folder.check("pairs", "--against", "eval", "--fix", other)
+    assert result.code == 2 and f"would write over {other}, which is being read" in result.err
+    (folder.path / "page.html").symlink_to(path)
+    result = folder.check("pairs", "--html", folder.path / "page.html")
+    assert result.code == 2 and f"would write over {path}, which is being read" in result.err
     assert path.read_bytes() == before
     assert not list(folder.path.glob("*.dropped.jsonl"))
+
+
+def test_a_copy_elsewhere_is_registered_where_its_images_are(folder, make_pair, tmp_path_factory) -> None:
+    """Its relative paths start at the dataset_dir of the original; what is printed next keeps them so."""
+    folder.write([make_pair(0, chosen=""), make_pair(1)])
+    clean = tmp_path_factory.mktemp("else where") / "clean.json"
+    last = folder.check("pairs", "--fix", clean).out.splitlines()[-1]
+    assert last.startswith("Next: resonance data register ")
+    assert main(shlex.split(last)[2:]) == 0
+    assert folder.check("clean").code == 0
 
 
 def test_fix_writes_nothing_if_nothing_is_left_or_rows_hold_bytes(folder, make_pair) -> None:

@@ -115,6 +115,11 @@ def rows_of(entry: Entry, path: Path, on_error: Callable[[int, str], None]) -> t
     return reader, rows()
 
 
+def unread(path: Path) -> str:
+    """The kind of problem of a line that the reader of a file leaves out."""
+    return "row unreadable" if path.suffix.lower() == ".csv" else "not JSON"
+
+
 def cells(row: dict[str, Any], entry: Entry) -> dict[str, Any]:
     """A line of a CSV file with numbers, truth values and nulls where the entry expects them."""
     typed: dict[str, Any] = {column: None if text == "" else text for column, text in row.items()}

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout
+from difflib import get_close_matches
 from typing import Any
 
 from .rowchecks import Found
@@ -30,6 +31,8 @@ class TokenCounter:
         self.cutoff_len = cutoff_len
         self.total = Tally(f"Tokens of prompt + longer answer (`cutoff_len` {cutoff_len})")
         self.image = Tally("Tokens of images")
+        if not os.path.isdir(model) and _is_path(model):
+            raise ValueError(f"--model {model}: there is no such folder.")
         try:
             self._load({"model_name_or_path": model, "template": template, "cutoff_len": cutoff_len, **settings})
         except (ValueError, OSError, KeyError, ImportError) as error:
@@ -40,9 +43,13 @@ class TokenCounter:
         os.environ.setdefault("LLAMAFACTORY_VERBOSITY", "WARN")  # or it prints the tokenizer and every file
         with redirect_stdout(sys.stderr):  # LlamaFactory's log goes to what is stdout when it is imported
             from llamafactory.data import get_template_and_fix_tokenizer
+            from llamafactory.data.template import TEMPLATES
             from llamafactory.hparams import get_infer_args
             from llamafactory.model import load_tokenizer
 
+            if settings["template"] not in TEMPLATES:
+                near = get_close_matches(settings["template"], TEMPLATES, 3, cutoff=0.0)
+                raise ValueError(f"there is no such template; nearest: {', '.join(near)}")
             model_args, data_args, _, _ = get_infer_args(settings)
             loaded = load_tokenizer(model_args)
             self.tokenizer, self.processor = loaded["tokenizer"], loaded["processor"]
@@ -65,3 +72,11 @@ class TokenCounter:
         if lengths.total > self.cutoff_len:
             parts = f"prompt {lengths.prompt} with {lengths.image_tokens} of images, answer {lengths.response}"
             yield "too long", f"{lengths.total} tokens ({parts}); cutoff_len is {self.cutoff_len}"
+
+
+def _is_path(model: str) -> bool:
+    """Whether a name that is no folder was meant as one, rather than as OWNER/NAME on a hub."""
+    parts = model.split("/")
+    return (
+        len(parts) > 2 or model.startswith((".", "~")) or "\\" in model or (len(parts) > 1 and os.path.isdir(parts[0]))
+    )

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -16,9 +17,8 @@ from ...datafiles.write import RowWriter, replacing
 from ...rows.json_types import type_name
 from .columns import Columns
 from .duplicates import Duplicates
-from .entry import Entry
 from .images import quiet
-from .judge import has_error, rows_of, source_name
+from .judge import has_error, rows_of, source_name, unread
 from .mend import mend
 from .rowchecks import Found
 from .scan import Scan
@@ -62,18 +62,24 @@ def dropped_file(out: Path) -> Path:
     return out.with_name(f"{out.stem}.dropped.jsonl")
 
 
-def refuse_target(entries: list[Entry], out: Path) -> None:
-    """Raise ValueError if a copy cannot be written there without touching what it is made from."""
-    if len(entries) != 1:
-        raise ValueError(f"--fix cleans one data set at a time; the targets are {len(entries)}.")
-    if out.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"--fix {out}: rows are written to {' or '.join(SUFFIXES)}.")
-    for written in (out, dropped_file(out)):
-        for path in entries[0].files:
-            if os.path.realpath(written) == os.path.realpath(path) or _same(written, path):
-                raise ValueError(f"--fix {out}: would write over {path}, which is being checked. Choose another name.")
+def refuse_target(option: str, out: Path, suffixes: tuple[str, ...], read: Iterable[Path]) -> None:
+    """Raise ValueError if a file cannot be written there, or only over one that is read.
+
+    Args:
+        option: of the command line, for the message.
+        out: the file to be written.
+        suffixes: those it may have.
+        read: the files that are read.
+    """
+    if out.suffix.lower() not in suffixes:
+        raise ValueError(f"{option} {out}: writes {' or '.join(suffixes)}.")
+    if out.is_dir():
+        raise ValueError(f"{option} {out}: is a folder; name a file in it.")
     if out.name == INFO:
-        raise ValueError(f"--fix {out}: is the name of the list of data sets. Choose another name.")
+        raise ValueError(f"{option} {out}: is the name of the list of data sets. Choose another name.")
+    for path in read:
+        if os.path.realpath(out) == os.path.realpath(path) or _same(out, path):
+            raise ValueError(f"{option} {out}: would write over {path}, which is being read. Choose another name.")
 
 
 def _same(one: Path, other: Path) -> bool:
@@ -120,7 +126,7 @@ class Repairer:
             result.dropped_kinds.update({kind for kind, _ in found})
 
         def unreadable_line(number: int, message: str) -> None:
-            drop(number, None, [("not JSON", message)])
+            drop(number, None, [(unread(path), message)])
 
         columns = self.scan.columns[file]
         try:

@@ -18,7 +18,7 @@ from .duplicates import Duplicates, Leakage
 from .entry import Entry
 from .findings import Findings, Problem
 from .images import quiet
-from .judge import Judge, Options, has_error, rows_of, source_name
+from .judge import Judge, Options, has_error, rows_of, source_name, unread
 from .rowchecks import Found
 from .tally import Tally
 
@@ -83,7 +83,7 @@ class Scan:
         self.columns[file] = columns
 
         def unreadable_line(row: int, message: str) -> None:
-            self.findings.add(Problem(file, row, "not JSON", message))
+            self.findings.add(Problem(file, row, unread(path), message))
 
         before = self.rows
         try:
@@ -94,7 +94,7 @@ class Scan:
                     self.progress(file, self.rows, reader.done)
         except (RowError, OSError) as error:
             if self.rows == before:
-                self.findings.discard(file, ("not JSON",))
+                self.findings.discard(file, (unread(path),))
             self.findings.add(Problem(file, getattr(error, "row", None), "file unreadable", str(error)))
         else:
             if self.rows == before:

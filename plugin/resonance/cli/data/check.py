@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import common
+
 if TYPE_CHECKING:
     from ...checks.data.entry import Entry
     from ...checks.data.findings import Findings
@@ -40,29 +42,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Report every problem of data files, with row numbers, before training finds the first."""
     from ...checks.data.entry import find_entries
-    from ...checks.data.repair import refuse_target
 
     try:
         targets = dict.fromkeys(args.targets)
         found = [entry for target in targets for entry in find_entries(target, args.dataset_dir, args.media_dir)]
         entries = [entry for i, entry in enumerate(found) if entry not in found[:i]]
-        if args.fix is not None:
-            refuse_target(entries, args.fix)
-        options = make_options(args)
-        return check(args, entries, options)
+        others = [] if args.against is None else find_entries(args.against, args.dataset_dir, args.media_dir)
+        refuse_outputs(args, entries, others)
+        return check(args, entries, make_options(args, others))
+    except BrokenPipeError:  # `| head`: the reader has seen enough
+        raise
     except (ValueError, OSError) as error:
         print(f"resonance data check: {error}\nNext: resonance data check --help", file=sys.stderr)
         return 2
 
 
-def make_options(args: argparse.Namespace) -> Options:
+def refuse_outputs(args: argparse.Namespace, entries: list[Entry], others: list[Entry]) -> None:
+    """Raise ValueError, before anything is read, if --fix or --html cannot be written or names a file to be read."""
+    from ...checks.data.repair import SUFFIXES, dropped_file, refuse_target
+
+    if args.fix is not None and len(entries) != 1:
+        raise ValueError(f"--fix cleans one data set at a time; the targets are {len(entries)}.")
+    read = [path for entry in (*entries, *others) for path in entry.files]
+    if args.fix is not None:
+        refuse_target("--fix", args.fix, SUFFIXES, read)
+        refuse_target("--fix", dropped_file(args.fix), SUFFIXES, read)
+    if args.html is not None:
+        refuse_target("--html", args.html, (".html", ".htm"), read)
+
+
+def make_options(args: argparse.Namespace, others: list[Entry]) -> Options:
     """Turn the command line into what is asked of a row; loads a model's tokenizer, or reads the other set.
 
     Raises:
         ValueError: if options do not go together, or what they name cannot be read.
     """
     from ...checks.data.duplicates import Leakage
-    from ...checks.data.entry import find_entries
     from ...checks.data.images import MAX_PIXELS
     from ...checks.data.judge import Options
     from ...checks.data.lengths import TokenCounter
@@ -74,8 +89,10 @@ def make_options(args: argparse.Namespace) -> Options:
         raise ValueError("--cutoff-len and --image-max-pixels need --model and --template.")
     if args.score_range is not None and not args.score_range[0] <= args.score_range[1]:
         raise ValueError(f"--score-range {args.score_range[0]} {args.score_range[1]}: the lower one goes first.")
-    if args.limit < 0 or (args.max_pixels is not None and args.max_pixels < 1):
-        raise ValueError("--limit is 0 or more, --max-pixels 1 or more.")
+    least = {"limit": 0, "max_pixels": 1, "cutoff_len": 1, "image_max_pixels": 1}
+    for name, low in least.items():
+        if getattr(args, name) is not None and getattr(args, name) < low:
+            raise ValueError(f"--{name.replace('_', '-')} {getattr(args, name)}: is {low} or more.")
     lengths = None
     if args.model is not None:
         settings = {} if args.image_max_pixels is None else {"image_max_pixels": args.image_max_pixels}
@@ -83,7 +100,7 @@ def make_options(args: argparse.Namespace) -> Options:
     against = None
     if args.against is not None:
         against = Leakage(args.against)
-        for entry in find_entries(args.against, args.dataset_dir, args.media_dir):
+        for entry in others:
             if complaints := remember(entry, against):
                 raise ValueError(f"--against {args.against}: {len(complaints)} problems; the first: {complaints[0]}")
     score_range = None if args.score_range is None else tuple(args.score_range)
@@ -118,11 +135,18 @@ def check(args: argparse.Namespace, entries: list[Entry], options: Options) -> i
         print(f"{args.html}: the same with pictures", file=told)
     if args.fix is not None:
         print(Repairer(scans[0], args.strict).run(args.fix).as_text(), file=told)
+        print(f"Next: {register_command(args, entries[0])}", file=told)
     elif findings.count("error") and len(entries) == 1 and not args.json:
-        name = entries[0].files[0].stem
-        print(f"Next: resonance data check {shlex.quote(args.targets[0])} --fix {shlex.quote(name)}.clean.json")
+        clean = entries[0].files[0].with_suffix(".clean.json")
+        print(f"Next: add --fix {shlex.quote(str(clean))} to write a copy without errors")
     wrong = findings.count("error") + args.strict * findings.count("warning")
     return 1 if wrong else 0
+
+
+def register_command(args: argparse.Namespace, entry: Entry) -> str:
+    """What makes the copy a data set whose relative media paths start where those of the original do."""
+    folder = args.dataset_dir if args.media_dir else entry.media_dir
+    return common.typed("register", args.fix, *(["--dataset-dir", folder] if Path(folder) != Path("data") else []))
 
 
 def print_json(findings: Findings) -> None:
