@@ -47,7 +47,7 @@ def register(
 ) -> Change:
     """Add an entry to a dataset_info.json, or change the entry of that name; every other letter stays.
 
-    The file is replaced whole or not at all, after a copy to ``NAME.bak``.
+    The file is replaced whole or not at all, after a copy to ``NAME.bak``; the oldest copy stays as ``NAME.orig``.
 
     Args:
         info_path: the dataset_info.json; made if absent.
@@ -77,8 +77,8 @@ def register(
         raise ValueError(f"{info_path}: there is another entry {name!r}; --force changes it:\n{diff}")
     if dry_run:
         return Change(diff, None)
-    backup = back_up(info_path) if info_path.exists() else None
     with replacing(info_path, "wb") as file:
+        backup = back_up(info_path) if info_path.exists() else None
         if _text(info_path) != before:  # the lock of `replacing` came after our reading
             raise BlockingIOError(f"{info_path}: another process has changed it just now; run again.")
         file.write(after.encode("utf-8"))

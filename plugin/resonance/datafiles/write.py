@@ -80,11 +80,15 @@ def _sync_folder(folder: Path) -> None:
 
 
 def back_up(path: str | Path) -> Path:
-    """Copy a file to ``NAME.bak``, or ``NAME.bak2`` and so on if that exists, and return the copy's path."""
+    """Copy a file to ``NAME.bak`` and return the copy's path.
+
+    However often a file is changed, two copies are kept: the oldest, which the second call moves to ``NAME.orig`` and
+    no call ever replaces, and ``NAME.bak``, as it was before the last change.
+    """
     path = Path(path)
-    number = 1
-    while (copy := path.with_name(f"{path.name}.bak{number if number > 1 else ''}")).exists():
-        number += 1
+    copy, oldest = (path.with_name(f"{path.name}.{suffix}") for suffix in ("bak", "orig"))
+    if copy.exists() and not oldest.exists():
+        os.replace(copy, oldest)
     with replacing(copy, "wb") as out, open(path, "rb") as file:
         shutil.copyfileobj(file, out)
     shutil.copystat(path, copy)
