@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from resonance.datafiles.fix import Fixing, PathProblem, exists_below
+from resonance.datafiles.fix import Findable, Fixing, PathProblem
 from resonance.datafiles.paths import Anchor
 
 MARKER = "MM-RLHF"
@@ -33,7 +33,7 @@ def main() -> int:
     told: list[PathProblem] = []
     fixing = Fixing(
         Anchor(MARKER, args.image_dir),
-        exists=exists_below(args.input_file.parent),
+        exists=Findable(args.input_file.parent),
         keep_going=True,
         move_to_missing=True,
         on_problem=lambda problem: told.append(problem) if len(told) < SHOWN else None,

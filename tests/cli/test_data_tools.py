@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from resonance.cli.main import main
+from resonance.datafiles import show
 from resonance.datafiles.info import read_info
 from resonance.datafiles.write import write_rows
 
@@ -401,6 +402,127 @@ def test_these_commands_do_without_torch(here: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_fix_paths_a_second_time_where_the_new_start_holds_the_old_one(here: Path, capsys: Output) -> None:
+    Path("kaggle/content").mkdir()
+    Path("kaggle/MM").rename("kaggle/content/MM")
+    write_rows("rows.json", [row(3, images=["kaggle/MM/3.png"])])
+    for way in ("--from kaggle --to kaggle/content", "--marker kaggle --root kaggle/content"):
+        command = ["data", "fix-paths", "rows.json", "--in-place", *way.split()]
+        assert main(command) == 0
+        assert rows_of("rows.json")[0]["images"] == ["kaggle/content/MM/3.png"]
+        assert main(command) == 0
+        assert "0 to change, 1 as they were\nnothing to change" in said(capsys)
+
+
+def test_fix_paths_tells_of_paths_that_depend_on_the_working_folder(here: Path, capsys: Output) -> None:
+    command = ["data", "fix-paths", "data/pairs.json", "--search"]
+    assert main([*command, "kaggle"]) == 0
+    assert f"Some paths are found only when training starts in this folder, {here}: an absolute one" in said(capsys)
+    assert main([*command, str(here / "kaggle")]) == 0
+    assert "Some paths" not in said(capsys)
+    assert main([*command, "kaggle", "--media-dir", str(here)]) == 0
+    assert "Some paths" not in said(capsys)
+
+
+def test_many_changes_of_dataset_info_leave_two_backups(here: Path) -> None:
+    for name in "abcde":
+        assert main(["data", "register", "data/pairs.json", "--name", name]) == 0
+    assert sorted(name for name in os.listdir("data") if name.startswith("dataset_info")) == [
+        "dataset_info.json",
+        "dataset_info.json.bak",
+        "dataset_info.json.orig",
+    ]
+    assert list(read_info(Path("data/dataset_info.json.orig"))) == ["a"]
+    assert list(read_info(Path("data/dataset_info.json.bak"))) == ["a", "b", "c", "d"]
+
+
+def test_a_set_is_named_after_its_file(here: Path, capsys: Output) -> None:
+    Path("data/pairs.json").rename("data/pairs.v2.fixed.json")
+    assert main(["data", "register", "data/pairs.v2.fixed.json"]) == 0
+    assert list(read_info(Path("data/dataset_info.json"))) == ["pairs.v2.fixed"]
+
+
+@pytest.mark.parametrize("folder", ["a*b", "a?b", "a[1]", "a::b"])
+def test_a_path_that_datasets_takes_for_a_pattern(here: Path, capsys: Output, folder: str) -> None:
+    write_rows(f"{folder}/pairs.json", map(row, range(2)))
+    assert main(["data", "register", f"{folder}/pairs.json"]) == 1
+    assert "LlamaFactory cannot read from a path with" in said(capsys) and not Path("data/dataset_info.json").exists()
+
+
+def test_what_comes_next_can_be_typed(here: Path, capsys: Output) -> None:
+    Path("my data").mkdir()
+    Path("data/pairs.json").rename("my data/my pairs.json")
+    info = ["--dataset-dir", "my data"]
+    file = "my data/my pairs.json"
+    assert main(["data", "register", file, *info]) == 0
+    assert "Next: resonance data check 'my pairs' --dataset-dir 'my data', then" in said(capsys)
+    assert main(["data", "list", *info]) == 0
+    assert "Next: resonance data show 'my pairs' --dataset-dir 'my data'" in said(capsys)
+    assert main(["data", "score-filter", file, *info, "-o", "my data/a.json", "--min-margin", "0"]) == 0
+    assert "Next: resonance data register 'my data/a.json' --dataset-dir 'my data'" in said(capsys)
+    assert main(["data", "score-scale", file, *info, "-o", "my data/b.json", "--to", "0", "1"]) == 0
+    assert "Next: resonance data register 'my data/b.json' --dataset-dir 'my data'" in said(capsys)
+    assert main(["data", "score-stats", "my data/b.json", *info]) == 0
+    assert "Next: resonance data register 'my data/b.json' --dataset-dir 'my data'" in said(capsys)
+
+
+def test_nothing_of_a_file_acts_on_the_terminal(here: Path, capsys: Output) -> None:
+    odd = "x\x1b[31m\u202ey"
+    write_rows(f"data/{odd}.json", [{odd: "a"}, {odd: 5}])
+    write_rows("data/odd.json", [row(0, images=[f"/{odd}.png"])])
+    Path("data/dataset_info.json").write_text(json.dumps({odd: {"file_name": f"{odd}.json"}}, ensure_ascii=False))
+    commands = [
+        ["list"],
+        ["show", odd],
+        ["show", f"data/{odd}.json"],
+        ["register", f"data/{odd}.json"],
+        ["register", "data/odd.json", "--name", odd],
+        ["register", "data/odd.json"],
+        ["score-stats", odd],
+        ["fix-paths", f"data/{odd}.json", "--search", "kaggle"],
+        ["fix-paths", "data/odd.json", "--search", "kaggle"],
+    ]
+    for command in commands:
+        main(["data", *command])
+        text = said(capsys)
+        assert text and "\x1b" not in text and "\u202e" not in text, command
+
+
+def test_a_name_goes_before_a_folder(here: Path, capsys: Output) -> None:
+    assert main(["data", "register", "data/pairs.json"]) == 0
+    Path("pairs").mkdir()
+    assert main(["data", "show", "pairs"]) == 0
+    assert "data/pairs.json, row 0" in said(capsys)
+
+
+def test_entries_and_rows_that_are_odd_end_in_a_message(here: Path, capsys: Output) -> None:
+    Path("data/dataset_info.json").write_text(json.dumps({"long": {"file_name": "x" * 400}}))
+    assert main(["data", "list"]) == 0
+    assert "NOT THERE" in said(capsys)
+    assert main(["data", "show", "long"]) == 1
+    assert "is not there" in said(capsys)
+    assert main(["data", "show", "data/pairs.json"]) == 0
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    write_rows("mixed.json", [{"messages": turns}, {"messages": []}, {"messages": 5}])
+    assert main(["data", "register", "mixed.json"]) == 1
+    assert "messages (column 'messages') is a number in some rows, and LlamaFactory's sharegpt" in said(capsys)
+    assert main(["data", "register", "mixed.json", "--set", "columns.messages=", "--set", "formatting=sharegpt"]) == 0
+    write_rows("big.json", [row(0, score_chosen=10**400)])
+    capsys.readouterr()
+    assert main(["data", "score-stats", "big.json"]) == 1
+    assert "score_chosen is a whole number beyond what a float holds" in said(capsys)
+    assert main(["data", "score-stats", "data/pairs.json", "--tau-good", "nan"]) == 2
+    assert main("data score-scale data/pairs.json -o o.json --to 0 1 --tau-good inf".split()) == 2
+
+
+def test_show_does_not_wrap_what_it_does_not_show(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    real, seen = show._wrap, []
+    monkeypatch.setattr(show, "_wrap", lambda line, width: seen.append(len(line)) or real(line, width))
+    write_rows("huge.json", [row(0, chosen="word " * 10**6)])
+    assert main(["data", "show", "huge.json"]) == 0
+    assert "... (5000000 characters in all)" in said(capsys) and sum(seen) < 10_000
 
 
 # Calls a command and dies at the n-th call of os.replace, before or after it is done.

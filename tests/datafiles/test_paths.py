@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from resonance.datafiles.fix import Fixing, PathProblem, exists_below
+from resonance.datafiles.fix import Findable, Fixing, PathProblem
 from resonance.datafiles.paths import Anchor, Prefixes, Refused, Search
 from resonance.datafiles.read import RowError, read_rows
 from resonance.datafiles.write import write_rows
@@ -219,11 +219,11 @@ def test_ugly_paths(tmp_path: Path, row: dict[str, Any], message: str | None) ->
     (tmp_path / "1").touch()
     path = tmp_path / "rows.json"
     write_rows(path, [row, {"images": ["m/1"]}])
-    fixing, problems, rows = fix(path, exists=exists_below(tmp_path))
+    fixing, problems, rows = fix(path, exists=Findable(tmp_path))
     assert rows is None and not fixing.written and len(problems) == 1 and len(problems[0]) < 800
     if message is not None:
         assert problems == [message.replace("ROOT", str(tmp_path))]
-    fixing, again, rows = fix(path, exists=exists_below(tmp_path), keep_going=True)
+    fixing, again, rows = fix(path, exists=Findable(tmp_path), keep_going=True)
     assert again == problems and rows == [row, {"images": [str(tmp_path / "1")]}]
     assert (fixing.rows, fixing.stayed, fixing.changed) == (2, 1, 1)
 
@@ -284,7 +284,7 @@ def test_lines_in_a_json_file_stay_lines(tmp_path: Path) -> None:
 
 def test_bytes_within_the_row_need_no_file(tmp_path: Path) -> None:
     write_rows(tmp_path / "rows.json", [{"images": [{"bytes": "x", "path": "m/none"}, "https://host/1.png"]}])
-    fixing, problems, _ = fix(tmp_path / "rows.json", exists=exists_below(tmp_path))
+    fixing, problems, _ = fix(tmp_path / "rows.json", exists=Findable(tmp_path))
     assert problems == [] and (fixing.changed, fixing.unchanged) == (1, 1)
 
 
@@ -295,7 +295,7 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     for count in (1_000, 5_000):
         write_rows(tmp_path / "rows.json", ({"text": "x" * 200, "images": [f"m/{i}"]} for i in range(count)))
         tracemalloc.start()
-        Fixing(Anchor("m", "/r"), exists=exists_below(tmp_path), keep_going=True).run(
+        Fixing(Anchor("m", "/r"), exists=Findable(tmp_path), keep_going=True).run(
             tmp_path / "rows.json", tmp_path / "out.json"
         )
         peaks.append(tracemalloc.get_traced_memory()[1])

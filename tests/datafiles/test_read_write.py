@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -206,10 +207,64 @@ def test_a_kill_leaves_the_old_file_or_the_new_one(tmp_path: Path, function: str
     assert path.read_text() == "next" and os.listdir(tmp_path) == ["rows.json"]
 
 
-def test_backups_are_numbered(tmp_path: Path) -> None:
+def test_the_oldest_and_the_newest_backup_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "info.json"
-    path.write_text("{}")
-    assert [back_up(path).name for _ in range(3)] == ["info.json.bak", "info.json.bak2", "info.json.bak3"]
+    for number in range(5):
+        path.write_text(str(number))
+        assert back_up(path).name == "info.json.bak"
+    assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {
+        "info.json": "4",
+        "info.json.bak": "4",
+        "info.json.orig": "0",
+    }
+
+
+def test_a_backup_that_somebody_else_made_is_not_lost(tmp_path: Path) -> None:
+    for name, text in (("a.json", "1"), ("a.json.bak", "mine"), ("b.json", "1"), ("b.json.orig", "theirs")):
+        (tmp_path / name).write_text(text)
+    for name in ("a.json", "b.json", "b.json"):
+        back_up(tmp_path / name)
+    assert (tmp_path / "a.json.orig").read_text() == "mine"
+    assert (tmp_path / "b.json.orig").read_text() == "theirs"
+
+
+DEEP = "[" * 100_000 + "]" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f'[{{"a": 1}}, {{"a": {DEEP}}}]', "row 1 (line 1, column 12): maximum recursion depth"),
+        (f'[{{"a": 1}}, {{"a": 1{"0" * 5000}}}]', "row 1 (line 1, column 12): Exceeds the limit"),
+        (f'{{"a": 1}}\n{DEEP}', "row 1: line 2 is no JSON object (maximum recursion depth"),
+        (f'{{"a": 1}}\n1{"0" * 5000}', "row 1: line 2 is no JSON object (Exceeds the limit"),
+    ],
+)
+def test_json_that_python_cannot_hold(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text(text)
+    with pytest.raises(RowError, match=re.escape(f"{path}, {message}")):
+        list(read_rows(path))
+
+
+def test_a_csv_row_with_more_cells_than_the_header(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("a,b\n1,2\n3,4,5\n6\n")
+    with pytest.raises(RowError, match="row 1: has 3 cells, and the header has 2"):
+        list(read_rows(path))
+    told: list[tuple[int, str]] = []
+    rows = list(read_rows(path, lambda row, message: told.append((row, message))))
+    assert rows == [(0, {"a": "1", "b": "2"}), (2, {"a": "6", "b": None})]
+    assert told == [(1, "has 3 cells, and the header has 2")]
+
+
+def test_hidden_files_and_folders_are_passed_over(tmp_path: Path) -> None:
+    for name in ("a.json", ".b.json", ".cache/c.json", "sub/d.json", "sub/.x.import/rows.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("[]")
+    hidden = tmp_path / ".cache"
+    assert data_files(tmp_path) == [tmp_path / "a.json", tmp_path / "sub/d.json"]
+    assert data_files(hidden) == [hidden / "c.json"]
 
 
 def test_a_writer_appends_nothing_after_an_empty_list(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ class DataSet:
 
 
 def find(what: str, info_path: Path) -> DataSet:
-    """Find a data set by the path of its file or by its name.
+    """Find a data set by the path of its file or folder, or by its name, which goes before a folder.
 
     A file takes its entry from the dataset_info.json given, else from the one beside it; None if neither knows it.
 
@@ -50,7 +50,7 @@ def find(what: str, info_path: Path) -> DataSet:
         ValueError: if there is neither such a file nor such a name; names the nearest.
     """
     path = Path(what)
-    if path.exists():
+    if os.path.isfile(path) or (os.path.isdir(path) and what not in read_info(info_path)):
         for info in dict.fromkeys((info_path, path.parent / INFO)):
             for entry in read_info(info).values():
                 name = entry.get("file_name")
@@ -68,7 +68,7 @@ def find(what: str, info_path: Path) -> DataSet:
     if not isinstance(entry.get("file_name"), str):
         raise ValueError(f"{info_path}, {what}: has no file_name.")
     path = info_path.parent / entry["file_name"]
-    if not path.exists():
+    if not os.path.exists(path):
         raise ValueError(f"{what}: its file {path} is not there.")
     return DataSet(path, _sound(entry, info_path, what), info_path.parent)
 
@@ -105,4 +105,4 @@ def scores_of(data: DataSet, given: tuple[str, str] | None = None) -> tuple[str,
 
 
 def _same(left: Path, right: Path) -> bool:
-    return left.exists() and os.path.samefile(left, right)
+    return os.path.exists(left) and os.path.samefile(left, right)

@@ -120,6 +120,8 @@ class Fixing:
                 self._complain(row, slot, error.kind, str(error))
                 stays = True
                 continue
+            if new is not None and self._was_moved_before(slot, new):
+                new = None
             if not self._is_there(slot, new or slot.value):
                 why = (
                     f"not found; {self.relocate.misses}"
@@ -144,6 +146,10 @@ class Fixing:
         if not old.strip():
             raise Refused("no path", "is no path")
         return None if old.startswith("data:") else self.relocate(old)
+
+    def _was_moved_before(self, slot: _Slot, new: str) -> bool:
+        """Whether a path is right as it stands: a second run finds ``/a`` once more in ``/a/b/1.jpg``."""
+        return not (self.move_to_missing or self._is_there(slot, new)) and self._is_there(slot, slot.value)
 
     def _is_there(self, slot: _Slot, path: str) -> bool:
         elsewhere = slot.embedded or "://" in path or path.startswith("data:")
@@ -193,10 +199,20 @@ def _below(holder: Any, key: Any, rest: Sequence[str], where: str, embedded: boo
         yield _Slot(holder, key, where, embedded)
 
 
-def exists_below(media_dir: Path) -> Callable[[str], bool]:
-    """Whether LlamaFactory would find a path: in `media_dir`, else as it stands. Folders count: a video may be one."""
+@dataclass
+class Findable:
+    """Whether LlamaFactory would find a path: in `media_dir`, else as it stands. Folders count: a video may be one.
 
-    def exists(path: str) -> bool:
-        return os.path.exists(os.path.join(media_dir, path)) or os.path.exists(path)
+    Attributes:
+        only_from_here: whether there was a relative path that is found in the working folder alone.
+    """
 
-    return exists
+    media_dir: Path
+    only_from_here: bool = field(default=False, init=False)
+
+    def __call__(self, path: str) -> bool:
+        if os.path.exists(os.path.join(self.media_dir, path)):
+            return True
+        found = os.path.exists(path)
+        self.only_from_here |= found
+        return found

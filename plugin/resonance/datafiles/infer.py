@@ -108,7 +108,17 @@ def score_columns(file: Path) -> tuple[str, str]:
     return names[0], names[1]
 
 
+def require_plain(path: Path) -> None:
+    """Raise ValueError for a path in which `datasets`, which reads files for LlamaFactory, sees a pattern or a URL."""
+    if odd := [sign for sign in ("*", "?", "[", "::") if sign in os.path.abspath(path)]:
+        raise ValueError(
+            f"{os.path.abspath(path)}: LlamaFactory cannot read from a path with {' or '.join(odd)} in it, because "
+            "`datasets` takes it for a pattern. Rename the folder or the file."
+        )
+
+
 def _file_name(file: Path, info_path: Path) -> str:
+    require_plain(file)
     file, folder = Path(os.path.abspath(file)), Path(os.path.abspath(info_path)).parent
     return file.relative_to(folder).as_posix() if file.is_relative_to(folder) else file.as_posix()
 
@@ -137,7 +147,8 @@ def _formatting(table: Table, columns: dict[str, str]) -> str:
     as_text = columns.get("prompt") and columns.get("chosen") and table.kind(columns["chosen"]) == "text"
     if messages is None or as_text or not table.kind(messages).startswith("list"):
         return "alpaca"
-    turns = [turn for value in table.values(messages) for turn in value if isinstance(turn, dict)]
+    lists = [value for value in table.values(messages) if isinstance(value, list)]
+    turns = [turn for value in lists for turn in value if isinstance(turn, dict)]
     return "openai" if any(turn.get("tool_calls") for turn in turns) else "sharegpt"
 
 
@@ -153,10 +164,11 @@ def _check(table: Table, formatting: str, columns: dict[str, str], ranking: bool
         more = " (for pairs: chosen and rejected)" if "response" in missing else ""
         raise table.error(f"no column was recognised as {' or as '.join(missing)}{more}", f"Pass {cure}")
     for key, kind in wanted.items():
-        found = table.kind(columns[key])
-        if found != kind:
+        found = table.kinds(columns[key]) or ["empty"]
+        if wrong := [other for other in found if other != kind]:
+            told = f"{wrong[0]} in some rows" if kind in found else wrong[0]
             raise table.error(
-                f"{key} (column {columns[key]!r}) is a {found}, and LlamaFactory's {formatting} converter needs "
+                f"{key} (column {columns[key]!r}) is a {told}, and LlamaFactory's {formatting} converter needs "
                 f"{'a ' if kind == 'object' else ''}{'message object' if kind == 'object' else kind}",
                 "Convert the file: `resonance data import --help` lists what can be read.",
             )
@@ -167,7 +179,7 @@ def _tags(table: Table, columns: dict[str, str], given: dict[str, str | None]) -
 
     Once an entry has tags, LlamaFactory forgets the default of every tag that is not among them.
     """
-    turns = [turn for value in table.values(columns["messages"]) for turn in value]
+    turns = [turn for value in table.values(columns.get("messages", "")) for turn in value]
     turns += [turn for key in ("chosen", "rejected") if key in columns for turn in table.values(columns[key])]
     usual = {"role_tag": "from", "content_tag": "value"}
     if not all(isinstance(turn, dict) and {"from", "value"} <= turn.keys() for turn in turns):

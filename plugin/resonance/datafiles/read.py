@@ -30,12 +30,15 @@ class RowError(ValueError):
 def data_files(path: str | Path) -> list[Path]:
     """Return the data files that a path stands for: itself, or those of a folder and its subfolders, sorted.
 
+    Hidden ones, as downloaders and unfinished imports leave them, are passed over.
+
     Raises:
         RowError: if nothing is there, or a file has none of SUFFIXES.
     """
     path = Path(path)
     if path.is_dir():
         found = sorted(entry for entry in path.rglob("*") if entry.suffix.lower() in SUFFIXES and entry.is_file())
+        found = [entry for entry in found if not _is_hidden(entry.relative_to(path))]
         if not found:
             raise RowError(f"{path}: no data file in this folder (looked for {', '.join(SUFFIXES)}).")
         return found
@@ -46,6 +49,10 @@ def data_files(path: str | Path) -> list[Path]:
             f"{path}: files of type {path.suffix or '(no suffix)'} are not read; use {', '.join(SUFFIXES)}."
         )
     return [path]
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 @dataclass
@@ -78,7 +85,7 @@ class RowReader:
         if suffix in (".parquet", ".arrow"):
             yield from enumerate(self._table_rows())
         elif suffix == ".csv":
-            yield from enumerate(self._csv_rows())
+            yield from self._csv_rows()
         elif suffix == ".jsonl" or _first_character(self.path) != "[":
             yield from self._json_lines()
         else:
@@ -99,7 +106,7 @@ class RowReader:
                 try:
                     if text := line.decode("utf-8-sig" if number == 1 else "utf-8").strip():
                         yield row, json.loads(text)
-                except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are both
+                except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are the first
                     self._complain(row, f"line {number} is no JSON object ({error})")
 
     def _complain(self, row: int, message: str) -> None:
@@ -115,10 +122,14 @@ class RowReader:
                 self.done = min(stream.read / size, 1.0)
                 yield value
 
-    def _csv_rows(self) -> Iterator[Any]:
+    def _csv_rows(self) -> Iterator[tuple[int, Any]]:
         with self._open() as file:
             try:
-                yield from csv.DictReader(file, strict=True)
+                for number, row in enumerate(csv.DictReader(file, strict=True)):
+                    if more := row.pop(None, None):
+                        self._complain(number, f"has {len(row) + len(more)} cells, and the header has {len(row)}")
+                    else:
+                        yield number, row
             except (csv.Error, UnicodeDecodeError) as error:
                 raise RowError(f"{self.path}: cannot be read ({error}).") from error
 
@@ -179,6 +190,8 @@ class _JsonStream:
             except json.JSONDecodeError as error:
                 if self.ended or not self._may_go_on(error):
                     raise self._error(row, error.msg, error.pos) from None
+            except (ValueError, RecursionError) as error:  # a number of thousands of digits, a thousand lists in lists
+                raise self._error(row, str(error), self.at) from None
             else:
                 if end + EDGE < len(self.text) or self.ended:  # else it may be a number that goes on
                     self.at = end

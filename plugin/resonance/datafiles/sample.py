@@ -44,15 +44,23 @@ class Table:
 
     def kind(self, name: str) -> str:
         """What a column's first value is, in words."""
-        value = next(iter(self.values(name)), None)
-        if isinstance(value, list):
-            inner = type(value[0]).__name__ if value else ""
-            return f"list of {_KINDS.get(inner, inner)}s" if inner else "list"
-        return "empty" if value is None else _KINDS.get(type(value).__name__, type(value).__name__)
+        return next(iter(self.kinds(name)), "empty")
+
+    def kinds(self, name: str) -> list[str]:
+        """What a column's values are, in words, each kind once; lists without elements do not count beside others."""
+        kinds = list(dict.fromkeys(map(_kind, self.values(name))))
+        return [kind for kind in kinds if kind != "list"] or kinds
 
     def error(self, problem: str, cure: str) -> ValueError:
         found = ", ".join(f"{name} ({self.kind(name)})" for name in self.names)
         return ValueError(f"{self.path}: {problem}. Columns found: {found}. {cure}")
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, list):
+        inner = type(value[0]).__name__ if value else ""
+        return f"list of {_KINDS.get(inner, inner)}s" if inner else "list"
+    return _KINDS.get(type(value).__name__, type(value).__name__)
 
 
 def _first_file(path: Path) -> Path:

@@ -24,7 +24,10 @@ def score_problem(value: Any) -> str | None:
         return "missing"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return f"no number but {type(value).__name__} {shorten(printable(repr(value)), 60)}"
-    return None if math.isfinite(value) else f"not finite but {value}"
+    try:
+        return None if math.isfinite(value) else f"not finite but {value}"
+    except OverflowError:
+        return "a whole number beyond what a float holds"
 
 
 @dataclass

@@ -118,8 +118,9 @@ def table(row_fields: Iterator[Field], width: int, lines: int | None = LINES) ->
     room = max(width - left - 4, 20)
     out = []
     for label, text in rows:
-        wrapped = [piece for line in text.split("\n") for piece in _wrap(printable(line), room)]
-        if lines is not None and len(wrapped) > lines:
+        shown = text if lines is None else text[: lines * room]  # more does not fit, and wrapping is slow
+        wrapped = [piece for line in shown.split("\n") for piece in _wrap(printable(line), room)]
+        if lines is not None and (len(wrapped) > lines or len(shown) < len(text)):
             wrapped = [*wrapped[: lines - 1], f"... ({len(text)} characters in all)"]
         labels = _wrap(label, left)
         height = max(len(labels), len(wrapped))

@@ -3,10 +3,12 @@
 
 import argparse
 import os
+import shlex
 import sys
 from pathlib import Path
 
 from ...datafiles.info import INFO
+from ...datafiles.text import printable
 
 
 def add_info(parser: argparse.ArgumentParser) -> None:
@@ -42,9 +44,27 @@ def refuse_same(source: Path, target: Path) -> None:
         raise ValueError(f"{target}: the output is the input; give -o another name, or --in-place where there is one.")
 
 
+def typed(*words: object) -> str:
+    """A command to be typed next, quoted for a shell."""
+    return printable(shlex.join(["resonance", "data", *map(str, words)]))
+
+
+def info_options(args: argparse.Namespace) -> list[str]:
+    """What a command that follows needs to find the same dataset_info.json; nothing if it is the default one."""
+    path = info_path(args)
+    if path == Path("data") / INFO:
+        return []
+    return ["--dataset-dir", str(path.parent)] if path.name == INFO else ["--info", str(path)]
+
+
+def safe(text: str) -> str:
+    """Lines that hold words of a data file, made fit for a terminal."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def failed(command: str, error: Exception, code: int = 1) -> int:
     """Print an error of a command, and return its exit code."""
-    print(f"resonance data {command}: {error}", file=sys.stderr)
+    print(safe(f"resonance data {command}: {error}"), file=sys.stderr)
     if code == 2:
         print(f"Next: resonance data {command} --help", file=sys.stderr)
     return code

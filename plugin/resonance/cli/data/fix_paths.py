@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from ...datafiles.fix import KEYS, Fixing, PathProblem, exists_below
+from ...datafiles.fix import KEYS, Findable, Fixing, PathProblem
 from ...datafiles.paths import Anchor, Prefixes, Relocate, Search
 from . import common
 
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key", action="append", help=f"where the paths are, as `a.b.c`; default: {', '.join(KEYS)}")
     target = parser.add_mutually_exclusive_group()
     target.add_argument("-o", "--output", type=Path, help="the file to write; default: FILE.fixed.json beside it")
-    target.add_argument("--in-place", action="store_true", help="replace FILE; a copy stays as FILE.json.bak")
+    target.add_argument("--in-place", action="store_true", help="replace FILE; a copy stays as FILE.bak")
     parser.add_argument("--no-check", action="store_true", help="do not look whether the files exist")
     parser.add_argument("--media-dir", type=Path, help="where relative paths start; default: the folder of FILE")
     parser.add_argument(
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     fixing = Fixing(
         relocate,
         keys=args.key or KEYS,
-        exists=None if args.no_check else exists_below(media_dir),
+        exists=None if args.no_check else Findable(media_dir),
         keep_going=args.keep_going,
         on_problem=problems,
         in_place=args.in_place,
@@ -91,7 +91,7 @@ class Printer:
     def __call__(self, problem: PathProblem) -> None:
         self.count += 1
         if self.shown is None or self.count <= self.shown:
-            print(problem, file=sys.stderr)
+            print(common.safe(str(problem)), file=sys.stderr)
 
     def close(self) -> None:
         if self.shown is not None and self.count > self.shown:
@@ -103,22 +103,25 @@ def report(args: argparse.Namespace, fixing: Fixing, target: Path) -> int:
     paths = fixing.changed + fixing.unchanged
     told = "".join(f", {count} {kind}" for kind, count in sorted(fixing.problems.items()))
     changed = f"{fixing.changed} {'changed' if fixing.written else 'to change'}, {fixing.unchanged} as they were"
-    print(f"{args.file}: {fixing.rows} rows, {paths} paths: {changed}{told}")
+    print(common.safe(f"{args.file}: {fixing.rows} rows, {paths} paths: {changed}{told}"))
     if isinstance(fixing.relocate, Search) and fixing.relocate.by_name:
         print(f"{fixing.relocate.by_name} of them were found by the name of the file alone: look at a few")
     if not paths:
         keys = " ".join(args.key or KEYS)
         print(
             f"resonance data fix-paths: no row has a path under {keys}\n"
-            f"Next: resonance data show {args.file}, then add --key NAME",
+            f"Next: {common.typed('show', args.file)}, then add --key NAME",
             file=sys.stderr,
         )
         return 1
     if fixing.written:
         backup = f" (as it was: {fixing.backup})" if fixing.backup else ""
-        print(f"-> {target}{backup}")
+        print(common.safe(f"-> {target}{backup}"))
     elif not fixing.problems:
         print("nothing to change")
+    if isinstance(fixing.exists, Findable) and fixing.exists.only_from_here:
+        told = "an absolute one in --root, --to or --search lets training start anywhere"
+        print(f"Some paths are found only when training starts in this folder, {Path.cwd()}: {told}")
     if fixing.problems:
         stayed = f"{fixing.stayed} rows stayed as they were" if fixing.written else "nothing was written"
         print(f"resonance data fix-paths: {stayed}{hint(args, fixing)}", file=sys.stderr)

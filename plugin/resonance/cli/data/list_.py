@@ -2,13 +2,15 @@
 """`resonance data list`. Room: `cli/`."""
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ...datafiles.find import HUBS
-from ...datafiles.info import INFO, read_info
+from ...datafiles.info import read_info
 from ...datafiles.read import RowError, data_files, read_rows
+from ...datafiles.text import printable
 from . import common
 
 QUICK = 16 << 20  # bytes up to which rows are counted
@@ -37,8 +39,7 @@ def run(args: argparse.Namespace) -> int:
         count, source = where(entry, path.parent)
         rows.append((name, count, str(entry.get("formatting", "alpaca")), pairs, scores, source))
     print_table(rows)
-    where_else = "" if path == Path("data") / INFO else f" --info {path}"
-    print(f"\nNext: resonance data show {next(iter(entries))}{where_else}")
+    print(f"\nNext: {common.typed('show', next(iter(entries)), *common.info_options(args))}")
     return 0
 
 
@@ -49,7 +50,7 @@ def where(entry: dict[str, Any], folder: Path) -> tuple[str, str]:
     if not isinstance(name := entry.get("file_name"), str):
         return "-", "no file_name"
     path = folder / name
-    if not path.exists():
+    if not os.path.exists(path):
         return "-", f"{name}  NOT THERE"
     try:
         counts = [quick_count(file) for file in data_files(path)]
@@ -73,6 +74,7 @@ def quick_count(path: Path) -> int | None:
 
 
 def print_table(rows: Sequence[tuple[str, ...]]) -> None:
+    rows = [tuple(map(printable, row)) for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     for row in rows:
         print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)) + "  " + row[-1])

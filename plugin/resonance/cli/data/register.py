@@ -33,7 +33,8 @@ def run(args: argparse.Namespace) -> int:
         given = parse_settings(args.set)
     except ValueError as error:
         return common.failed("register", error, 2)
-    name = args.name if args.name is not None else args.file.name.partition(".")[0]
+    path = args.file.resolve()
+    name = args.name if args.name is not None else path.name if path.is_dir() else path.stem
     try:
         entry = infer_entry(args.file, info_path, given)
         change = register(info_path, name, entry, force=args.force, dry_run=args.dry_run)
@@ -42,12 +43,11 @@ def run(args: argparse.Namespace) -> int:
     if not change.diff:
         print(f"{info_path}: {name} is there already, as it should be")
     else:
-        print(change.diff)
+        print(common.safe(change.diff))
         made = "would be changed" if args.dry_run else "changed"
         print(f"\n{info_path}: {made}{f' (as it was: {change.backup})' if change.backup else ''}")
-    print(
-        f"Next: resonance data check {name}, then `dataset: {name}` with `dataset_dir: {info_path.parent}` in a recipe"
-    )
+    check = common.typed("check", name, *common.info_options(args))
+    print(f"Next: {check}, then `dataset: {name}` with `dataset_dir: {info_path.parent}` in a recipe")
     return 0
 
 

@@ -55,5 +55,5 @@ def run(args: argparse.Namespace) -> int:
     why = f"margin below {args.min_margin:g}{ties}"
     told = f", {scores.bad} dropped without scores" if scores.bad else ""
     print(f"-> {args.output}: {kept} pairs kept, {dropped} dropped ({why}){told}")
-    print(f"Next: resonance data register {args.output}")
+    print(f"Next: {common.typed('register', args.output, *common.info_options(args))}")
     return 0

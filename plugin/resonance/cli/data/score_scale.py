@@ -2,6 +2,7 @@
 """`resonance data score-scale`. Room: `cli/`."""
 
 import argparse
+import math
 from pathlib import Path
 
 from ...datafiles.find import find, scores_of
@@ -42,6 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Put scores on another scale, so that tau_good means the same for all sets."""
+    if not math.isfinite(args.tau_good):
+        return common.failed("score-scale", ValueError(f"--tau-good {args.tau_good}: give a number."), 2)
     try:
         data = find(args.data, common.info_path(args))
         source = data.file
@@ -54,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
     except (ValueError, OSError) as error:
         return common.failed("score-scale", error)
     explain(args.output, scores, scale, args.tau_good)
+    print(f"Next: {common.typed('register', args.output, *common.info_options(args))}")
     return 0
 
 
@@ -103,4 +107,3 @@ def explain(output: Path, scores: Scores, scale: Map, tau: float) -> None:
         )
     else:
         print("Margins are differences of ranks now: look at uni_dpo_qual_eta again")
-    print(f"Next: resonance data register {output}")

@@ -2,6 +2,7 @@
 """`resonance data score-stats`. Room: `cli/`."""
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -30,6 +31,8 @@ def run(args: argparse.Namespace) -> int:
     """Count scores: range, quantiles, ties, margins, and what a tau_good would select."""
     if args.plot and args.plot.suffix.lower() != ".png":
         return common.failed("score-stats", ValueError(f"--plot {args.plot}: only .png is drawn."), 2)
+    if not all(map(math.isfinite, args.tau_good or [])):
+        return common.failed("score-stats", ValueError("--tau-good: give numbers that are finite."), 2)
     try:
         data = find(args.data, common.info_path(args))
         columns = scores_of(data, args.columns)
@@ -43,7 +46,8 @@ def run(args: argparse.Namespace) -> int:
     except (ValueError, OSError) as error:
         return common.failed("score-stats", error)
     if data.entry is None or not data.entry.get("columns", {}).get("score_chosen"):
-        print(f"\nNo {INFO} names these columns yet. Next: resonance data register {data.path}")
+        register = common.typed("register", data.path, *common.info_options(args))
+        print(f"\nNo {INFO} names these columns yet. Next: {register}")
     return 0
 
 

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
         except ValueError as error:  # then the columns as they are
             remark = str(error)
         for path, number, row in pick(data.files, args.row, args.n):
-            print(f"{path}, row {number}")
+            print(common.safe(f"{path}, row {number}"))
             print(table(fields(row, entry, args.media_dir or data.media_dir), width, None if args.full else LINES))
             print()
             shown += 1
@@ -47,7 +47,8 @@ def run(args: argparse.Namespace) -> int:
     if not shown:
         return common.failed("show", ValueError(f"{args.data}: has no row {args.row}."))
     if remark:
-        print(f"Shown by column, because this file has no entry and none can be told:\n{remark}", file=sys.stderr)
+        remark = f"Shown by column, because this file has no entry and none can be told:\n{remark}"
+        print(common.safe(remark), file=sys.stderr)
     return 0
 
 
