@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import json
+import random
 import stat
 import tarfile
 import zipfile
@@ -49,9 +50,10 @@ def test_an_archive_of_rows_and_images_is_imported(name: str, tmp_path: Path) ->
     path = make(tmp_path / name, SOUND | ballast)
     out = tmp_path / "out"
     assert main(["data", "import", "rlaif_v", str(path), "--out", str(out)]) == 0
-    assert everything(out / "rlaif_v_files") == set(SOUND)
+    (folder,) = (out / "rlaif_v_files").iterdir()
+    assert folder.name.startswith(f"{name}-") and everything(folder) == set(SOUND)
     (row,) = json.loads((out / "rlaif_v.json").read_text())
-    assert row["images"] == ["rlaif_v_files/set/images/1.png"]
+    assert row["images"] == [f"rlaif_v_files/{folder.name}/set/images/1.png"]
 
 
 def test_an_archive_of_images_as_image_root(tmp_path: Path) -> None:
@@ -60,7 +62,45 @@ def test_an_archive_of_images_as_image_root(tmp_path: Path) -> None:
     images = make(tmp_path / "images.zip", {"images/1.png": picture(1)})
     out = tmp_path / "out"
     assert main(["data", "import", "rlaif_v", str(rows), "--out", str(out), "--image-root", str(images)]) == 0
-    assert json.loads((out / "rlaif_v.json").read_text())[0]["images"] == ["rlaif_v_files/images/1.png"]
+    (folder,) = (out / "rlaif_v_files").iterdir()
+    assert json.loads((out / "rlaif_v.json").read_text())[0]["images"] == [f"rlaif_v_files/{folder.name}/images/1.png"]
+
+
+def test_another_archive_mixes_with_nothing(tmp_path: Path) -> None:
+    """Neither with one of another name, nor with the one that it replaces."""
+    out = tmp_path / "out"
+    for number, name in enumerate(["a.zip", "b.zip", "b.zip"]):
+        row = {"question": f"What? {number}", "chosen": "a", "rejected": "b", "image_path": "1.png"}
+        path = make(tmp_path / name, {f"{number}.jsonl": json.dumps(row).encode(), "1.png": picture(number)})
+        assert main(["data", "import", "rlaif_v", str(path), "--out", str(out), "--force"]) == 0
+        (made,) = json.loads((out / "rlaif_v.json").read_text())
+        assert made["conversations"][0]["value"] == f"<image>What? {number}"
+        assert (out / made["images"][0]).read_bytes() == picture(number)
+
+
+def test_backslashes_of_windows(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as pack:
+        for name, data in SOUND.items():
+            info = zipfile.ZipInfo("x")
+            info.filename = name.replace("/", "\\")  # its constructor would mend it on Windows only
+            pack.writestr(info, data)
+    assert everything(unpack(path, tmp_path / "out")) == set(SOUND)
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar.gz", "a.tgz", "a.tar.xz", "a.tar.bz2"])
+def test_an_archive_that_is_damaged_inside(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """At any place: each kind of archive finds it by another error."""
+    noise = random.Random(1).randbytes(3000)
+    sound = make(tmp_path / name, {"rows.jsonl": noise.hex().encode()}).read_bytes()
+    refused = 0
+    for at in range(60, len(sound) - 30, 97):
+        (tmp_path / name).write_bytes(sound[:at] + bytes([sound[at] ^ 255]) + sound[at + 1 :])
+        try:
+            unpack(tmp_path / name, tmp_path / "out" / str(at))
+        except ValueError as error:
+            refused += "cannot be unpacked" in str(error)
+    assert refused == len(range(60, len(sound) - 30, 97))
 
 
 CLIMBING = [
@@ -167,6 +207,6 @@ def test_what_is_there_is_not_written_again(tmp_path: Path) -> None:
     kept, cut = folder / "set/rows.json", folder / "set/images/1.png"
     before = kept.stat().st_mtime_ns
     cut.write_bytes(b"half")
-    unpack(path, folder)
+    assert unpack(path, tmp_path / "in") == folder
     assert kept.stat().st_mtime_ns == before
     assert cut.read_bytes() == SOUND["set/images/1.png"]

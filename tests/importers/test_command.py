@@ -132,7 +132,7 @@ def test_a_file_of_another_set_stops_at_once(tmp_path: Path, capsys: pytest.Capt
     raw = write(tmp_path / "rows.parquet", [{"prompt": "x", "answer": "y"}] * 3000)
     assert call("rlaif_v", raw, "--out", tmp_path / "out") == 1
     said = capsys.readouterr()
-    assert "20 rows in, 0 out, 20 skipped" in said.out
+    assert "20 rows read in" in said.out and "\n0 examples written\n20 rows left out, of which nothing" in said.out
     assert f"the first 20 rows of {raw} are no rows of rlaif_v: they have the columns prompt, answer" in said.err
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -244,6 +244,96 @@ def test_the_bar_shows_rows_rate_and_what_came_out(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(sys, "stderr", Terminal())
     with command._Bar() as bar:
         for rows in range(257, 500):  # an import that goes on behind row 256
-            bar(Tally(rows_in=rows, rows_out=rows - 2, skipped={"x": 2}), rows / 1000)
+            tally = Tally(rows, 2 * rows, {"x": 2}, {"y": 1}, columns=["chosen"])
+            bar(tally, rows / 1000)
     last = sys.stderr.getvalue().rpartition("\r")[2]  # type: ignore[attr-defined]
-    assert last.startswith("499 rows [") and "rows/s, 50% of the source, 497 out, 2 skipped]" in last
+    assert (
+        last.startswith("499 rows [")
+        and "rows/s, 50% of the source, 998 pairs written, 2 pairs and 1 row left out]" in last
+    )
+
+
+def test_the_summary_counts_rows_and_pairs_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "1.png").write_bytes(picture(1))
+    answers = [
+        {"response": f"{score}", "model": "m", "annotations": {"Helpfulness": {"Rating": str(score)}}}
+        for score in (5, 3, 3, 1)
+    ]
+    sound = {"prompt": "x", "img_path": "1.png", "completions": answers}
+    raw = write(tmp_path / "rows.jsonl", [sound, sound | {"completions": answers[:1]}, sound | {"img_path": "2.png"}])
+    assert call("vlfeedback", raw, "--out", tmp_path / "out") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].startswith("3 rows read in ")
+    assert lines[3:10] == [
+        "1 pair written",
+        "11 pairs left out:",
+        "          8  a pair narrower than the prompt's widest",
+        "          2  a pair with equal scores",
+        "          1  image missing",
+        "1 row left out, of which nothing could be made:",
+        "          1  fewer than two completions",
+    ]
+
+
+@pytest.mark.parametrize("name", ["dataset_info", "other.skipped"])
+def test_names_of_other_files(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    assert call("rlaif_v", raw, "--out", tmp_path / "out", "--name", name) == 1
+    assert "is kept for something else" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_the_output_is_never_the_source(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = raw.read_bytes()
+    for source in (raw, tmp_path):
+        flags = ("--name", "rows", "--format", "jsonl", "--force")
+        assert call("rlaif_v", source, "--out", tmp_path, *flags) == 1
+        assert f"{raw} would be both read and written: give another --name" in capsys.readouterr().err
+    assert raw.read_bytes() == before
+
+
+def test_an_import_into_the_folder_of_its_source_can_be_made_again(raw: Path, tmp_path: Path) -> None:
+    with open(raw, "a") as file:
+        file.write("no JSON\n")
+    for _ in range(2):
+        assert call("rlaif_v", tmp_path, "--out", tmp_path, "--force") == 0
+        assert len(json.loads((tmp_path / "rlaif_v.json").read_text())) == 2
+        assert (tmp_path / "rlaif_v.skipped.jsonl").exists()
+        (tmp_path / "rlaif_v.json").rename(tmp_path / "rlaif_v.done")
+
+
+def test_a_folder_that_llamafactory_cannot_read_from(
+    raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("rlaif_v", raw, "--out", tmp_path / "a [1]") == 1
+    assert "LlamaFactory cannot read from a path with [ in it" in capsys.readouterr().err
+    assert not (tmp_path / "a [1]").exists()
+    assert call("rlaif_v", raw, "--out", tmp_path / "a [1]", "--no-register") == 0
+
+
+def test_halves_of_characters_anywhere_in_a_row(raw: Path, tmp_path: Path) -> None:
+    odd = [ROW | {"image_path": "\ud83d.png"}, ROW | {"idx": "\ud83d"}, ROW | {"question": ["\ud83d"]}]
+    with open(raw, "a") as file:
+        file.writelines(json.dumps(row) + "\n" for row in odd)
+    assert call("rlaif_v", raw, "--out", tmp_path / "out") == 0
+    assert len(json.loads((tmp_path / "out" / "rlaif_v.json").read_text())) == 2
+    lines = (tmp_path / "out" / "rlaif_v.skipped.jsonl").read_text().splitlines()
+    told = [json.loads(line)["reason"] for line in lines]
+    assert told == ["image missing", "text that is not valid Unicode", "question is not text"]
+
+
+def test_what_comes_next_can_be_typed(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "my dätä"
+    assert call("rlaif_v", raw, "--out", out) == 0
+    assert f"Next: resonance data check '{out}/rlaif_v.json'\n" in capsys.readouterr().out
+
+
+def test_images_are_found_from_any_working_folder(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Named by paths relative to where the import was started; by LlamaFactory's rule, media_dir first."""
+    (tmp_path / "pics").mkdir()
+    (tmp_path / "1.png").rename(tmp_path / "pics" / "1.png")
+    monkeypatch.chdir(tmp_path)
+    assert call("rlaif_v", raw.name, "--out", "out", "--image-root", "pics") == 0
+    assert call("rlaif_v", raw.name, "--out", "out", "--image-root", "pics", "--copy-images", "--name", "copied") == 0
+    monkeypatch.chdir("/")
+    for name in ("rlaif_v", "copied"):
+        for row in json.loads((tmp_path / "out" / f"{name}.json").read_text()):
+            assert (tmp_path / "out" / row["images"][0]).is_file()

@@ -183,7 +183,7 @@ def test_other_options_on_an_unfinished_import(raw: Path, tmp_path: Path, capsys
     said = capsys.readouterr().err
     assert "--max-rows: null then, 6 now" in said and "--restart" in said
     assert main(command(raw, out, "--max-rows", "6", "--restart")) == 0
-    assert "6 rows in" in capsys.readouterr().out
+    assert "6 rows read" in capsys.readouterr().out
     assert sorted(files(out)) == sorted(files(out).keys() - {".rlaif_v.import/state.json"})
 
 
@@ -220,4 +220,5 @@ def test_it_says_that_it_went_on_and_counts_all(raw: Path, tmp_path: Path, capsy
     assert main(command(raw, out)) == 0
     said = capsys.readouterr().out
     assert "went on with an import that was not finished" in said
-    assert f"{ROWS + 1} rows in, 16 out, 8 skipped" in said
+    assert f"{ROWS + 1} rows read in" in said and "\n16 pairs written\n7 pairs left out:\n" in said
+    assert "\n1 row left out, of which nothing could be made:\n          1  not JSON\n" in said

@@ -144,7 +144,7 @@ def test_a_hub_set_of_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_hub_set_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "import", "rlaif_v", "no-such/set", "--out", str(tmp_path)]) == 1
     said = capsys.readouterr().err
-    assert "'no-such/set', split 'train', cannot be read from the hub" in said
+    assert "'no-such/set' is no path here, and its split 'train' cannot be read from the hub" in said
     assert "hf download --repo-type dataset no-such/set" in said
 
 

@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
+import lzma
 import shutil
 import stat
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +26,10 @@ PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 FILMS = (".mp4", ".avi", ".mkv", ".mov", ".webm")
 WANTED = (*SUFFIXES, *PICTURES, *FILMS)
 SHOWN = 5  # members named in a message
+DAMAGED = (
+    *(zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError),
+    *(EOFError, NotImplementedError, RuntimeError),  # cut short, a method that is not known, a password
+)
 
 
 @dataclass
@@ -31,20 +39,29 @@ class _Member:
     plain: bool  # a file, no link and no device
     open: Callable[[], Any]
 
+    @property
+    def path(self) -> str:
+        """With slashes: some programs on Windows write backslashes."""
+        return self.name.replace("\\", "/")
+
 
 def is_archive(path: Path) -> bool:
     return path.is_file() and path.name.lower().endswith(ARCHIVES)
 
 
-def unpack(archive: Path, folder: Path) -> Path:
-    """Unpack the data, pictures and films of an archive into `folder`, and return it.
+def unpack(archive: Path, parent: Path) -> Path:
+    """Unpack the data, pictures and films of an archive into a folder of its own below `parent`, and return that.
 
+    The folder is named by the archive's name, size and time, so another archive of the same name mixes with nothing.
     What is there already with the right size is kept, so that a killed call can be repeated.
 
     Raises:
         ValueError: if a member's path climbs out of the folder, a member is a link or a device, the archive is
             damaged, or the disk is too small. The members' names are looked at before anything is written.
     """
+    status = archive.stat()
+    mark = hashlib.sha256(f"{status.st_size} {status.st_mtime_ns}".encode()).hexdigest()[:8]
+    folder = parent / f"{archive.name}-{mark}"
     try:
         with _members(archive) as members:
             wanted = _admitted(members, archive)
@@ -56,7 +73,7 @@ def unpack(archive: Path, folder: Path) -> Path:
                 raise ValueError(f"{archive}: unpacks to {need:,} bytes; {folder} has {free:,} left.")
             for member in missing:
                 _write(member, folder, archive)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError) as error:
+    except DAMAGED as error:
         raise ValueError(f"{archive}: cannot be unpacked ({type(error).__name__}: {error}).") from error
     return folder
 
@@ -70,6 +87,8 @@ def _members(archive: Path) -> Iterator[list[_Member]]:
     else:
         with tarfile.open(archive) as tar:
             entries = [entry for entry in tar.getmembers() if not entry.isdir()]
+            while tar.fileobj is not None and tar.fileobj.read(1 << 20):
+                pass  # the checksum of a compressed archive stands at its end, and is looked at there only
             yield [_Member(e.name, e.size, e.isreg(), partial(tar.extractfile, e)) for e in entries]
 
 
@@ -89,7 +108,7 @@ def _admitted(members: list[_Member], archive: Path) -> list[_Member]:
                 f"{archive}: refused, nothing was unpacked: {', '.join(map(repr, names[:SHOWN]))}{more} {what}. "
                 "If you trust it, unpack it yourself and give the folder."
             )
-    wanted = [member for member in members if _is_wanted(PurePosixPath(member.name))]
+    wanted = [member for member in members if _is_wanted(PurePosixPath(member.path))]
     if not wanted:
         raise ValueError(f"{archive}: holds no data, picture or film ({', '.join(WANTED)}).")
     return wanted
@@ -106,12 +125,12 @@ def _is_wanted(path: PurePosixPath) -> bool:
 
 
 def _is_there(member: _Member, folder: Path) -> bool:
-    target = folder / member.name
+    target = folder / member.path
     return target.is_file() and target.stat().st_size == member.size
 
 
 def _write(member: _Member, folder: Path, archive: Path) -> None:
-    with member.open() as source, replacing(folder / member.name, "wb", sync=False) as file:
+    with member.open() as source, replacing(folder / member.path, "wb", sync=False) as file:
         left = member.size
         while block := source.read(min(left + 1, 1 << 20)):
             left -= len(block)

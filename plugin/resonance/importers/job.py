@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..datafiles.infer import require_plain
 from ..datafiles.info import INFO, read_info
 from .archives import is_archive, unpack
 from .images import FORMATS, Media
-from .source import Source, find_source
+from .source import Files, Source, find_source
 from .spec import Importer
 
 NAME = re.compile(r"[A-Za-z0-9_][\w.-]*")
@@ -75,6 +76,8 @@ class Plan:
         self.skipped = job.out / f"{self.name}.skipped.jsonl"
         self.work = job.out / f".{self.name}.import"
         self.options = {option.key: job.options.get(option.key, option.default) for option in importer.options}
+        if job.registered:
+            require_plain(self.file)
         problems = [*self._wrong_options(), *self._taken_name()]
         if problems:
             raise ValueError("; ".join(problems) + ".")
@@ -83,6 +86,8 @@ class Plan:
         job, problems = self.job, []
         if not NAME.fullmatch(self.name):
             problems.append(f"--name {self.name!r}: letters, digits, _ - and . only")
+        if self.file.resolve() == job.info_path.resolve() or self.name.endswith(".skipped"):
+            problems.append(f"--name {self.name!r}: {self.file} is kept for something else")
         if job.suffix not in ("json", "jsonl"):
             problems.append(f"--format {job.suffix!r}: json or jsonl")
         if job.image_format not in FORMATS:
@@ -113,7 +118,7 @@ class Plan:
         ]
 
     def open(self) -> tuple[Source, Media]:
-        """Find the rows and the pictures; archives are unpacked into ``OUT/NAME_files``.
+        """Find the rows and the pictures; archives are unpacked below ``OUT/NAME_files``.
 
         Raises:
             ValueError: if they cannot be found, or an archive is refused.
@@ -126,6 +131,8 @@ class Plan:
             root = unpack(root, folder)
         hub_file = importer.hub_file(self.options) if importer.hub_file and given == importer.hub_id else None
         source = find_source(given, job.split, importer.split, importer.files, hub_file)
+        if isinstance(source, Files) and self.file.resolve() in [path.resolve() for path in source.files]:
+            raise ValueError(f"{self.file} would be both read and written: give another --name or --out.")
         base = job.info_path.parent  # LlamaFactory's media_dir, unless a recipe names another
         images = job.out / f"{self.name}_images"
         return source, Media(images, base, root, job.copy_images, job.image_format, job.allow_missing_images)

@@ -49,10 +49,12 @@ def _check_texts(example: Example, answers: dict[str, str]) -> None:
             raise Skip(f"empty {name} text")
         if AUDIO in text:  # LlamaFactory would look for a sound
             raise Skip(f"{AUDIO} in the text", text[:80])
+    beside = [(name, text) for name, text in example.extra.items() if isinstance(text, str)]
+    for name, text in [*texts, *beside]:
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise Skip("text that is not valid Unicode", ascii(text[:80])) from None
+            raise Skip("text that is not valid Unicode", f"{name}: {ascii(text[:80])}") from None
     if answers and len(answers) < 2:
         raise Skip("only one answer", f"{', '.join(answers)} alone")
     if answers and answers["chosen"].strip() == answers["rejected"].strip():

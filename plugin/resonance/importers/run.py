@@ -146,6 +146,7 @@ def converted(importer: Importer, raw: Raw, media: Media, options: dict[str, Any
         for example in importer.convert(raw.value, options):
             yield example if isinstance(example, Skip) else _finished(importer, example, raw, media)
     except Skip as skip:
+        skip.whole_row = True
         yield skip
 
 

@@ -16,6 +16,7 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 SPLIT = re.compile(r"(train|training|test|testing|validation|valid|val|dev|eval)(?=[-_.]|$)", re.IGNORECASE)
 # What `datasets` and we write beside rows, and what holds none.
 NOT_ROWS = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"}
+SKIPS = ".skipped.jsonl"
 
 
 @dataclass
@@ -123,8 +124,8 @@ class Hub:
         except Exception as error:  # whatever the hub's client, the network or a foreign file raises
             wanted = f"{self.hub_id} {self.file}" if self.file else self.hub_id
             raise ValueError(
-                f"{self.hub_id!r}, split {self.split!r}, cannot be read from the hub behind row {row} "
-                f"({type(error).__name__}: {error}). Download it and give the folder: "
+                f"{self.hub_id!r} is no path here, and its split {self.split!r} cannot be read from the hub "
+                f"behind row {row} ({type(error).__name__}: {error}). Download it and give the folder: "
                 f"hf download --repo-type dataset {wanted} --local-dir FOLDER"
             ) from error
 
@@ -162,7 +163,7 @@ def _files_of(path: Path, split: str | None, default_split: str, patterns: tuple
         if split is not None:
             raise ValueError(f"--split {split} is for the hub and for folders; {path} is one file.")
         return data_files(path)
-    found = [file for file in data_files(path) if file.name not in NOT_ROWS and not file.name.startswith(".")]
+    found = [file for file in data_files(path) if file.name not in NOT_ROWS and not file.name.endswith(SKIPS)]
     for pattern in patterns:
         if files := [file for file in found if fnmatch.fnmatch(file.name, pattern)]:
             break

@@ -22,7 +22,12 @@ class Skip(Exception):
         detail: what was found in this row.
         count: how many examples it stands for.
         listed: whether it gets a line in ``NAME.skipped.jsonl``; False for what the user's options left out.
+
+    Attributes:
+        whole_row: whether it was raised; set by the frame.
     """
+
+    whole_row = False
 
     def __init__(self, reason: str, detail: str = "", *, count: int = 1, listed: bool = True) -> None:
         super().__init__(reason, detail)

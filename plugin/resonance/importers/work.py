@@ -27,9 +27,10 @@ class Tally:
 
     Attributes:
         rows_in: raw rows read.
-        rows_out: rows to be written; one raw row can give several.
+        rows_out: examples to be written, a row each; one raw row can give several.
         skipped: examples left out, by reason.
-        listed: how many of them have a line in the list.
+        rows_skipped: raw rows of which no example could be made, by reason.
+        listed: how many of both have a line in the list.
         columns: of the rows, in the order of their first appearance.
         seconds: spent, over all starts.
         finished: the source has been read to its end.
@@ -38,6 +39,7 @@ class Tally:
     rows_in: int = 0
     rows_out: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
+    rows_skipped: dict[str, int] = field(default_factory=dict)
     listed: int = 0
     columns: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -97,9 +99,11 @@ class Work:
 
     def skip(self, file: str, row: int, skip: Skip) -> None:
         """Count what was left out, and list it."""
-        self.tally.skipped[skip.reason] = self.tally.skipped.get(skip.reason, 0) + skip.count
+        counts = self.tally.rows_skipped if skip.whole_row else self.tally.skipped
+        counts[skip.reason] = counts.get(skip.reason, 0) + skip.count
         if skip.listed:
-            self._skips.write({"file": file, "row": row, "reason": skip.reason, "detail": skip.detail})
+            line = {"file": file, "row": row, "reason": skip.reason, "detail": skip.detail}
+            self._skips.write({key: _writable(value) for key, value in line.items()})
             self.tally.listed += 1
 
     def save(self, position: Any) -> None:
@@ -122,6 +126,11 @@ class Work:
         self.close()
         (self.folder / STATE).unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _writable(value: Any) -> Any:
+    """Text of a row may hold halves of characters, which no file can."""
+    return value.encode("utf-8", "backslashreplace").decode("utf-8") if isinstance(value, str) else value
 
 
 def _cut(file: IO[str], size: int) -> None:

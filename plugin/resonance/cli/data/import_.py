@@ -12,6 +12,7 @@ from ...importers.run import NothingImported, Result, import_dataset
 from ...importers.spec import Importer, Option
 from ...importers.table import IMPORTERS
 from ...importers.work import Tally
+from . import common
 
 SHOWN = 12  # reasons of skipped rows
 
@@ -80,12 +81,12 @@ def run(args: argparse.Namespace) -> int:
     except (ValueError, OSError) as error:
         return _fail(str(error), 1)
     except KeyboardInterrupt:
-        return _fail("interrupted; the same command goes on from here", 1)
+        return _fail(f"interrupted; the same command{' without --restart' * job.restart} goes on from here", 1)
     return _report(importer, job, result)
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"resonance data import: {message}", file=sys.stderr)
+    print(common.safe(f"resonance data import: {message}"), file=sys.stderr)
     return code
 
 
@@ -165,8 +166,10 @@ class _Bar:
             shape = "{n_fmt}{unit} [{elapsed}, {rate_fmt}{postfix}]"
             self.bar = tqdm(initial=tally.rows_in - 1, unit=" rows", disable=None, file=sys.stderr, bar_format=shape)
         part = f"{done:.0%} of the source, " if done else ""  # the hub does not say
-        skipped = sum(tally.skipped.values())
-        self.bar.set_postfix_str(f"{part}{tally.rows_out:,} out, {skipped:,} skipped", refresh=False)
+        sums = ((_unit(tally), tally.skipped), ("rows", tally.rows_skipped))
+        left = [_count(sum(reasons.values()), unit) for unit, reasons in sums if reasons]
+        out = f", {' and '.join(left)} left out" * bool(left)
+        self.bar.set_postfix_str(f"{part}{_count(tally.rows_out, _unit(tally))} written{out}", refresh=False)
         self.bar.update()
 
     def __exit__(self, *exception: object) -> None:
@@ -176,8 +179,26 @@ class _Bar:
 
 def _print_tally(tally: Tally) -> None:
     rate = f" in {tally.seconds:.1f} s ({tally.rows_in / tally.seconds:,.0f} rows/s)" if tally.seconds else ""
-    print(f"{tally.rows_in:,} rows in, {tally.rows_out:,} out, {sum(tally.skipped.values()):,} skipped{rate}")
-    reasons = sorted(tally.skipped.items(), key=lambda item: -item[1])
+    print(f"{_count(tally.rows_in, 'rows')} read{rate}\n{_count(tally.rows_out, _unit(tally))} written")
+    _print_reasons(_unit(tally), tally.skipped)
+    _print_reasons("rows", tally.rows_skipped)
+
+
+def _unit(tally: Tally) -> str:
+    """What a written row is; a row that was read can give several."""
+    return "pairs" if "chosen" in tally.columns else "examples"
+
+
+def _count(number: int, units: str) -> str:
+    return f"{number:,} {units.removesuffix('s') if number == 1 else units}"
+
+
+def _print_reasons(units: str, counts: dict[str, int]) -> None:
+    if not counts:
+        return
+    whole = ", of which nothing could be made" if units == "rows" else ""
+    print(f"{_count(sum(counts.values()), units)} left out{whole}:")
+    reasons = sorted(counts.items(), key=lambda item: -item[1])
     for reason, count in reasons[:SHOWN]:
         print(f"  {count:>9,}  {reason}")
     if len(reasons) > SHOWN:
@@ -194,13 +215,16 @@ def _report(importer: Importer, job: Job, result: Result) -> int:
     if importer.note is not None:
         print(f"Note: {importer.note(_settled(importer, job))}")
     if result.entry_error:
-        return _fail(f"the data file is there, its entry is not: {result.entry_error}", 1)
+        register = common.typed("register", result.file, "--name", result.name, "--info", job.info_path)
+        return _fail(f"the data file is there, its entry is not: {result.entry_error}\nNext: {register}", 1)
     if job.registered:
         as_before = "" if result.change and result.change.diff else ", as it was"
         print(f"-> entry {result.name!r} in {job.info_path}{as_before}")
     stage = "dpo" if "chosen" in result.tally.columns else "sft"
     recipe = f"`stage: {stage}`, `dataset: {result.name}`, `dataset_dir: {job.info_path.parent}`"
-    print(f"Next: resonance data check {result.file}\nThen, in a recipe: {recipe}; llamafactory-cli train RECIPE.yaml")
+    print(
+        f"Next: {common.typed('check', result.file)}\nThen, in a recipe: {recipe}; llamafactory-cli train RECIPE.yaml"
+    )
     return 0
 
 
