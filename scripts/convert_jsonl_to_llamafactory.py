@@ -29,8 +29,11 @@ def main(argv: list[str] | None = None) -> int:
     output = args.output_file or args.input_file.with_name(f"{args.input_file.stem}_llama_factory.json")
     bad: list[str] = []
     try:
+        if output.resolve() == args.input_file.resolve():
+            raise ValueError(f"--output_file {output}: is the input")
         with replacing(output) as file:
-            count = convert_rows(args.input_file, RowWriter(file, lines=False, indent=2), args.system, bad)
+            writer = RowWriter(file, lines=output.suffix.lower() == ".jsonl", indent=2)
+            count = convert_rows(args.input_file, writer, args.system, bad)
             if not count:
                 raise ValueError(f"no row of {args.input_file} can be used; {output} was not written")
     except (ValueError, OSError) as error:

@@ -17,11 +17,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--output_dir", default="data", help="default: %(default)s")
     parser.add_argument("--limit", type=int, help="rows to read; default: all")
     parser.add_argument("--force", action="store_true", help="replace an output that is there")
+    parser.add_argument("--restart", action="store_true", help="forget an unfinished run instead of going on with it")
     args = parser.parse_args(argv)
     command = ["data", "import", "topic_overwrite", *([args.input] if args.input else [])]
     command += ["--out", args.output_dir, "--image-format", "jpeg"]
     command += ["--max-rows", str(args.limit)] if args.limit is not None else []
-    return resonance([*command, *(["--force"] if args.force else [])])
+    command += [flag for flag, given in (("--force", args.force), ("--restart", args.restart)) if given]
+    return resonance(command)
 
 
 if __name__ == "__main__":
