@@ -182,6 +182,8 @@ def test_drop_that_leaves_nothing_is_an_error(data, make_pair, load):
     data.write([make_pair(i) for i in range(3)])
     with pytest.raises(ValueError, match="No row is left. Raise `cutoff_len`"):
         load(cutoff_len=20, overlong="drop")
+    with pytest.raises(ValueError, match="No row is left. Raise `max_target_length`"):
+        load(max_target_length=2, overlong="drop")
 
 
 # -- shrink_image -----------------------------------------------------------------------------------------------------
@@ -231,6 +233,16 @@ def test_shrink_of_a_row_without_images(data, make_pair, load):
     text = {**make_pair(0), "instruction": LONG * 2, "images": []}
     data.write([make_pair(1), text])
     assert "it has no images to make smaller" in refused(load, overlong="shrink_image")
+
+
+def test_only_what_helps_is_proposed(data, make_pair, load):
+    """Smaller images do nothing for text; a prompt whose markup alone is too long can only be left out."""
+    data.write([{**make_pair(0), "instruction": LONG * 2, "images": []}])
+    assert refused(load).endswith(
+        "or `overlong: drop` (leave such rows out) or `overlong: cut_text` (shorten their text)."
+    )
+    with pytest.raises(ValueError, match=r"Set `cutoff_len: \d+`, or `overlong: drop` \(leave such rows out\)\.$"):
+        load(cutoff_len=8, overlong="cut_text")
 
 
 def test_shrunk_rows_of_images_in_parquet(cases, data, load, make_pair, tokenizer_module):

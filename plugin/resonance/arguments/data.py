@@ -30,8 +30,9 @@ class DataKeys:
         metadata={
             "help": (
                 "What becomes of a pair that is longer than cutoff_len: error (stop, listing every such row), drop "
-                "(leave it out), shrink_image (make its images smaller) or cut_text (shorten its text). None cuts "
-                "through an image. Unset: error in runs of Resonance's trainer, LlamaFactory's cut in others."
+                "(leave it out), shrink_image (make its images smaller) or cut_text (shorten its text). None of these "
+                "cuts through an image. Unset: error on Resonance's trainer and in any run with another of these "
+                "keys about pairs, LlamaFactory's cut in the others."
             )
         },
     )

@@ -83,9 +83,10 @@ class Report:
         self._list(SHORTENED_FILE, entries)
         rows = ", ".join(str(entry.row) for entry in entries[:5]) + ", ..." * (len(entries) > 5)
         of_total = "" if total is None else f" of {total}"
+        plural = "s" * (len(entries) > 1 or bool(of_total))
         return (
-            f"Dataset {dataset}: {DONE[found[0][1].policy]} in {len(entries)}{of_total} rows ({rows}); the longest "
-            f"had {longest} tokens, now {left}. Every such row is listed in {self.path(SHORTENED_FILE)}."
+            f"Dataset {dataset}: {DONE[found[0][1].policy]} in {len(entries)}{of_total} row{plural} ({rows}); "
+            f"the longest had {longest} tokens, now {left}. Every such row is listed in {self.path(SHORTENED_FILE)}."
         )
 
     def stop(self, dataset: str, found: Sequence[Found], total: int | None = None) -> str:
@@ -133,5 +134,8 @@ def _cures(found: Sequence[Found]) -> str:
         for key, excess in overlong.over.items():
             needed[key] = max(excess.needed, needed.get(key, 0))
     raised = " and ".join(f"`{key}: {value}`" for key, value in needed.items())
-    *others, last = [text for policy, text in POLICIES.items() if policy != found[0][1].policy]
-    return f"Set {raised}, or {', '.join(others)} or {last}."
+    useless = {found[0][1].policy}
+    if not any(overlong.found.image_tokens for _, overlong in found):
+        useless.add("shrink_image")
+    *others, last = [text for policy, text in POLICIES.items() if policy not in useless]
+    return f"Set {raised}, or {', '.join(others)}{' or ' * bool(others)}{last}."

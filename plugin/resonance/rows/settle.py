@@ -52,7 +52,8 @@ def settle(tokenized: Any, report: Report) -> Any:
         return settled
     told = summarize(name, report.skip(found), len(tokenized), report.path(SKIP_FILE))
     if len(marked) == len(tokenized):
-        raise ValueError(f"{told} No row is left. Raise `cutoff_len`.")
+        limits = dict.fromkeys(f"`{key}`" for overlong in marked.values() for key in overlong.over)
+        raise ValueError(f"{told} No row is left. Raise {' and '.join(limits)}.")
     logger.warning_rank0(told)
     return settled.select([i for i in range(len(tokenized)) if i not in marked])
 
@@ -83,7 +84,8 @@ class StreamSettler:
             raise ValueError(self.report.stop(row[SOURCE], found))
         if overlong.policy == "drop":
             self.report.skip(found)
-            line = f"{row[SOURCE]}, row {row[ROW]}: skipped, {overlong.found.total} tokens are too long."
+            listed = self.report.path(SKIP_FILE)
+            line = f"{row[SOURCE]}, row {row[ROW]}: skipped, {overlong.found.total} tokens; listed in {listed}."
         else:
             line = self.report.shorten(row[SOURCE], found)
         if self.report.logs and place not in self.told and len(self.told) < SHOWN:

@@ -31,7 +31,7 @@ class Stuck(Exception):
 def shrink_images(row: dict[str, Any], encoder: PairEncoder, limits: Limits) -> tuple[PairIds, list[Size]]:
     """Scale all images of a row by one factor, the largest of STEPS with which it keeps the limits.
 
-    No image gets fewer pixels than the processor would enlarge it to again.
+    No image gets fewer pixels than LlamaFactory would enlarge it to again.
 
     Returns:
         The ids, and (width, height) of each image.
@@ -41,10 +41,10 @@ def shrink_images(row: dict[str, Any], encoder: PairEncoder, limits: Limits) -> 
     """
     if not row["_images"]:
         raise Stuck("it has no images to make smaller")
-    processor = encoder.processor
-    most = getattr(processor, "image_max_pixels", MAX_PIXELS)
+    most = getattr(encoder.processor, "image_max_pixels", MAX_PIXELS)
+    least = getattr(encoder.processor, "image_min_pixels", MIN_PIXELS)
     sizes = [scaled(size, _to_area(size, most)) for size in map(image_size, row["_images"])]
-    floors = [_to_area(size, _fewest_pixels(processor)) for size in sizes]
+    floors = [_to_area(size, least) for size in sizes]
 
     def at(step: int) -> tuple[PairIds, list[Size]]:
         factor = min(floors) + (1 - min(floors)) * step / STEPS
@@ -69,12 +69,6 @@ def scaled(size: Size, factor: float) -> Size:
 def _to_area(size: Size, pixels: int) -> float:
     """The factor for the sides that brings an image down to so many pixels; 1 if it has no more."""
     return min(1.0, math.sqrt(pixels / (size[0] * size[1])))
-
-
-def _fewest_pixels(processor: Any) -> int:
-    image_processor = getattr(processor, "image_processor", None)
-    least = getattr(image_processor, "min_pixels", None)  # Qwen's enlarge a smaller image
-    return max(getattr(processor, "image_min_pixels", MIN_PIXELS), least or 0)
 
 
 def resized(image: Any, size: Size) -> Image.Image:
