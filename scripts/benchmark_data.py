@@ -1,17 +1,20 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""What `resonance data check` and `fix-paths` cost, beside the loop that everybody writes first.
+"""What `resonance data check` and `fix-paths` cost, beside the loops that everybody writes first.
 
     python scripts/benchmark_data.py [--rows 200000] [--images 3000] [--folder DIR] [--json FILE]
 
 Makes N preference rows with scores over M small JPEG and PNG files on the local disk, and runs, each in a process of
-its own: a plain loop (`json.load`, then PIL decodes the images of every row); `resonance data check` (headers);
-`resonance data check --decode`; `resonance data fix-paths --marker`. Prints rows a second, seconds and peak resident
-memory of each. Exit status 1 if one of ours fails, finds a problem in the sound rows, or takes 500 MB or more.
+its own: `json.load` and a loop that decodes the images of every row by PIL, beside `resonance data check` (headers)
+and `check --decode`; and `json.load`, a loop over the paths and `json.dump`, beside the three ways of `fix-paths`,
+which also looks whether each file is there. Prints rows a second, seconds and peak resident memory of each. Exit
+status 1 if one of ours fails, finds a problem in the sound rows, takes 500 MB or more, or writes other bytes than the
+loop.
 """
 
 from __future__ import annotations
 
 import argparse
+import filecmp
 import json
 import os
 import random
@@ -19,11 +22,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from resonance.datafiles.write import write_rows
+
 CEILING_MB = 500
-PLAIN = """
+DECODE = """
 import json, sys
 from PIL import Image
 rows = json.load(open(sys.argv[1]))
@@ -32,6 +38,15 @@ for row in rows:
         Image.open(sys.argv[2] + "/" + path).convert("RGB")
 print(len(rows))
 """
+MOVE = """
+import json, sys
+rows = json.load(open(sys.argv[1]))
+for row in rows:
+    row["images"] = [path.replace(sys.argv[2], sys.argv[3]) for path in row["images"]]
+json.dump(rows, open(sys.argv[4], "w"), indent=4)
+"""
+ELSEWHERE = "/content/drive"
+RESONANCE = [sys.executable, "-c", "from resonance.cli.main import entry; entry()", "data"]
 
 
 def make_images(folder: Path, count: int) -> list[str]:
@@ -48,21 +63,18 @@ def make_images(folder: Path, count: int) -> list[str]:
     return paths
 
 
-def make_rows(file: Path, count: int, images: list[str], *, prefix: str = "") -> None:
-    """Write `count` sound rows of about 700 characters, row by row."""
+def rows_over(images: list[str], count: int) -> Iterator[dict[str, Any]]:
+    """Sound rows of about 700 characters."""
     draw = random.Random(2)
-    with open(file, "w", encoding="utf-8") as out:
-        for i in range(count):
-            row = {
-                "instruction": f"<image>Question {i}: what is to be seen, and where? " + "Look closely. " * 8,
-                "chosen": f"Answer {i}: " + "a careful sentence about the picture. " * 6,
-                "rejected": f"Answer {i}: " + "a sentence about another picture. " * 6,
-                "score_chosen": round(draw.uniform(3, 5), 2),
-                "score_rejected": round(draw.uniform(0, 3), 2),
-                "images": [prefix + draw.choice(images)],
-            }
-            out.write(("[\n" if i == 0 else ",\n") + json.dumps(row))
-        out.write("\n]\n")
+    for i in range(count):
+        yield {
+            "instruction": f"<image>Question {i}: what is to be seen, and where? " + "Look closely. " * 8,
+            "chosen": f"Answer {i}: " + "a careful sentence about the picture. " * 6,
+            "rejected": f"Answer {i}: " + "a sentence about another picture. " * 6,
+            "score_chosen": round(draw.uniform(3, 5), 2),
+            "score_rejected": round(draw.uniform(0, 3), 2),
+            "images": [draw.choice(images)],
+        }
 
 
 def measure(name: str, command: list[str], rows: int) -> dict[str, Any]:
@@ -90,31 +102,59 @@ def measure(name: str, command: list[str], rows: int) -> dict[str, Any]:
     return result
 
 
-def run(folder: Path, rows: int, images: int, decode: bool) -> list[dict[str, Any]]:
-    """Make the data and measure every command on it."""
-    paths = make_images(folder, images)
-    sound, moved = folder / "sound.json", folder / "moved.json"
-    make_rows(sound, rows, paths)
-    make_rows(moved, rows, paths, prefix="/content/drive/")
-    size = sound.stat().st_size / 1e6
-    print(f"{rows:,} rows ({size:,.0f} MB of JSON) over {images:,} images; {os.cpu_count()} processors\n")
-    print(f"{'':<34}{'rows/s':>10}{'seconds':>9}{'peak MB':>8}")
-    resonance = [sys.executable, "-c", "from resonance.cli.main import entry; entry()", "data"]
-    fixed = ["--marker", "images", "--root", str(folder / "images"), "-o", str(folder / "fixed.json")]
+def run_checks(folder: Path, images: list[str], rows: int, decode: bool) -> list[dict[str, Any]]:
+    """The plain loop first, then ours."""
+    sound = folder / "sound.json"
+    write_rows(sound, rows_over(images, rows))
     commands = {
-        "json.load and PIL decode": [sys.executable, "-c", PLAIN, str(sound), str(folder)],
-        "resonance data check": [*resonance, "check", str(sound)],
-        "resonance data check --decode": [*resonance, "check", str(sound), "--decode"],
-        "resonance data fix-paths": [*resonance, "fix-paths", str(moved), *fixed],
+        "json.load, PIL decodes": [sys.executable, "-c", DECODE, str(sound), str(folder)],
+        "resonance data check": [*RESONANCE, "check", str(sound)],
+        "resonance data check --decode": [*RESONANCE, "check", str(sound), "--decode"],
     }
     if not decode:
         del commands["resonance data check --decode"]
     return [measure(name, command, rows) for name, command in commands.items()]
 
 
+def run_moves(folder: Path, images: list[str], rows: int) -> list[dict[str, Any]]:
+    """The plain loop first, then ours, of which each result says whether it is the loop's, byte by byte."""
+    moved, here = folder / "moved.json", str(folder.resolve())
+    write_rows(moved, rows_over([f"{ELSEWHERE}/{image}" for image in images], rows), indent=4)
+    ways = {
+        "fix-paths --marker": ["--marker", "images", "--root", f"{here}/images"],
+        "fix-paths --from --to": ["--from", ELSEWHERE, "--to", here],
+        "fix-paths --search": ["--search", here],
+    }
+    plain = [sys.executable, "-c", MOVE, str(moved), ELSEWHERE, here, str(folder / "plain.json")]
+    results = [measure("json.load, loop, json.dump", plain, rows)]
+    for name, way in ways.items():
+        output = folder / "fixed.json"
+        output.unlink(missing_ok=True)
+        result = measure(
+            f"resonance data {name}", [*RESONANCE, "fix-paths", str(moved), *way, "-o", str(output)], rows
+        )
+        result["same"] = output.exists() and filecmp.cmp(output, folder / "plain.json", shallow=False)
+        results.append(result)
+    return results
+
+
+def compare(plain: dict[str, Any], ours: list[dict[str, Any]]) -> bool:
+    """Print how ours compare with the plain loop; return whether they stay within what they promise."""
+    good = plain["exit_code"] == 0
+    for result in ours:
+        result["times_plain"] = round(plain["seconds"] / result["seconds"], 1)
+        same = {None: "", True: ", the same bytes", False: ", NOT THE SAME BYTES"}[result.get("same")]
+        print(
+            f"{result['name']}: {result['times_plain']} times as fast as {plain['name']}, "
+            f"{result['peak_mb']} MB to its {plain['peak_mb']} MB{same}"
+        )
+        good &= result["exit_code"] == 0 and result["peak_mb"] < CEILING_MB and result.get("same", True)
+    return good
+
+
 def main() -> int:
     """Measure, print, and say whether ours stay within what they promise."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--images", type=int, default=3000, help="distinct files; rows show them again and again")
     parser.add_argument("--folder", type=Path, help="where the data are made and kept; default: a temporary folder")
@@ -125,16 +165,17 @@ def main() -> int:
         parser.error("--rows and --images are 1 or more")
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder or Path(temporary)
-        results = run(folder, args.rows, args.images, not args.no_decode)
-    plain, *ours = results
-    for result in ours:
-        result["times_plain"] = round(plain["seconds"] / result["seconds"], 1)
-        print(f"{result['name']}: {result['times_plain']} times as fast as the plain loop")
+        images = make_images(folder, args.images)
+        print(f"{args.rows:,} rows over {args.images:,} images; {os.cpu_count()} processors\n")
+        print(f"{'':<36}{'rows/s':>10}{'seconds':>9}{'peak MB':>8}")
+        checks = run_checks(folder, images, args.rows, not args.no_decode)
+        moves = run_moves(folder, images, args.rows)
+    print()
+    good = [compare(results[0], results[1:]) for results in (checks, moves)]
     if args.json:
-        report = {"rows": args.rows, "images": args.images, "results": results}
+        report = {"rows": args.rows, "images": args.images, "results": [*checks, *moves]}
         args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    good = all(result["exit_code"] == 0 and result["peak_mb"] < CEILING_MB for result in ours)
-    return 0 if good else 1
+    return 0 if all(good) else 1
 
 
 if __name__ == "__main__":
