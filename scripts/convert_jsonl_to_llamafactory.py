@@ -8,6 +8,7 @@ one that Uni-DPO trains with is put in. Lines that cannot be used are all named,
 """
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     print(*bad, sep="\n", end="\n" if bad else "", file=sys.stderr)
     print(f"{count} rows written to {output}, {len(bad)} left out")
-    print(f"Next: resonance data register {output}")
+    print(f"Next: resonance data register {shlex.quote(str(output))}")
     return 1 if bad else 0
 
 

@@ -116,6 +116,20 @@ def test_an_older_output_stays_where_nothing_can_be_written(tmp_path: Path, caps
     assert {path.name for path in tmp_path.iterdir()} <= {"in.jsonl", "in_llama_factory.json"}
 
 
+def test_lines_where_lines_are_asked_for(tmp_path: Path) -> None:
+    source = write(tmp_path / "in.jsonl", [maths("1 + 1?"), maths("2 + 0?")])
+    assert convert(source, "--output_file", tmp_path / "out.jsonl") == 0
+    lines = (tmp_path / "out.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [as_the_original("1 + 1?"), as_the_original("2 + 0?")]
+
+
+def test_the_input_is_not_written_over(tmp_path: Path, capsys: Said) -> None:
+    source = write(tmp_path / "in.jsonl", [maths("1 + 1?")])
+    before = source.read_bytes()
+    assert convert(source, "--output_file", tmp_path / "." / "in.jsonl") == 1
+    assert "in.jsonl: is the input" in capsys.readouterr().err and source.read_bytes() == before
+
+
 def test_topic_overwrite_becomes_sharegpt_pairs_with_jpegs(tmp_path: Path, capsys: Said) -> None:
     raw = [
         {"image": {"bytes": picture(number), "path": None}, "question": "What?", "chosen": "A.", "rejected": "B."}
@@ -135,7 +149,7 @@ def test_topic_overwrite_becomes_sharegpt_pairs_with_jpegs(tmp_path: Path, capsy
 
     assert run("prepare_dataset", "--input", source, "--output_dir", out) == 1
     assert "topic_overwrite.json exists: --force replaces it" in capsys.readouterr().err
-    assert run("prepare_dataset", "--input", source, "--output_dir", out, "--force") == 0
+    assert run("prepare_dataset", "--input", source, "--output_dir", out, "--force", "--restart") == 0
     assert len(json.loads((out / "topic_overwrite.json").read_text())) == 3
 
 
