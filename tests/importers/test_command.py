@@ -16,6 +16,7 @@ import pytest
 from importers.case import picture, write
 from resonance.cli.data import import_ as command
 from resonance.cli.main import main
+from resonance.importers import run as importer_run
 from resonance.importers.job import Job
 from resonance.importers.run import import_dataset
 from resonance.importers.spec import Example, Importer, Options, question
@@ -337,3 +338,24 @@ def test_images_are_found_from_any_working_folder(raw: Path, tmp_path: Path, mon
     for name in ("rlaif_v", "copied"):
         for row in json.loads((tmp_path / "out" / f"{name}.json").read_text()):
             assert (tmp_path / "out" / row["images"][0]).is_file()
+
+
+def test_imports_that_end_at_the_same_time_both_register(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real, calls = importer_run.register, []
+
+    def busy(*arguments: Any, **settings: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) < 3:
+            raise BlockingIOError("another process is writing this file")
+        return real(*arguments, **settings)
+
+    monkeypatch.setattr(importer_run, "register", busy)
+    assert call("rlaif_v", raw, "--out", tmp_path / "out") == 0
+    assert list(json.loads((tmp_path / "out" / "dataset_info.json").read_text())) == ["rlaif_v"]
+    monkeypatch.setattr(importer_run, "PATIENCE", -1.0)
+    calls.clear()
+    assert call("rlaif_v", raw, "--out", tmp_path / "out", "--name", "b") == 1
+    said = capsys.readouterr().err
+    assert "its entry is not: another process is writing" in said and "\nNext: resonance data register " in said

@@ -22,7 +22,7 @@ ROWS = 23  # more than two checkpoints of 5, and a rest
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importer_run, "CHECKPOINT", 5)
-    monkeypatch.setattr(importer_run, "PATIENCE", float("inf"))  # the moments are counted by renames
+    monkeypatch.setattr(importer_run, "SLOW", float("inf"))  # the moments are counted by renames
 
 
 @pytest.fixture
@@ -171,7 +171,7 @@ def test_the_old_file_stays_until_the_new_one_is_whole(raw: Path, tmp_path: Path
 
 def test_rows_that_are_slow_are_saved_by_the_clock(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importer_run, "CHECKPOINT", 10**6)
-    monkeypatch.setattr(importer_run, "PATIENCE", 0.0)
+    monkeypatch.setattr(importer_run, "SLOW", 0.0)
     assert killed(raw, tmp_path, patch_replace(12, False)) == -signal.SIGKILL
     assert json.loads((tmp_path / ".rlaif_v.import" / "state.json").read_text())["tally"]["rows_in"] > 3
 

@@ -23,7 +23,8 @@ from .spec import Example, Importer, MissingColumn, Skip
 from .work import ROWS, SKIPPED, STATE, Tally, Work
 
 CHECKPOINT = 256  # raw rows between two states on disk
-PATIENCE = 5.0  # seconds between two, if rows are slow
+SLOW = 5.0  # seconds between two, if rows are slow
+PATIENCE = 5.0  # seconds to wait for another import's change to the same dataset_info.json
 SOME = 20  # so many first rows without a column: it is another kind of file
 
 Progress = Callable[[Tally, float], object]
@@ -129,7 +130,7 @@ def _read(plan: Plan, source: Source, media: Media, work: Work, progress: Progre
             )
         if progress is not None:
             progress(tally, source.done)
-        if tally.rows_in % CHECKPOINT == 0 or tally.seconds - saved > PATIENCE:
+        if tally.rows_in % CHECKPOINT == 0 or tally.seconds - saved > SLOW:
             work.save(source.position())
             saved = tally.seconds
     tally.finished = True
@@ -169,11 +170,23 @@ def _list_skipped(work: Work, path: Path) -> Path | None:
     return path
 
 
+def _when_free(act: Callable[[], Change]) -> Change:
+    """Call again while another process, such as a second import, is writing the same file."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return act()
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+
+
 def _register(plan: Plan, result: Result) -> None:
     info = plan.job.info_path
     given = {"columns": dict.fromkeys(ALIASES) | plan.columns(result.tally.columns)}
     try:
         entry = infer_entry(result.file, info, given)
-        result.change = register(info, result.name, entry, force=plan.job.force)
+        result.change = _when_free(lambda: register(info, result.name, entry, force=plan.job.force))
     except (ValueError, OSError) as error:  # the data are good all the same
         result.entry_error = str(error)
