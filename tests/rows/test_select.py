@@ -89,6 +89,12 @@ def test_the_same_question_about_another_image_is_another_prompt(data, make_pair
     assert rows(load(score_margin=-1)) == [0, 1, 2]
 
 
+def test_pairs_without_prompts_are_of_one_prompt(data, make_pair, load):
+    columns = {"chosen": "chosen", "rejected": "rejected"}
+    data.write(scored(make_pair, [1, 2, 3]), "pairs.json", columns=columns)
+    assert rows(load(score_margin=-1)) == [2]
+
+
 def test_margin_before_fraction(data, make_pair, load):
     data.write(scored(make_pair, [2, 0, 2, 0, 2, 2]), "pairs.json")
     assert set(rows(load(score_margin=1, data_ratio=0.5))) < {0, 2, 4, 5}

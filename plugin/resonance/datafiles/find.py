@@ -52,11 +52,28 @@ def find(what: str, info_path: Path) -> DataSet:
     path = Path(what)
     if os.path.isfile(path) or (os.path.isdir(path) and what not in read_info(info_path)):
         for info in dict.fromkeys((info_path, path.parent / INFO)):
-            for entry in read_info(info).values():
-                name = entry.get("file_name")
-                if isinstance(name, str) and _same(info.parent / name, path):
-                    return DataSet(path, _sound(entry, info, what), info.parent)
+            if (name := name_of(path, info)) is not None:
+                return DataSet(path, _sound(read_info(info)[name], info, what), info.parent)
         return DataSet(path, None, path.parent)
+    path = registered_path(what, info_path)
+    return DataSet(path, _sound(read_info(info_path)[what], info_path, what), info_path.parent)
+
+
+def name_of(path: Path, info_path: Path) -> str | None:
+    """The name of the entry of a dataset_info.json that describes a file or folder, None if there is none."""
+    for name, entry in read_info(info_path).items():
+        file_name = entry.get("file_name")
+        if isinstance(file_name, str) and _same(info_path.parent / file_name, path):
+            return name
+    return None
+
+
+def registered_path(what: str, info_path: Path) -> Path:
+    """Where the file or folder of an entry is.
+
+    Raises:
+        ValueError: if there is no such name, or nothing on this machine behind it.
+    """
     entries = read_info(info_path)
     if what not in entries:
         near = difflib.get_close_matches(what, entries, 3)
@@ -64,13 +81,15 @@ def find(what: str, info_path: Path) -> DataSet:
         raise ValueError(f"{what}: no such file, and no such name in {info_path} ({known}).")
     entry = entries[what]
     if (hub := next((entry[key] for key in HUBS if key in entry), None)) is not None:
-        raise ValueError(f"{what} is loaded from {hub}; only data sets on this machine are read here.")
+        raise ValueError(
+            f"{what} is loaded from {hub}; only data sets on this machine are read here. Import or download it."
+        )
     if not isinstance(entry.get("file_name"), str):
         raise ValueError(f"{info_path}, {what}: has no file_name.")
     path = info_path.parent / entry["file_name"]
     if not os.path.exists(path):
-        raise ValueError(f"{what}: its file {path} is not there.")
-    return DataSet(path, _sound(entry, info_path, what), info_path.parent)
+        raise ValueError(f"{what}: its file {path} is not there. Download it, or correct the entry in {info_path}.")
+    return path
 
 
 def _sound(entry: dict[str, Any], info_path: Path, what: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from .plan import WIDEST, RowPlan, get_plan
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 # What makes two rows pairs of the same prompt, as attributes of a dataset_info.json entry.
 PROMPT_COLUMNS = ("prompt", "query", "history", "messages", "system", "tools", "images", "videos", "audios")
-BATCH = 1000  # rows read at once; a row may hold embedded images
+BATCH = 100  # rows read at once; a row may hold embedded images
 
 
 def get_merged_dataset(
@@ -97,6 +97,9 @@ def _gaps(dataset: Any, dataset_attr: Any) -> Iterator[float]:
 def _prompt_keys(dataset: Any, dataset_attr: Any) -> Iterator[bytes]:
     named = [str(getattr(dataset_attr, key, None)) for key in PROMPT_COLUMNS]
     columns = [name for name in named if name in dataset.column_names]
+    if not columns:  # pairs without prompts: all of one
+        yield from [b""] * len(dataset)
+        return
     for batch in _batches(dataset, columns):
         for row in zip(*(batch[name] for name in columns), strict=True):
             yield blake2b(repr(row).encode(), digest_size=16).digest()

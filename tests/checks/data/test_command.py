@@ -73,10 +73,11 @@ def test_several_targets_are_counted_together(folder, make_pair) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["pears"], "'pears' is no file, no folder and no name in"),
-        (["pears"], "did you mean pairs or pairs2?"),
-        (["hub"], "is loaded by `hf_hub_url`; files on this machine are checked"),
-        (["gone"], "which does not exist. Download it or correct the entry."),
+        (["pears"], "pears: no such file, and no such name in"),
+        (["pears"], "(nearest: pairs, pairs2)"),
+        ([""], "a TARGET is empty"),
+        (["hub"], "is loaded from a/b; only data sets on this machine are read here. Import or download it."),
+        (["gone"], "gone.json is not there. Download it, or correct the entry in"),
         (["pairs", "--score-range", "5", "0"], "the lower one goes first"),
         (["pairs", "--model", "x"], "--model and --template go together"),
         (["pairs", "--cutoff-len", "9"], "need --model and --template"),
@@ -86,7 +87,7 @@ def test_several_targets_are_counted_together(folder, make_pair) -> None:
         (["pairs", "--html", "/"], "--html /: writes .html or .htm"),
         (["pairs", "pairs2", "--fix", "o.json"], "--fix cleans one data set at a time; the targets are 2"),
         (["pairs", "--fix", "o.csv"], "--fix o.csv: writes .json or .jsonl"),
-        (["pairs", "--against", "pears"], "'pears' is no file"),
+        (["pairs", "--against", "pears"], "pears: no such file"),
     ],
 )
 def test_wrong_calls(folder, make_pair, arguments, message) -> None:
@@ -351,6 +352,15 @@ def test_fix_never_writes_over_what_it_reads(folder, make_pair) -> None:
     assert result.code == 2 and f"would write over {path}, which is being read" in result.err
     assert path.read_bytes() == before
     assert not list(folder.path.glob("*.dropped.jsonl"))
+
+
+def test_the_copy_proposed_for_a_folder_is_not_in_it(folder, make_pair) -> None:
+    (folder.path / "parts").mkdir()
+    for name in ("a", "b"):
+        folder.write([make_pair(0, chosen="")], f"parts/{name}.json", None)
+    folder.register("parts", "parts")
+    last = folder.check("parts").out.splitlines()[-1]
+    assert last == f"Next: add --fix {folder.path}/parts.clean.json to write a copy without errors"
 
 
 def test_a_copy_elsewhere_is_registered_where_its_images_are(folder, make_pair, tmp_path_factory) -> None:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ...datafiles.find import name_of, registered_path
 from ...datafiles.info import INFO, infer_entry, read_info
 from ...datafiles.read import SUFFIXES, data_files, read_rows
 from ...rows.fields import SCORE_FIELDS
@@ -66,21 +66,18 @@ class Entry:
 def find_entries(target: str, dataset_dir: str, media_dir: str | None = None) -> list[Entry]:
     """Return the data sets that a name in dataset_info.json, a file or a folder stands for.
 
-    A file that an entry describes is read by that entry, any other by what its first rows look like.
+    A file that an entry describes is read by that entry, any other by what its first rows look like. A file goes
+    before a name, and a name before a folder.
 
     Raises:
         ValueError: if there is nothing of that name, or it is loaded from a hub; says what there is.
     """
-    info_path = Path(dataset_dir, INFO)
-    info = read_info(info_path)
-    if target in info:
+    info_path, path = Path(dataset_dir, INFO), Path(target)
+    if not target.strip():
+        raise ValueError("a TARGET is empty: give a file, a folder or a name.")
+    if not path.is_file() and (not path.is_dir() or target in read_info(info_path)):
         return [registered(target, info_path, media_dir)]
-    path = Path(target)
-    if not path.exists():
-        near = difflib.get_close_matches(target, info, 3, cutoff=0.5)
-        told = f"did you mean {' or '.join(near)}?" if near else f"names there: {', '.join(info) or 'none'}."
-        raise ValueError(f"{target!r} is no file, no folder and no name in {info_path}; {told}")
-    if path.is_dir() and (name := _name_of(path, info_path)):
+    if path.is_dir() and (name := name_of(path, info_path)) is not None:
         return [registered(name, info_path, media_dir)]
     files = [file for file in data_files(path) if path.is_file() or _holds_data(file)]
     if not files:
@@ -94,7 +91,7 @@ def _holds_data(file: Path) -> bool:
 
 def _of_file(file: Path, info_path: Path, media_dir: str | None) -> Entry:
     for near in dict.fromkeys((info_path, file.parent / INFO)):
-        if name := _name_of(file, near):
+        if (name := name_of(file, near)) is not None:
             return registered(name, near, media_dir)
     inside = file.resolve().is_relative_to(info_path.parent.resolve())
     media_dir = media_dir or str(info_path.parent if inside else file.parent)
@@ -127,31 +124,14 @@ def _shape(value: Any) -> str:
     return "number" if type(value) in (int, float) else type(value).__name__
 
 
-def _name_of(path: Path, info_path: Path) -> str | None:
-    """The name of the entry that describes a file or folder."""
-    for name, raw in read_info(info_path).items():
-        file_name = raw.get("file_name")
-        if isinstance(file_name, str) and os.path.realpath(info_path.parent / file_name) == os.path.realpath(path):
-            return name
-    return None
-
-
 def registered(name: str, info_path: Path, media_dir: str | None = None) -> Entry:
     """Return an entry of a dataset_info.json.
 
     Raises:
         ValueError: if it stands for something that is not on this machine.
     """
+    path = registered_path(name, info_path)
     raw = read_info(info_path)[name]
-    if not isinstance(raw.get("file_name"), str):
-        given = next((key for key in raw if key.endswith(("_url", "cloud_file_name"))), None)
-        where = f"is loaded by `{given}`" if given else "has no `file_name`"
-        raise ValueError(f"{name!r} in {info_path} {where}; files on this machine are checked. Import or download it.")
-    path = info_path.parent / raw["file_name"]
-    if not path.exists():
-        raise ValueError(
-            f"{name!r} in {info_path} names {path}, which does not exist. Download it or correct the entry."
-        )
     origin = f"entry {name!r} of {info_path}"
     files = tuple(data_files(path)) if path.is_file() else tuple(sorted(path.iterdir()))
     return parse_entry(name, files, raw, media_dir or str(info_path.parent), origin)

@@ -137,7 +137,8 @@ def check(args: argparse.Namespace, entries: list[Entry], options: Options) -> i
         print(Repairer(scans[0], args.strict).run(args.fix).as_text(), file=told)
         print(f"Next: {register_command(args, entries[0])}", file=told)
     elif findings.count("error") and len(entries) == 1 and not args.json:
-        clean = entries[0].files[0].with_suffix(".clean.json")
+        files = entries[0].files
+        clean = (files[0] if len(files) == 1 else files[0].parent).with_suffix(".clean.json")  # not among the others
         print(f"Next: add --fix {shlex.quote(str(clean))} to write a copy without errors")
     wrong = findings.count("error") + args.strict * findings.count("warning")
     return 1 if wrong else 0
