@@ -53,6 +53,7 @@ def test_a_file_that_looks_like_nothing_known(folder) -> None:
     result = folder.check(path, "--json")
     assert [(problem["kind"], problem["row"]) for problem in result.problems] == [("entry", None)]
     assert result.code == 1
+    assert folder.check(path).out.splitlines()[-1].startswith("Next: resonance data import --list")
 
 
 def test_a_folder_stands_for_its_files(folder, make_pair) -> None:

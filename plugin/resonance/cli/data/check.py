@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ...checks.data.entry import Entry
     from ...checks.data.findings import Findings
     from ...checks.data.judge import Options
+    from ...checks.data.scan import Scan
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -136,12 +137,20 @@ def check(args: argparse.Namespace, entries: list[Entry], options: Options) -> i
     if args.fix is not None:
         print(Repairer(scans[0], args.strict).run(args.fix).as_text(), file=told)
         print(f"Next: {register_command(args, entries[0])}", file=told)
-    elif findings.count("error") and len(entries) == 1 and not args.json:
-        files = entries[0].files
-        clean = (files[0] if len(files) == 1 else files[0].parent).with_suffix(".clean.json")  # not among the others
-        print(f"Next: add --fix {shlex.quote(str(clean))} to write a copy without errors")
+    elif findings.count("error") and len(entries) == 1 and scans[0].rows and not args.json:
+        print(f"Next: {cure(scans[0])}")
     wrong = findings.count("error") + args.strict * findings.count("warning")
     return 1 if wrong else 0
+
+
+def cure(scan: Scan) -> str:
+    """What to do about errors: a cleaned copy, or an import of rows that cannot be copied as they are."""
+    probe, files = scan.judge.probe, scan.entry.files
+    embedded = len(probe.sizes) > 0 and not probe.facts
+    if embedded or not scan.entry.columns:
+        return "resonance data import --list, if this is a public set as it was downloaded"
+    clean = (files[0] if len(files) == 1 else files[0].parent).with_suffix(".clean.json")  # not among the others
+    return f"add --fix {shlex.quote(str(clean))} to write a copy without errors"
 
 
 def register_command(args: argparse.Namespace, entry: Entry) -> str:
