@@ -66,6 +66,7 @@ def test_unscored_set_with_a_loss_that_needs_scores_says_what_to_add(folder):
     text = problems(uni_dpo(folder, dataset="scored,unscored"))
     assert "'unscored' declares no score_chosen and score_rejected" in text
     assert '"score_chosen": "score_chosen", "score_rejected": "score_rejected"' in text
+    assert text.endswith("if its rows have no scores, take a loss that needs none (`pref_loss: sigmoid`)")
     recipe.check(uni_dpo(folder, dataset="scored,unscored", pref_loss="hinge"), parser)
 
 

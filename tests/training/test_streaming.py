@@ -56,6 +56,15 @@ def test_a_stream_trains_what_its_rows_train(runs, name):
         assert streamed == pytest.approx(loaded, rel=1e-6)
 
 
+def test_a_stream_of_which_nothing_is_left_stops(recipe, train, folder):
+    run = train(
+        recipe(**IN_ORDER, dataset_dir=str(folder), streaming=True, cutoff_len=40, overlong="drop"), check=False
+    )
+    assert run.returncode != 0
+    assert "The stream gave not one row, so nothing was trained and nothing is saved." in run.output
+    assert not list(run.output_dir.glob("*.safetensors"))
+
+
 def test_two_ranks_share_a_stream(runs, folder, recipe, train):
     together = train(
         recipe(**IN_ORDER, dataset_dir=str(folder), streaming=True, per_device_train_batch_size=2), **TWO_RANKS

@@ -77,9 +77,13 @@ def _score_problems(name: str, entry: Mapping[str, Any], path: Path, asks: str |
     if asks is None or not missing:
         return []
     example = ", ".join(f'"{column}": "{column}"' for column in missing)
+    without = (
+        "leave `score_margin` out" if asks == "score_margin" else "take a loss that needs none (`pref_loss: sigmoid`)"
+    )
     return [
         f"{asks} needs scores, but {name!r} declares no {' and '.join(missing)}; "
-        f'add to its "columns" in {path}: {example} (the right side is the name in the data file)'
+        f'add to its "columns" in {path}: {example} (the right side is the name in the data file), '
+        f"or, if its rows have no scores, {without}"
     ]
 
 

@@ -60,20 +60,20 @@ def run_pairs(original: Callable[..., Any]) -> Callable[..., Any]:
         from ..arguments.data import uses_rows
         from ..arguments.preference import runs_on_resonance
 
-        args = (model_args, data_args, training_args, finetuning_args, callbacks)
+        args = (model_args, data_args, training_args, finetuning_args)
         if runs_on_resonance(vars(finetuning_args)):
             with registry.rebound("selection", "rows", "trainer"):
-                from ..training.run import prepare
+                from ..training.run import prepare, watched
 
-                prepare(*args[:4])
-                return original(*args)
+                prepare(*args)
+                return original(*args, watched(callbacks))
         if uses_rows({**vars(data_args), "stage": finetuning_args.stage}):
             with registry.rebound("selection", "rows"):
-                from ..training.run import prepare_rows
+                from ..training.run import prepare_rows, watched
 
                 prepare_rows(data_args, training_args)
-                return original(*args)
-        return original(*args)
+                return original(*args, watched(callbacks))
+        return original(*args, callbacks)
 
     return wrapper
 

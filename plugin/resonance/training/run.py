@@ -13,6 +13,7 @@ from llamafactory.extras import logging
 from ..arguments import parameters, preference
 from ..losses import get_loss
 from ..rows.plan import RowPlan
+from .empty import StepWatch
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 
@@ -46,6 +47,11 @@ def prepare_rows(data_args: Any, training_args: Any, *, needs_scores: bool = Fal
         # Accelerate's default for streams cuts every tensor of a batch by rows, also those that hold the patches of
         # all images; without dispatching each rank reads its own part of the stream.
         training_args.accelerator_config.dispatch_batches = False
+
+
+def watched(callbacks: list[Any] | None) -> list[Any]:
+    """A run's callbacks, and one that stops it if it took no step."""
+    return [*(callbacks or []), StepWatch()]
 
 
 def notices(values: dict[str, Any], adapters: list[str] | None) -> list[str]:
