@@ -84,8 +84,8 @@ class StreamSettler:
             raise ValueError(self.report.stop(row[SOURCE], found))
         if overlong.policy == "drop":
             self.report.skip(found)
-            listed = self.report.path(SKIP_FILE)
-            line = f"{row[SOURCE]}, row {row[ROW]}: skipped, {overlong.found.total} tokens; listed in {listed}."
+            size, listed = overlong.found.total, self.report.path(SKIP_FILE)
+            line = f"{row[SOURCE]}, row {row[ROW]}: skipped, too long ({size} tokens); listed in {listed}."
         else:
             line = self.report.shorten(row[SOURCE], found)
         if self.report.logs and place not in self.told and len(self.told) < SHOWN:
