@@ -28,7 +28,7 @@ ARROWS = {
     "rows": set(),
     "losses": set(),
     "training": {"arguments", "rows", "losses"},
-    "datafiles": set(),
+    "datafiles": {"rows"},  # of rows only what a score is
     "importers": {"datafiles"},
     # up, on purpose: the doctor reports on the hooks
     "checks": {"hooks", "startup", "rows", "datafiles"},
