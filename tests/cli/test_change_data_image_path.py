@@ -92,7 +92,7 @@ BEYOND: list[tuple[str, str, str, int, str, list[Any] | None]] = [
     ("a.json", '[{"images": [3]}]', "new/MM-RLHF", 1, "images[0]: 3: is no path but int", [[3]]),
     ("a.json", '[{"images": ["/x/MM-RLHF/long/1.jpg"]}]', "new", 0, "did you mean new/MM-RLHF?", [["new/long/1.jpg"]]),
     ("a.json", '[{"pictures": ["/x/MM-RLHF/long/1.jpg"]}]', "new/MM-RLHF", 0, "0 image paths changed", None),
-    ("a.json", '{"images": ["/x/MM-RLHF/long/1.jpg"],\n "b": 1}', "new/MM-RLHF", 1, "line 1 is no JSON object", None),
+    ("a.json", '{"images": ["/x/MM-RLHF/long/1.jpg"],\n "b": 1}', "new/MM-RLHF", 1, "line 1 is not valid JSON", None),
     ("a.json", '{\n"data": []}', "new/MM-RLHF", 1, "one JSON object where a list of rows is needed", None),
     ("a.json", '[{"images": [', "new/MM-RLHF", 1, "a.json, row 0 (line 1", None),
     ("a.json", "[]", "nowhere", 1, "--image_dir nowhere: no such folder", None),

@@ -88,7 +88,7 @@ def test_the_system_turn_of_prompts_that_have_none(tmp_path: Path) -> None:
 def test_bad_lines_are_all_named_and_the_others_written(tmp_path: Path, capsys: Said) -> None:
     two_questions = maths("1 + 1?")["prompt"] + "2<|im_end|>\n<|im_start|>user\nSure?<|im_end|>\n"
     bad = [
-        ('{"prompt": ', "line 2 is no JSON object (Expecting value: line 1 column 11 (char 10))"),
+        ('{"prompt": ', "line 2 is not valid JSON (Expecting value: line 1 column 11 (char 10))"),
         (maths("1 + 1?", prompt="1 + 1?"), "the prompt is no ChatML text (it starts with '1 + 1?')"),
         (maths("1 + 1?", prompt=two_questions), "more than one question (3 turns; an alpaca row holds one question)"),
         (maths("1 + 1?", score_chosen=None), "score_chosen is not a number (None)"),
