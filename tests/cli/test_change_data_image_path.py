@@ -115,3 +115,13 @@ def test_beyond_the_original(
         lines = Path(out).read_text()
         rows = [json.loads(line) for line in lines.splitlines()] if out.endswith("l") else json.loads(lines)
         assert [row["images"] for row in rows] == images
+
+
+def test_another_output_that_is_there_stays_beside_it(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("in.json").write_text(json.dumps(ROWS))
+    Path("out.json").write_text("precious")
+    arguments = ("--input_file", "in.json", "--image_dir", "new/MM-RLHF", "--output_file", "out.json")
+    for _ in range(2):  # the second time it writes the same bytes
+        assert run(monkeypatch, *arguments) == 0
+        assert Path("out.json").read_text(encoding="utf-8") == as_the_original(ROWS, "new/MM-RLHF")
+        assert Path("out.json.bak").read_text() == "precious" and not Path("out.json.orig").exists()

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -226,10 +227,10 @@ def test_register_what_cannot_be_told(here: Path, capsys: Output) -> None:
 
 def test_list_without_any(here: Path, capsys: Output) -> None:
     assert main(["data", "list"]) == 1
-    assert "data/dataset_info.json is not there. Next: resonance data register FILE" in said(capsys)
+    assert "data/dataset_info.json is not there\nNext: resonance data register FILE" in said(capsys)
     Path("data/dataset_info.json").write_text("{}")
     assert main(["data", "list"]) == 1
-    assert "data/dataset_info.json names no data set. Next: resonance data register FILE" in said(capsys)
+    assert "data/dataset_info.json names no data set\nNext: resonance data register FILE" in said(capsys)
 
 
 def test_show(here: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -667,3 +668,42 @@ def test_a_file_where_a_folder_is_needed(here: Path, capsys: Output) -> None:
     assert main(command) == 1
     text = said(capsys)
     assert "cannot write data/pairs.json/out.json: " in text and "Errno" not in text
+
+
+@pytest.mark.parametrize(
+    ("odd", "problem"),
+    [
+        ({"role": "user", "content": "x"}, "a message without 'from' and 'value' (keys role, content)"),
+        ({"from": "human", "value": None, "more": 1}, ""),
+        ({"from": "human", "value": 7}, "the 'value' of a message is a int, and LlamaFactory needs text"),
+    ],
+)
+def test_register_names_the_row_that_is_unlike_the_others(
+    here: Path, capsys: Output, odd: dict[str, Any], problem: str
+) -> None:
+    answer = {"from": "gpt", "value": "a"}
+    rows = [{"conversations": [{"from": "human", "value": "q"}, answer]} for _ in range(9)]
+    rows[4]["conversations"][0] = odd
+    write_rows("talks.json", rows)
+    assert main(["data", "register", "talks.json"]) == (1 if problem else 0)
+    text = said(capsys)
+    if problem:
+        assert f"talks.json, row 4: {problem}. Most rows are sound: correct this one." in text
+        assert "--set" not in text
+
+
+def test_register_in_a_folder_that_is_not_there(here: Path, capsys: Output) -> None:
+    assert main("data register data/pairs.json --dataset-dir dat".split()) == 1
+    text = said(capsys)
+    assert "dat: no such folder. Did you mean data?\nNext: mkdir -p dat, if it is a new one" in text
+    assert not Path("dat").exists()
+    Path("pairs.json").write_text(Path("data/pairs.json").read_text())
+    shutil.rmtree("data")
+    assert main("data register pairs.json".split()) == 0  # the default one is made
+
+
+def test_list_proposes_a_set_that_can_be_shown(here: Path, capsys: Output) -> None:
+    entries = {"hub": {"hf_hub_url": "a/b"}, "gone": {"file_name": "gone.json"}, "here": {"file_name": "pairs.json"}}
+    Path("data/dataset_info.json").write_text(json.dumps(entries))
+    assert main(["data", "list"]) == 0
+    assert said(capsys).endswith("Next: resonance data show here\n")

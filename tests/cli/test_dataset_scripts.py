@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -170,3 +172,18 @@ def test_topic_overwrite_comes_from_the_hub_if_no_input_is_given(
     assert arguments == ("helehan/topic-overwrite",)
     assert (settings["split"], settings["streaming"]) == ("train", True)
     assert "hf download --repo-type dataset helehan/topic-overwrite" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["change_data_image_path", "convert_jsonl_to_llamafactory", "prepare_dataset"])
+def test_without_the_package_a_script_says_what_to_install(tmp_path: Path, name: str) -> None:
+    script = Path(__file__).resolve().parents[2] / "scripts" / f"{name}.py"
+    code = f"import runpy, sys; sys.modules['resonance'] = None; runpy.run_path({str(script)!r}, run_name='__main__')"
+    done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert done.stderr.endswith("; run this first, in the checkout: pip install .\n")
+
+
+def test_the_startup_benchmark_explains_itself() -> None:
+    script = Path(__file__).resolve().parents[2] / "scripts" / "benchmark_startup.py"
+    done = subprocess.run([sys.executable, str(script), "--help"], capture_output=True, text=True)
+    assert done.returncode == 0 and "usage: benchmark_startup.py" in done.stdout

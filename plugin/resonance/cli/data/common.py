@@ -100,7 +100,8 @@ def told(error: Exception) -> str:
 
 def failed(command: str, error: Exception, code: int = 1) -> int:
     """Print an error of a command, and return its exit code."""
-    print(safe(f"resonance data {command}: {told(error)}"), file=sys.stderr)
-    if code == 2:
+    text = told(error)
+    print(safe(f"resonance data {command}: {text}"), file=sys.stderr)
+    if code == 2 and "\nNext: " not in text:
         print(f"Next: resonance data {command} --help", file=sys.stderr)
     return code
