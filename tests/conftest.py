@@ -24,6 +24,8 @@ GOLDEN = Path(__file__).parent / "golden"
 MODEL = GOLDEN / "trajectory" / "model"
 DATA = GOLDEN / "trajectory" / "data"
 SCRIPTS = Path(sysconfig.get_path("scripts"))
+# The last is set by `data check --model` in the process that runs it, which may be a test's.
+DROPPED = ("RESONANCE_", "WANDB_", "LLAMAFACTORY_VERBOSITY")
 
 
 @dataclass
@@ -48,7 +50,7 @@ class Run:
 def cli_env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Environment of child processes: offline, this environment's scripts first, caches of their own."""
     cache = tmp_path_factory.mktemp("cache")
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("RESONANCE_", "WANDB_"))}
+    env = {name: value for name, value in os.environ.items() if not name.startswith(DROPPED)}
     return env | {
         "PATH": f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}",
         "HF_HUB_OFFLINE": "1",

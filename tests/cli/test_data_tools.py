@@ -45,6 +45,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "kaggle" / "MM").mkdir(parents=True)
     for number in range(10):
         Image.new("RGB", (8 + number, 8)).save(tmp_path / "kaggle" / "MM" / f"{number}.png")
+    monkeypatch.setenv("COLUMNS", "100")  # of the terminal; the test runner may have another
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
