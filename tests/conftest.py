@@ -24,7 +24,7 @@ GOLDEN = Path(__file__).parent / "golden"
 MODEL = GOLDEN / "trajectory" / "model"
 DATA = GOLDEN / "trajectory" / "data"
 SCRIPTS = Path(sysconfig.get_path("scripts"))
-# The last is set by `data check --model` in the process that runs it, which may be a test's.
+# What whoever runs the tests may have set; tests read the INFO lines of runs.
 DROPPED = ("RESONANCE_", "WANDB_", "LLAMAFACTORY_VERBOSITY")
 
 
