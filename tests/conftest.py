@@ -56,6 +56,8 @@ def cli_env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "HF_DATASETS_CACHE": str(cache / "datasets"),
         "MPLCONFIGDIR": str(cache / "matplotlib"),
+        # DeepSpeed builds an extension here; a build that was killed leaves a lock its next user waits for without end
+        "TORCH_EXTENSIONS_DIR": str(cache / "torch_extensions"),
         "OMP_NUM_THREADS": "1",
         "PYTHONWARNINGS": "ignore",
     }
