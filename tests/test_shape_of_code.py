@@ -24,10 +24,11 @@ PUBLISHED = {"preference_loss"}
 ARROWS = {
     "startup.py": {"hooks"},
     "hooks": {"arguments", "training"},
-    "arguments": {"losses"},
+    "arguments": {"losses", "forward"},  # of forward only the names of the speed-ups
     "rows": set(),
     "losses": set(),
-    "training": {"arguments", "rows", "losses"},
+    "forward": set(),
+    "training": {"arguments", "rows", "losses", "forward"},
     "datafiles": set(),
     "importers": {"datafiles"},
     # up, on purpose: the doctor reports on the hooks
