@@ -32,7 +32,7 @@ ARROWS = {
     "datafiles": set(),
     "importers": {"datafiles"},
     # up, on purpose: the doctor reports on the hooks
-    "checks": {"hooks", "startup", "rows", "datafiles"},
+    "checks": {"hooks", "startup", "arguments", "rows", "datafiles"},
     "cli": {"checks", "importers", "datafiles"},
 }
 # Only these import LlamaFactory: inside functions in `checks` and `hooks`.
