@@ -29,26 +29,27 @@ class _TokenLogp(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        normalizer = torch.cat([part.float().logsumexp(-1) for part in _parts(logits)])
-        ctx.save_for_backward(logits, targets, normalizer)
-        return logits.gather(1, targets[:, None]).squeeze(1).float() - normalizer
+        ctx.save_for_backward(logits, targets)
+        pairs = zip(logits.split(_rows(logits)), targets.split(_rows(logits)), strict=True)
+        return torch.cat(
+            [part.float().log_softmax(-1).gather(1, target[:, None]).squeeze(1) for part, target in pairs]
+        )
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
-        logits, targets, normalizer = ctx.saved_tensors
-        result = torch.empty_like(logits)
-        start = 0
-        for part in _parts(logits):
-            rows = slice(start, start + len(part))
-            weights = (part.float() - normalizer[rows, None]).exp().neg_()
-            weights[torch.arange(len(part), device=part.device), targets[rows]] += 1.0
+        logits, targets = ctx.saved_tensors
+        result, size = torch.empty_like(logits), _rows(logits)
+        for start in range(0, len(logits), size):
+            rows = slice(start, start + size)
+            weights = logits[rows].float().softmax(-1).neg_()
+            weights[torch.arange(len(weights), device=logits.device), targets[rows]] += 1.0
             result[rows] = weights.mul_(grads[0][rows, None])
-            start += len(part)
         return result, None
 
 
-def _parts(logits: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    return logits.split(max(1, _CHUNK_BYTES // (4 * logits.shape[-1])))
+def _rows(logits: torch.Tensor) -> int:
+    """Rows whose float32 copy is worked on at a time."""
+    return max(1, _CHUNK_BYTES // (4 * logits.shape[-1]))
 
 
 def token_logps(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -61,7 +61,7 @@ class SameFeatures:
         if not is_frozen(policy):
             return False
         if reference is policy:  # an adapter inside the tower is off in the reference
-            return not any(hasattr(type(m), "disable_adapters") for t in tower_modules(policy) for m in t.modules())
+            return not any(hasattr(type(m), "adapter_layer_names") for t in tower_modules(policy) for m in t.modules())
         pair = tower_parameters(policy), tower_parameters(reference)
         seen = tuple((id(p), p._version) for parameters in pair for p in parameters)
         if seen != self._seen:
