@@ -9,7 +9,14 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", type=Path, help="a training recipe (YAML); its model is never loaded")
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="recipe keys, as for llamafactory-cli train")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="overrides",
+        metavar="KEY=VALUE",
+        help="another value of a recipe key",
+    )
     memory = parser.add_mutually_exclusive_group()
     memory.add_argument("--gpu-memory", type=float, metavar="GIB", help="memory of one GPU; default: a table of sizes")
     memory.add_argument("--gpu", metavar="NAME", help="the same by name, e.g. H200, A100-40GB, RTX4090")

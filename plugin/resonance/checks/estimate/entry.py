@@ -44,7 +44,7 @@ def estimate_recipe(path: File, options: Options) -> Estimate:
     model_args, data_args, finetuning_args = recipes.parse(recipe)
     setup = recipes.read_setup(recipe, model_args, finetuning_args, options.world_size)
     setup = setup if options.batch is None else replace(setup, batch=options.batch)
-    ours, runs_here = speedups(recipe, finetuning_args)
+    ours, runs_here, told = speedups(recipe, model_args, finetuning_args)
     memory = gpu_gibibytes(options.gpu) if options.gpu is not None else options.gpu_memory
     with quiet("llamafactory", "transformers"):
         model = count_model(model_args, finetuning_args)
@@ -54,18 +54,28 @@ def estimate_recipe(path: File, options: Options) -> Estimate:
             "image_tokens": options.image_tokens,
         }
         lengths = lengths_of(recipe, given, model.vision, (model_args, data_args))
-    return estimate((model, setup), lengths, ours, memory, recipes.notes(recipe, finetuning_args), runs_here)
+    notes = told + recipes.notes(recipe, finetuning_args)
+    return estimate((model, setup), lengths, ours, memory, notes, runs_here)
 
 
-def speedups(recipe: Mapping[str, Any], finetuning_args: Any) -> tuple[Path, bool]:
-    """The speed-ups that Resonance's trainer may use for a recipe, and whether that trainer runs it as it stands."""
+def speedups(recipe: Mapping[str, Any], model_args: Any, finetuning_args: Any) -> tuple[Path, bool, list[str]]:
+    """What Resonance's trainer may use, whether that trainer runs the recipe as it stands, and what it cannot use."""
     from ...arguments.preference import runs_on_resonance
     from ...arguments.speedups import asked_speedups
 
     if finetuning_args.stage != "dpo":
-        return Path(), False
+        return Path(), False, []
     asked = asked_speedups(recipe.get("pref_speedups", "auto"))
-    return Path(**dict.fromkeys(asked, True)), runs_on_resonance(recipe)
+    reasons = {}
+    if model_args.flash_attn in ("fa2", "fa3"):
+        reasons[f"flash_attn: {model_args.flash_attn} takes no mask of one's own (sdpa does)"] = {"shared_prefix"}
+    if finetuning_args.finetuning_type == "lora" and finetuning_args.lora_dropout > 0:
+        reasons[f"lora_dropout: {finetuning_args.lora_dropout}"] = {"shared_prefix", "vision_once"}
+    off = set().union(*reasons.values())
+    told = [
+        f"{', '.join(sorted(names & asked))}: off, because of {why}" for why, names in reasons.items() if names & asked
+    ]
+    return Path(**dict.fromkeys(asked - off, True)), runs_on_resonance(recipe), told
 
 
 def check(options: Options) -> None:

@@ -31,7 +31,7 @@ UNMODELLED = ("use_galore", "use_apollo", "use_badam", "use_adam_mini", "use_muo
 
 
 def read_recipe(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """A recipe file with `key=value` overrides, as `llamafactory-cli train` reads them.
+    """A recipe file with `key=value` overrides.
 
     Raises:
         ValueError: no such file, no YAML, no mapping, or an override without `=`.
@@ -49,7 +49,9 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     for text in overrides:
         key, separator, value = text.partition("=")
         if not separator or not key:
-            raise ValueError(f"{text!r}: an override is written key=value, e.g. per_device_train_batch_size=4")
+            raise ValueError(
+                f"--set {text}: an override is written key=value, e.g. --set per_device_train_batch_size=4"
+            )
         recipe[key] = yaml.safe_load(value)
     return recipe
 

@@ -79,32 +79,39 @@ class Estimate:
             f"GPU{'s' * (setup.world_size > 1)}, {zero}, checkpointing {'on' if setup.checkpointing else 'off'}, "
             f"reference: {setup.reference}",
         ]
-        for use, lengths in (("FLOPs", self.mean), ("memory", self.longest)):
+        both = (
+            (("lengths", self.mean),)
+            if self.mean == self.longest
+            else (("FLOPs", self.mean), ("memory", self.longest))
+        )
+        for use, lengths in both:
             images = f"{lengths.images} x {lengths.image_tokens} image" if lengths.images else "no image"
             lines.append(
-                f"{use + ':':<8}{images} + {lengths.text} text + {lengths.response} response tokens ({lengths.source})"
+                f"{use + ':':<9}{images} + {lengths.text} text + {lengths.response} response tokens ({lengths.source})"
             )
         return lines
 
     def _flops(self) -> list[str]:
-        lines = [self._title("TFLOP a micro-batch")]
-        for part in self.columns[0].flops:
-            lines.append(self._row(part, [f"{column.flops[part] / 1e12:.2f}" for column in self.columns]))
         totals = [sum(column.flops.values()) for column in self.columns]
-        lines.append(self._row("total", [f"{total / 1e12:.2f}" for total in totals]))
+        unit, size = ("TFLOP", 1e12) if max(totals) > 1e11 else ("GFLOP", 1e9)
+        lines = [self._title(f"{unit} a micro-batch")]
+        for part in self.columns[0].flops:
+            lines.append(self._row(part, [f"{column.flops[part] / size:.2f}" for column in self.columns]))
+        lines.append(self._row("total", [f"{total / size:.2f}" for total in totals]))
         if len(totals) > 1:
             lines.append(self._row("", ["", f"{totals[0] / totals[1]:.2f} times less"]))
-        steps = [f"{total * self.setup.accumulation / 1e12:.1f}" for total in totals]
+        steps = [f"{total * self.setup.accumulation / size:.1f}" for total in totals]
         return [*lines, self._row("an optimizer step, a GPU", steps)]
 
     def _memory(self) -> list[str]:
-        lines = [self._title("GiB on a GPU")]
+        unit, scale = ("GiB", GIB) if max(column.memory.peak for column in self.columns) > GIB else ("MiB", 2**20)
+        lines = [self._title(f"{unit} on a GPU")]
         for kind in ("fixed", "kept", "passing"):
             for part in getattr(self.columns[0].memory, kind):
                 values = [getattr(column.memory, kind)[part] for column in self.columns]
                 star = " *" if kind == "passing" else ""
-                lines.append(self._row(part + star, [f"{value / GIB:.2f}" for value in values]))
-        lines.append(self._row("peak", [f"{column.memory.peak / GIB:.2f}" for column in self.columns]))
+                lines.append(self._row(part + star, [f"{value / scale:.2f}" for value in values]))
+        lines.append(self._row("peak", [f"{column.memory.peak / scale:.2f}" for column in self.columns]))
         lines.append("  * not at the same time: the larger one counts")
         for size in self.columns[0].largest:
             values = [str(column.largest[size] or "none fits") for column in self.columns]
