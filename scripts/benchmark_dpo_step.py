@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import ctypes
 import json
 import os
 import sys
@@ -158,14 +159,20 @@ class Bench:
         difference = abs(loss.item() - self.loss)
         self.rows[variant] = Row(variant, float("inf"), flops, None, difference, error / norm)
 
+    def weigh(self, variant: str) -> None:
+        """A step whose memory counts."""
+        self.model.zero_grad()
+        resting = reset_peak()
+        self.steps[variant]().backward()
+        if resting is not None:
+            self.rows[variant].peak_mb = status("VmHWM") - resting
+
     def time(self, variant: str) -> None:
         self.model.zero_grad()
-        resting, start = reset_peak(), time.process_time()
+        return_memory_at_once(False)
+        start = time.process_time()
         self.steps[variant]().backward()
-        row = self.rows[variant]
-        row.seconds = min(row.seconds, time.process_time() - start)
-        if resting is not None:
-            row.peak_mb = max(row.peak_mb or 0.0, status("VmHWM") - resting)
+        self.rows[variant].seconds = min(self.rows[variant].seconds, time.process_time() - start)
 
 
 def status(name: str) -> float:
@@ -173,11 +180,24 @@ def status(name: str) -> float:
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(name))
 
 
-def reset_peak() -> float | None:
-    """Forget the peak of this process's memory; what it holds now in MB, or None where Linux does not say."""
+def return_memory_at_once(yes: bool) -> bool:
+    """Whether glibc gives freed blocks back to the system: the peak is then what is in use, but all is slower."""
+    trim, threshold = -1, -3
     try:
+        libc = ctypes.CDLL(None)
+        return bool(libc.mallopt(threshold, 1 << 16 if yes else 1 << 25) and libc.mallopt(trim, 0 if yes else 1 << 30))
+    except (OSError, AttributeError):
+        return False
+
+
+def reset_peak() -> float | None:
+    """Forget the peak of this process's memory; what it holds now in MB, or None where the system does not say."""
+    if not return_memory_at_once(True):
+        return None
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
+    except (OSError, AttributeError):
         return None
     return status("VmRSS")
 
@@ -214,12 +234,14 @@ def measure(ratio: str, mode: str, repetitions: int, started: float) -> list[Row
     bench = Bench(model, steps)
     for variant in ("llamafactory", "auto"):
         bench.count(variant)
+        bench.weigh(variant)
     for _ in range(repetitions):
         for variant in ("llamafactory", "auto"):
             bench.time(variant)
     for variant in list(steps)[2:]:
         if time.time() - started < STOP_LADDER:
             bench.count(variant)
+            bench.weigh(variant)
             bench.time(variant)
     first, auto, *between = bench.rows.values()
     return [first, *between, auto]
@@ -250,13 +272,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    # Large blocks go back to the system at once, so that the peak is what is in use; one thread, no hub.
-    wanted = {
-        "MALLOC_MMAP_THRESHOLD_": "65536",
-        "OMP_NUM_THREADS": "1",
-        "HF_HUB_OFFLINE": "1",
-        "PYTHONWARNINGS": "ignore",
-    }
-    if any(os.environ.get(name) != value for name, value in wanted.items()):
-        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | wanted)
+    os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}  # before torch is imported
     sys.exit(main())

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +11,17 @@ import torch
 from llamafactory.data.collator import PairwiseDataCollatorWithPadding
 
 from .fields import ROW, SCORE_FIELDS, SOURCE
+from .pictures import reading_once
 
 
 @dataclass
 class PreferenceCollator(PairwiseDataCollatorWithPadding):
     """Collate pairs. The scores are no model inputs: the trainer takes them out before the forward pass."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.template = copy.copy(self.template)  # tokenization goes on with the original
+        self.template.mm_plugin = reading_once(self.template.mm_plugin)
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """Return LlamaFactory's batch and, if the rows carry scores, SCORE_FIELDS as float32 tensors (B,).
