@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from . import head, layout, masks, vision
+from . import attention, head, layout, masks, vision
 from .names import FROZEN_TOWER, RESPONSE_HEAD, SHARED_PREFIX, SPEEDUPS, VISION_ONCE
 from .result import TokenLogps
 
@@ -53,6 +53,8 @@ class Forward:
             try:
                 rows = layout.shared(batch, self.continuations, media_tokens(policy.config))
                 masks.check_token_types(rows.inputs.get("token_type_ids"), policy.config)
+                for model in {id(policy): policy, id(reference or policy): reference or policy}.values():
+                    attention.install(model)
             except layout.CannotShareError as error:
                 rows, reason = None, str(error)
         share = VISION_ONCE in on and reference is not None and self._same_features(policy, reference)
@@ -64,8 +66,9 @@ class Forward:
         rows, on = prepared.layout, prepared.on
         inputs = {name: _own(name, value) for name, value in rows.inputs.items()}
         if rows.segments is not None:
-            types = rows.inputs.get("token_type_ids")
-            inputs["attention_mask"] = masks.attention_masks(rows.segments, inner.config, types)
+            inputs |= attention.arguments(inner, rows.segments) or {
+                "attention_mask": masks.attention_masks(rows.segments, inner.config, rows.inputs.get("token_type_ids"))
+            }
         with ExitStack() as stack:
             copies = rows.copies if VISION_ONCE in on else 1
             stack.enter_context(vision.pictures(inner, FROZEN_TOWER in on, prepared.features, copies))
@@ -128,7 +131,7 @@ def _check_shareable(model: Any) -> None:
     text = model.config.get_text_config()
     masks.windows(model.config)
     implementation = getattr(text, "_attn_implementation", None)
-    if implementation not in ("sdpa", "eager"):
+    if implementation not in ("sdpa", "eager", attention.NAME):
         raise layout.CannotShareError(f"attention {implementation} takes no mask of one's own")
     if getattr(model, "_is_stateful", False) or getattr(model.config, "is_encoder_decoder", False):
         raise layout.CannotShareError("the model carries a state from token to token")

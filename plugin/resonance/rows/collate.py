@@ -20,8 +20,9 @@ class PreferenceCollator(PairwiseDataCollatorWithPadding):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.template = copy.copy(self.template)  # tokenization goes on with the original
-        self.template.mm_plugin = reading_once(self.template.mm_plugin)
+        template = copy.copy(vars(self)["template"])  # tokenization goes on with the original
+        template.mm_plugin = reading_once(template.mm_plugin)
+        self.template = template
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """Return LlamaFactory's batch and, if the rows carry scores, SCORE_FIELDS as float32 tensors (B,).
