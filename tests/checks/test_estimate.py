@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import transformers
 import yaml
 
 from conftest import DATA, MODEL, base_recipe
+from forward.tiny import FAMILIES
 from resonance.checks.estimate.gpus import GPUS, gpu_gibibytes
 from resonance.checks.estimate.lengths import image_tokens
 from resonance.checks.estimate.shapes import Vision
@@ -227,6 +229,44 @@ def test_a_file_that_is_no_recipe(capsys, tmp_path):
             path.write_text(text)
         assert main(["estimate", str(path)]) == 2
         assert said in capsys.readouterr().err
+
+
+def tiny(family: str, folder: Path) -> str:
+    """A folder with the configuration of a tiny model."""
+    config = FAMILIES[family]() if family in FAMILIES else getattr(transformers, family)()
+    config.save_pretrained(folder / family)
+    return str(folder / family)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_is_counted(numbers, tmp_path, family):
+    options = ("--text-tokens", "30", "--response-tokens", "20", "--image-tokens", "4")
+    found = numbers({"model_name_or_path": tiny(family, tmp_path), "finetuning_type": "lora"}, *options)
+    theirs, ours = (path["flops"]["total"] for path in found["paths"])
+    assert 0 < ours < theirs
+    vision = found["paths"][0]["flops"]["vision"]
+    assert (vision == 0) == (family == "qwen2")
+
+
+@pytest.mark.parametrize("family", ["MllamaConfig", "Qwen2AudioConfig"])
+def test_architectures_that_are_not_modelled_are_refused(ask, tmp_path, family):
+    code, _, err = ask({"model_name_or_path": tiny(family, tmp_path)})
+    assert code == 2 and "not modelled" in err
+
+
+def test_a_state_that_runs_through_a_row_keeps_it_from_being_shared(ask, tmp_path):
+    config = transformers.Qwen3_5Config(
+        text_config=dict(hidden_size=32, num_hidden_layers=4, intermediate_size=64, vocab_size=64),
+        vision_config=dict(depth=1, hidden_size=16, intermediate_size=32, num_heads=2, out_hidden_size=32),
+    )
+    config.save_pretrained(tmp_path / "model")
+    code, out, _ = ask({"model_name_or_path": str(tmp_path / "model")})
+    assert code == 0 and "shared_prefix: off, because linear attention" in out
+
+
+def test_images_longer_than_cutoff_len_are_told(ask):
+    _, out, _ = ask({"cutoff_len": 64}, "--image-tokens", "100", "--text-tokens", "9", "--response-tokens", "9")
+    assert "which cuts into the images: a run would fail" in out
 
 
 def test_image_tokens_are_those_of_llamafactory():

@@ -53,6 +53,9 @@ def estimate_recipe(path: File, options: Options) -> Estimate:
             "response": options.response_tokens,
             "image_tokens": options.image_tokens,
         }
+        if ours.shared_prefix and 0 in model.decoder.spans:
+            ours = replace(ours, shared_prefix=False)
+            told.append("shared_prefix: off, because linear attention carries a state from token to token")
         lengths = lengths_of(recipe, given, model.vision, (model_args, data_args))
     notes = told + recipes.notes(recipe, finetuning_args)
     return estimate((model, setup), lengths, ours, memory, notes, runs_here)

@@ -30,7 +30,7 @@ def decoder_of(base: Any, config: Any) -> Decoder:
     kinds = getattr(text, "layer_types", None) or ["full_attention"] * layers
     experts = getattr(text, "moe_intermediate_size", None)
     inner = experts * text.num_experts_per_tok if experts else text.intermediate_size
-    trained = [any(p.requires_grad for p in block.parameters()) for block in base.get_decoder().layers]
+    trained = [any(p.requires_grad for p in block.parameters()) for block in layers_of(base)]
     below = [*base.get_input_embeddings().parameters(), *outside_decoder(base)]
     reached = layers if any(p.requires_grad for p in below) else layers - [*trained, True].index(True)
     return Decoder(
@@ -43,6 +43,11 @@ def decoder_of(base: Any, config: Any) -> Decoder:
         graph=reached / layers,
         trained=sum(trained) / layers,
     )
+
+
+def layers_of(base: Any) -> Any:
+    decoder = base.get_decoder()
+    return decoder.layers if hasattr(decoder, "layers") else decoder.model.layers
 
 
 def outside_decoder(base: Any) -> list[Any]:
@@ -62,7 +67,7 @@ def vision_of(config: Any) -> Vision:
     activation = str(getattr(vision, "hidden_act", None) or getattr(vision, "hidden_activation", "gelu"))
     gated = activation == "silu"
     patch = first(vision.patch_size)
-    merge = getattr(vision, "spatial_merge_size", None)
+    merge = getattr(vision, "spatial_merge_size", None) or getattr(config, "spatial_merge_size", None)
     patches, tile = float(merge**2) if merge else 1.0, None
     size = first(getattr(vision, "image_size", 0))
     if not merge:

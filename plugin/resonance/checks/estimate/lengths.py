@@ -93,6 +93,8 @@ def cut(row: RowLengths, cutoff: int, source: str) -> Lengths:
     if prompt + response > cutoff:
         prompt, response = infer_seqlen(prompt, response, cutoff)
         source += f", cut to cutoff_len: {cutoff}"
+        if visual > prompt:
+            source += ", which cuts into the images: a run would fail, raise it"
     images = len([tokens for tokens in row.images if tokens])
     return Lengths(max(prompt - visual, 0), images, round(visual / images) if images else 0, response, source)
 

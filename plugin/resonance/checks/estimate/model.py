@@ -36,7 +36,14 @@ def count_model(model_args: Any, finetuning_args: Any) -> Model:
         model = model_class(config).from_config(config, trust_remote_code=model_args.trust_remote_code)
         plain = sum(weight_bytes(name, p, config, model_args) for name, p in model.named_parameters())
         wrapped = init_adapter(config, model, model_args, finetuning_args, is_trainable=True)
-    return count(wrapped, config, model_args, plain)
+    if getattr(config.get_text_config(), "cross_attention_layers", None):
+        raise ValueError(f"{config.model_type}: not modelled: its images are no tokens of a row")
+    try:
+        return count(wrapped, config, model_args, plain)
+    except AttributeError as error:
+        raise ValueError(
+            f"{config.model_type}: not modelled: no decoder with layers and at most a vision tower ({error})"
+        ) from error
 
 
 def count(wrapped: Any, config: Any, model_args: Any, plain: float = 0.0) -> Model:
