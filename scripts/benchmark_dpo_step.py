@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 LIMIT = 1e-5
-STOP_LADDER = 38.0  # seconds of wall time after which no further row is begun
+STOP_LADDER = 24.0  # seconds of wall time after which no further row is begun
 TEXT, RESPONSE = 64, 64
 GRID = (1, 32, 32)  # patches of a picture; four make a visual token
 SHAPES = {
@@ -169,7 +169,6 @@ class Bench:
 
     def time(self, variant: str) -> None:
         self.model.zero_grad()
-        return_memory_at_once(False)
         start = time.process_time()
         self.steps[variant]().backward()
         self.rows[variant].seconds = min(self.rows[variant].seconds, time.process_time() - start)
@@ -181,7 +180,10 @@ def status(name: str) -> float:
 
 
 def return_memory_at_once(yes: bool) -> bool:
-    """Whether glibc gives freed blocks back to the system: the peak is then what is in use, but all is slower."""
+    """Whether glibc gives freed blocks back to the system: the peak is then what is in use, but all is slower.
+
+    Useful from the start of a process only; blocks that were kept once are used again.
+    """
     trim, threshold = -1, -3
     try:
         libc = ctypes.CDLL(None)
@@ -192,12 +194,9 @@ def return_memory_at_once(yes: bool) -> bool:
 
 def reset_peak() -> float | None:
     """Forget the peak of this process's memory; what it holds now in MB, or None where the system does not say."""
-    if not return_memory_at_once(True):
-        return None
     try:
-        ctypes.CDLL(None).malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")
-    except (OSError, AttributeError):
+    except OSError:
         return None
     return status("VmRSS")
 
@@ -210,6 +209,7 @@ def measure(ratio: str, mode: str, repetitions: int, started: float) -> list[Row
     from resonance.forward.names import FROZEN_TOWER, RESPONSE_HEAD, VISION_ONCE
 
     torch.set_num_threads(1)
+    returning = return_memory_at_once(True)
     model, reference = build(ratio, mode)
     batch = make_batch(model, SHAPES[ratio]["vocabulary"])
     with tempfile.TemporaryDirectory() as folder:
@@ -232,17 +232,17 @@ def measure(ratio: str, mode: str, repetitions: int, started: float) -> list[Row
         steps[f"+ {name}" if ladder else name] = ours_step(Forward((*ladder, name)))
         ladder += (name,)
     bench = Bench(model, steps)
-    for variant in ("llamafactory", "auto"):
-        bench.count(variant)
-        bench.weigh(variant)
+    for variant in steps:  # these two first
+        if variant in ("llamafactory", "auto") or time.time() - started < STOP_LADDER:
+            bench.count(variant)
+            if returning:
+                bench.weigh(variant)
+    return_memory_at_once(False)
     for _ in range(repetitions):
         for variant in ("llamafactory", "auto"):
             bench.time(variant)
-    for variant in list(steps)[2:]:
-        if time.time() - started < STOP_LADDER:
-            bench.count(variant)
-            bench.weigh(variant)
-            bench.time(variant)
+    for variant in list(bench.rows)[2:]:
+        bench.time(variant)
     first, auto, *between = bench.rows.values()
     return [first, *between, auto]
 

@@ -30,7 +30,7 @@ def selftest(model, gradients=True, half=False):
         return Forward.call(model, model, prepared), reference
 
     parameters = [p for p in model.parameters() if p.requires_grad] if gradients else []
-    return SelfTest(run, parameters, half)
+    return SelfTest(run, parameters, half, torch.device("cpu"))
 
 
 def test_all_agree(model):
@@ -89,4 +89,21 @@ def test_wrongly_shared_features_are_found_in_the_reference(monkeypatch):
             theirs = sums(Forward.call(reference, reference, prepared))
         return Forward.call(model, model, prepared), theirs
 
-    assert list(SelfTest(run, [], False).choose(SPEEDUPS).failed) == [VISION_ONCE]
+    assert list(SelfTest(run, [], False, torch.device("cpu")).choose(SPEEDUPS).failed) == [VISION_ONCE]
+
+
+@pytest.mark.parametrize("also_without_gradients", [False, True])
+def test_a_plain_path_that_does_not_fit_is_not_the_end(model, also_without_gradients):
+    """Batches that fit only thanks to the speed-ups must train."""
+    test = selftest(model)
+    run = test._run
+
+    def short_of_memory(on):
+        if not on and (torch.is_grad_enabled() or also_without_gradients):
+            raise torch.OutOfMemoryError
+        return run(on)
+
+    test._run = short_of_memory
+    verdict = test.choose(SPEEDUPS)
+    assert verdict.on == set(SPEEDUPS) and verdict.gradient is None
+    assert (verdict.logps is None) == also_without_gradients

@@ -25,7 +25,11 @@ Run = Callable[[Collection[str]], tuple[TokenLogps, torch.Tensor | None]]
 
 @dataclass
 class Verdict:
-    """What may be used: `on`; `failed`: what disagreed, and how. `logps`, `gradient`: the differences that remain."""
+    """What may be used: `on`; `failed`: what disagreed, and how.
+
+    `logps`, `gradient`: the differences that remain; None if not compared, as when the plain path needs more memory
+    than there is.
+    """
 
     on: frozenset[str]
     failed: dict[str, str] = field(default_factory=dict)
@@ -47,15 +51,18 @@ class SelfTest:
     empty to compare log-probabilities only. `half`: the models compute in 16 bits. All ranks come to one verdict.
     """
 
-    def __init__(self, run: Run, parameters: Sequence[torch.nn.Parameter], half: bool) -> None:
+    def __init__(self, run: Run, parameters: Sequence[torch.nn.Parameter], half: bool, device: torch.device) -> None:
         self._run = run
+        self._device = device
         self._parameters = parameters
         self._watched = parameters[:: max(1, len(parameters) // WATCHED)] if parameters else []
         self._half = half
 
     def choose(self, candidates: Collection[str]) -> Verdict:
-        """The largest part of `candidates` that agrees with the plain path."""
-        plain = self._sample(())
+        """The largest part of `candidates` that agrees with the plain path; all, if that does not fit into memory."""
+        plain = self._plain()
+        if plain is None:
+            return Verdict(frozenset(candidates))
         on, failed = frozenset(candidates), {}
         verdict = self._judge(plain, on)
         for name in SPEEDUPS:  # give up one after the other until the rest agrees ...
@@ -69,6 +76,26 @@ class SelfTest:
                 del failed[name]
         return replace(verdict, failed=failed) if isinstance(verdict, Verdict) else Verdict(frozenset(), failed)
 
+    def _plain(self) -> _Sample | None:
+        """The plain path with gradients, without if that takes too much memory, or None if both do."""
+        while True:
+            try:
+                sample = self._sample(())
+            except torch.OutOfMemoryError:
+                sample = None
+            if agreed(sample is not None, self._device):
+                return sample
+            self._clear()
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+            if not self._watched:
+                return None
+            self._watched = []
+
+    def _clear(self) -> None:
+        for parameter in self._parameters:
+            parameter.grad = None
+
     def _judge(self, plain: _Sample, on: frozenset[str]) -> Verdict | str:
         """A verdict, or what is wrong, with these speed-ups on."""
         try:
@@ -79,7 +106,7 @@ class SelfTest:
             found = (
                 f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no text'}"
             )
-        if not agreed(not isinstance(found, str), plain.logps.device) and not isinstance(found, str):
+        if not agreed(not isinstance(found, str), self._device) and not isinstance(found, str):
             return "it disagreed on another rank"
         return found
 
@@ -91,8 +118,7 @@ class SelfTest:
             weight = torch.linspace(1.0, -1.0, tokens.continuations, device=tokens.values.device)
             (sums(tokens).view(tokens.continuations, -1) * weight[:, None]).sum().backward()
         gradients = [p.grad.detach().clone() if p.grad is not None else torch.zeros_like(p) for p in self._watched]
-        for parameter in self._parameters:
-            parameter.grad = None
+        self._clear()
         return _Sample(tokens.values.detach(), reference, gradients)
 
     def _compare(self, plain: _Sample, fast: _Sample, on: frozenset[str]) -> Verdict | str:

@@ -43,7 +43,7 @@ def choose(trainer: Any, model: Any, batch: dict[str, Any], asked: Collection[st
     half = half or any(p.dtype in (torch.bfloat16, torch.float16) for p in policy.parameters())
     devices = [trainer.accelerator.device] if trainer.accelerator.device.type == "cuda" else []
     with torch.random.fork_rng(devices):
-        verdict = SelfTest(run, parameters, half).choose(candidates)
+        verdict = SelfTest(run, parameters, half, trainer.accelerator.device).choose(candidates)
     return _told(verdict, reasons, batch, policy)
 
 
@@ -67,11 +67,14 @@ def _told(verdict: Verdict, reasons: dict[str, str], batch: dict[str, Any], poli
     if verdict.logps is not None:
         gradient = "gradients not compared" if verdict.gradient is None else f"its gradient by {verdict.gradient:.0e}"
         parts.append(f"differs from the plain path by {verdict.logps:.0e} a token, {gradient}")
+    elif verdict.on:
+        parts.append("not compared with the plain path, which does not fit into memory")
     if verdict.on:
         parts.append(_saving(forward.prepare(batch, policy)))
     if verdict.failed:
         parts.append(f"{type(policy).__name__} does not agree with its plain path there, please report it")
-    (logger.warning_rank0 if verdict.failed else logger.info_rank0)(f"pref_speedups: {'; '.join(parts)}.")
+    doubtful = verdict.failed or (verdict.on and verdict.logps is None)
+    (logger.warning_rank0 if doubtful else logger.info_rank0)(f"pref_speedups: {'; '.join(parts)}.")
     return forward
 
 
