@@ -72,6 +72,15 @@ class PreferenceArguments:
         default=False,
         metadata={"help": "Uni-DPO: stop the gradient through the performance weight. The reference does not."},
     )
+    pref_speedups: str = field(
+        default="auto",
+        metadata={
+            "help": (
+                "Exact speed-ups of the forward pass: auto (all that agree with the plain path on the first batch), "
+                "off, or a list of frozen_tower, response_head, vision_once, shared_prefix (with commas as a flag)."
+            )
+        },
+    )
     allow_missing_weights: bool = field(
         default=False,
         metadata={
