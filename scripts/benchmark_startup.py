@@ -5,6 +5,7 @@ Times `python -c pass` with the package on and with `RESONANCE_DISABLE=1`, in tu
 slows both. Prints both medians and their difference.
 """
 
+import argparse
 import os
 import statistics
 import subprocess
@@ -34,4 +35,6 @@ def main(runs: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 200)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("runs", type=int, nargs="?", default=200, help="of each kind; default: %(default)s")
+    main(parser.parse_args().runs)

@@ -10,8 +10,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from resonance.datafiles.fix import Findable, Fixing, PathProblem
-from resonance.datafiles.paths import Anchor
+try:
+    from resonance.datafiles.fix import Findable, Fixing, PathProblem
+    from resonance.datafiles.paths import Anchor
+except ModuleNotFoundError as error:
+    sys.exit(f"{error}; run this first, in the checkout: pip install .")
 
 MARKER = "MM-RLHF"
 SHOWN = 20

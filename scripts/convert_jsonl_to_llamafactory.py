@@ -12,11 +12,14 @@ import shlex
 import sys
 from pathlib import Path
 
-from resonance.datafiles.read import read_rows
-from resonance.datafiles.write import RowWriter, replacing
-from resonance.importers.layout import checked, to_row
-from resonance.importers.spec import Skip
-from resonance.importers.uni_dpo import convert
+try:
+    from resonance.datafiles.read import read_rows
+    from resonance.datafiles.write import RowWriter, replacing
+    from resonance.importers.layout import checked, to_row
+    from resonance.importers.spec import Skip
+    from resonance.importers.uni_dpo import convert
+except ModuleNotFoundError as error:
+    sys.exit(f"{error}; run this first, in the checkout: pip install .")
 
 SYSTEM = "Please reason step by step, and put your final answer within \\boxed{}."
 

@@ -8,7 +8,10 @@ the entry in `dataset_info.json` to the output folder. A run that was killed goe
 import argparse
 import sys
 
-from resonance.cli.main import main as resonance
+try:
+    from resonance.cli.main import main as resonance
+except ModuleNotFoundError as error:
+    sys.exit(f"{error}; run this first, in the checkout: pip install .")
 
 
 def main(argv: list[str] | None = None) -> int:

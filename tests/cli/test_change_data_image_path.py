@@ -92,7 +92,7 @@ BEYOND: list[tuple[str, str, str, int, str, list[Any] | None]] = [
     ("a.json", '[{"images": [3]}]', "new/MM-RLHF", 1, "images[0]: 3: is no path but int", [[3]]),
     ("a.json", '[{"images": ["/x/MM-RLHF/long/1.jpg"]}]', "new", 0, "did you mean new/MM-RLHF?", [["new/long/1.jpg"]]),
     ("a.json", '[{"pictures": ["/x/MM-RLHF/long/1.jpg"]}]', "new/MM-RLHF", 0, "0 image paths changed", None),
-    ("a.json", '{"images": ["/x/MM-RLHF/long/1.jpg"],\n "b": 1}', "new/MM-RLHF", 1, "line 1 is no JSON object", None),
+    ("a.json", '{"images": ["/x/MM-RLHF/long/1.jpg"],\n "b": 1}', "new/MM-RLHF", 1, "line 1 is not valid JSON", None),
     ("a.json", '{\n"data": []}', "new/MM-RLHF", 1, "one JSON object where a list of rows is needed", None),
     ("a.json", '[{"images": [', "new/MM-RLHF", 1, "a.json, row 0 (line 1", None),
     ("a.json", "[]", "nowhere", 1, "--image_dir nowhere: no such folder", None),
@@ -115,3 +115,13 @@ def test_beyond_the_original(
         lines = Path(out).read_text()
         rows = [json.loads(line) for line in lines.splitlines()] if out.endswith("l") else json.loads(lines)
         assert [row["images"] for row in rows] == images
+
+
+def test_another_output_that_is_there_stays_beside_it(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("in.json").write_text(json.dumps(ROWS))
+    Path("out.json").write_text("precious")
+    arguments = ("--input_file", "in.json", "--image_dir", "new/MM-RLHF", "--output_file", "out.json")
+    for _ in range(2):  # the second time it writes the same bytes
+        assert run(monkeypatch, *arguments) == 0
+        assert Path("out.json").read_text(encoding="utf-8") == as_the_original(ROWS, "new/MM-RLHF")
+        assert Path("out.json.bak").read_text() == "precious" and not Path("out.json.orig").exists()

@@ -6,6 +6,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -68,7 +70,9 @@ def said(capsys: Output) -> str:
 def test_fix_paths_three_ways(here: Path, capsys: Output, way: str) -> None:
     before = Path("data/pairs.json").read_bytes()
     assert main(["data", "fix-paths", "data/pairs.json", *way.split()]) == 0
-    assert [r["images"] for r in rows_of("data/pairs.fixed.json")] == [[f"kaggle/MM/{i}.png"] for i in range(10)]
+    start = "" if "--to" in way else f"{here}/"  # what is typed for --to is what rows get
+    found = [r["images"] for r in rows_of("data/pairs.fixed.json")]
+    assert found == [[f"{start}kaggle/MM/{i}.png"] for i in range(10)]
     assert Path("data/pairs.json").read_bytes() == before
     text = said(capsys)
     assert "10 rows, 10 paths: 10 changed, 0 as they were" in text and "-> data/pairs.fixed.json" in text
@@ -80,7 +84,7 @@ def test_fix_paths_in_place_keeps_a_backup_and_does_nothing_twice(here: Path, ca
     command = ["data", "fix-paths", "data/pairs.json", "--search", "kaggle", "--in-place"]
     assert main(command) == 0
     assert Path("data/pairs.json.bak").read_bytes() == before
-    assert Path("data/pairs.json").read_bytes() == before.replace(b"/content/MM/", b"kaggle/MM/")
+    assert Path("data/pairs.json").read_bytes() == before.replace(b"/content/MM/", f"{here}/kaggle/MM/".encode())
     assert "as it was: data/pairs.json.bak" in said(capsys)
     assert main(command) == 0
     assert "nothing to change" in said(capsys)
@@ -97,9 +101,11 @@ def test_fix_paths_with_something_missing(here: Path, capsys: Output) -> None:
     assert "nothing was written\nNext: correct the above, or add --keep-going, or --no-check" in text
     assert not Path("out.json").exists()
     assert main([*command, "--keep-going"]) == 1
-    assert "1 rows stayed as they were" in said(capsys)
+    assert "1 row stayed as it was" in said(capsys)
     assert [r["images"][0].split("/")[0] for r in rows_of("out.json")] == ["kaggle"] * 3 + [""] + ["kaggle"] * 6
-    assert main([*command, "--no-check"]) == 0
+    assert main([*command, "--no-check"]) == 1
+    assert "out.json exists; add --force to write over it, or give another name." in said(capsys)
+    assert main([*command, "--no-check", "--force"]) == 0
     assert rows_of("out.json")[3]["images"] == ["kaggle/MM/3.png"]
 
 
@@ -108,7 +114,10 @@ def test_fix_paths_prints_the_first_problems_and_counts_the_rest(here: Path, cap
     command = ["data", "fix-paths", "many.jsonl", "--search", "kaggle"]
     assert main(command) == 1
     text = said(capsys)
-    assert text.count("not found; no file of that name is below kaggle") == 20 and "... and 30 more; --all" in text
+    assert (
+        text.count(f"not found; no file of that name is below {here}/kaggle") == 20
+        and "... and 30 more; --all" in text
+    )
     assert main([*command, "--all"]) == 1
     assert said(capsys).count("not found") == 50
 
@@ -120,11 +129,11 @@ def test_fix_paths_prints_the_first_problems_and_counts_the_rest(here: Path, cap
         ("--marker MM", 2, "--marker NAME and --root DIR go together"),
         ("--marker MM --root kaggle/MM --search kaggle", 2, "several of"),
         ("--from /content", 2, "1 --from and 0 --to"),
-        ("--search nowhere", 2, "--search nowhere: no such folder"),
+        ("--search nowhere", 2, "/nowhere: no such folder"),
         ("--search kaggle -o data/pairs.json", 2, "the output is the input"),
         ("--search kaggle -o out.csv", 1, "out.csv: rows are written to .json or .jsonl"),
         ("--search kaggle --in-place -o out.json", 2, "not allowed with argument"),
-        ("--marker MM --root kaggle", 1, "Next: did you mean --root kaggle/MM?"),
+        ("--marker MM --root kaggle", 1, "--marker MM --root kaggle --root kaggle/MM\n"),
         ("--marker MM --root nowhere/MM", 1, "nowhere/MM is no folder"),
         ("--marker MN --root kaggle/MM", 1, "has no folder 'MN'"),
         ("--search kaggle --key pics", 1, "no row has a path under pics\nNext: resonance data show data/pairs.json"),
@@ -147,7 +156,7 @@ def test_fix_paths_says_what_is_ambiguous(here: Path, capsys: Output) -> None:
     write_rows("rows.json", [row(3, images=["/x/3.png"])])
     assert main(["data", "fix-paths", "rows.json", "--search", "kaggle"]) == 1
     text = said(capsys)
-    assert "2 files below kaggle fit equally well: MM/3.png, copy/3.png" in text and "1 ambiguous" in text
+    assert f"2 files below {here}/kaggle fit equally well: MM/3.png, copy/3.png" in text and "1 ambiguous" in text
     assert "Next: tell them apart with --from PREFIX --to PREFIX" in text
 
 
@@ -218,10 +227,10 @@ def test_register_what_cannot_be_told(here: Path, capsys: Output) -> None:
 
 def test_list_without_any(here: Path, capsys: Output) -> None:
     assert main(["data", "list"]) == 1
-    assert "data/dataset_info.json is not there. Next: resonance data register FILE" in said(capsys)
+    assert "data/dataset_info.json is not there\nNext: resonance data register FILE" in said(capsys)
     Path("data/dataset_info.json").write_text("{}")
     assert main(["data", "list"]) == 1
-    assert "data/dataset_info.json names no data set. Next: resonance data register FILE" in said(capsys)
+    assert "data/dataset_info.json names no data set\nNext: resonance data register FILE" in said(capsys)
 
 
 def test_show(here: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -335,8 +344,12 @@ def test_score_scale(here: Path, capsys: Output) -> None:
     assert "uni_dpo_tau_good: 4 on the old scale becomes 8; 100.0% of the chosen" in text
     assert "Margins are multiplied by 2: uni_dpo_qual_eta 0.7 weighs pairs as 1.4 did before" in text
     assert main([*command, "--from", "2", "4", "--to", "0", "5"]) == 1
+    assert "out.json exists; add --force to write over it, or give another name." in said(capsys)
+    command.append("--force")
+    assert main([*command, "--from", "2", "4", "--to", "0", "5"]) == 1
     assert "scores go from 1 to 5, beyond --from 2 4, in 10 rows: 0, 1, 2" in (text := said(capsys))
-    assert "Next: --from 1 5" in text
+    assert text.endswith(f"Next: resonance {shlex.join(command)} --from 2 4 --to 0 5 --from 1 5\n")
+    assert main(shlex.split(text.split("Next: resonance ")[1])) == 0
     assert main([*command, "--quantiles", "--to", "0", "5"]) == 0
     assert {r["score_rejected"] for r in rows_of("out.json")} == {0.0}
     assert main([*command, "--to", "5", "0"]) == 1
@@ -356,11 +369,14 @@ def test_score_filter(here: Path, capsys: Output) -> None:
     assert "5 pairs kept, 5 dropped (margin below 4)" in said(capsys)
     assert [r["score_chosen"] for r in rows_of("out.json")] == [5.0] * 5
     assert main([*command, "9"]) == 1
+    assert "out.json exists; add --force" in said(capsys)
+    command = [*command[:-1], "--force", "--min-margin"]
+    assert main([*command, "9"]) == 1
     assert "the widest margin is 4. Nothing was written" in said(capsys) and len(rows_of("out.json")) == 5
     assert main([*command, "nan"]) == 2
     write_rows("data/pairs.json", [row(0, score_chosen="4"), row(1)])
     assert main([*command, "1"]) == 1
-    assert "row 0: score_chosen is no number but str '4'" in said(capsys)
+    assert "row 0: score_chosen is not a number but str '4'" in said(capsys)
     assert main([*command, "1", "--drop-unscored", "--keep-ties"]) == 0
     assert "1 pairs kept, 0 dropped (margin below 1, but no ties), 1 dropped without scores" in said(capsys)
 
@@ -417,9 +433,9 @@ def test_fix_paths_a_second_time_where_the_new_start_holds_the_old_one(here: Pat
 
 
 def test_fix_paths_tells_of_paths_that_depend_on_the_working_folder(here: Path, capsys: Output) -> None:
-    command = ["data", "fix-paths", "data/pairs.json", "--search"]
+    command = ["data", "fix-paths", "data/pairs.json", "--force", "--from", "/content", "--to"]
     assert main([*command, "kaggle"]) == 0
-    assert f"Some paths are found only when training starts in this folder, {here}: an absolute one" in said(capsys)
+    assert f"only when training starts in this folder, {here}: an absolute path in --to" in said(capsys)
     assert main([*command, str(here / "kaggle")]) == 0
     assert "Some paths" not in said(capsys)
     assert main([*command, "kaggle", "--media-dir", str(here)]) == 0
@@ -571,4 +587,123 @@ def test_a_kill_of_fix_paths_leaves_no_half_output(here: Path, when: str) -> Non
     done = subprocess.run([sys.executable, "-c", KILLED, "1", when, *command], capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL
     assert Path("out.json").exists() == (when == "after")
-    assert main(command) == 0 and len(rows_of("out.json")) == 10 and not Path(".out.json.partial").exists()
+    assert (
+        main([*command, "--force"]) == 0 and len(rows_of("out.json")) == 10 and not Path(".out.json.partial").exists()
+    )
+
+
+@pytest.mark.parametrize(
+    ("way", "message"),
+    [
+        ("--marker MN --root kaggle/MM", "no path has a folder MN; they look like:\n  /content/MM/0.png"),
+        ("--marker MN --root kaggle/MM", "--marker MN --root kaggle/MM --marker MM"),
+        ("--marker MN --root kaggle/MM --no-check", "no path has a folder MN"),
+        ("--marker MN --root kaggle/MM --keep-going", "nothing was written: no path has a folder MN"),
+        ("--from /contend/MM --to kaggle/MM --keep-going", "no path starts with /contend/MM; they look like:"),
+        ("--from /contend/MM --to kaggle/MM", "Next: did you mean --from /content/MM?"),
+        ("--search data --keep-going", "no file of these paths is below data; they look like:\n  /content/MM/0.png"),
+    ],
+)
+def test_fix_paths_whose_way_fits_no_path(here: Path, capsys: Output, way: str, message: str) -> None:
+    assert main(["data", "fix-paths", "data/pairs.json", *way.split()]) == 1
+    assert message in said(capsys) and os.listdir("data") == ["pairs.json"]
+
+
+def test_what_is_replaced_by_force_stays_beside_it(here: Path, capsys: Output) -> None:
+    Path("out.json").write_text("precious")
+    command = ["data", "fix-paths", "data/pairs.json", "--search", "kaggle", "-o", "out.json"]
+    assert main(command) == 1 and Path("out.json").read_text() == "precious"
+    assert main([*command, "--force"]) == 0 and Path("out.json.bak").read_text() == "precious"
+    assert main([*command, "--force"]) == 0 and not Path("out.json.orig").exists()  # the same bytes once more
+
+
+def test_a_plot_is_not_written_over_another_file(here: Path, capsys: Output) -> None:
+    Path("out.png").write_text("precious")
+    command = ["data", "score-stats", "data/pairs.json", "--plot", "out.png"]
+    assert main(command) == 1 and Path("out.png").read_text() == "precious"
+    assert "out.png exists; add --force" in said(capsys)
+    assert main([*command, "--force"]) == 0 and Path("out.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_changed_copy_is_registered_beside_its_set(here: Path, capsys: Output) -> None:
+    Path("my data").mkdir()
+    write_rows("my data/named.json", [row(0, mine=9, yours=7)])
+    scores = "--set columns.score_chosen=mine --set columns.score_rejected=yours"
+    assert main(["data", "register", "my data/named.json", "--dataset-dir", "my data", *scores.split()]) == 0
+    columns = ["--columns", "mine", "yours"]
+    for name, more in (("named", ["--dataset-dir", "my data"]), ("my data/named.json", [])):
+        command = ["data", "score-filter", name, *more, "-o", "my data/half.json", "--min-margin", "1", "--force"]
+        capsys.readouterr()
+        assert main([*command, *columns]) == 0
+        following = said(capsys).split("Next: resonance ")[1]
+        assert following == f"data register 'my data/half.json' --dataset-dir 'my data' {scores}\n"
+        assert main(shlex.split(following)) == 0
+    assert read_info(Path("my data/dataset_info.json"))["half"]["columns"]["score_chosen"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (PermissionError(13, "Permission denied"), "cannot write out.json: Permission denied\nNext: choose a file or"),
+        (OSError(28, "No space left on device"), "cannot write out.json: No space left on device\nNext: free some"),
+    ],
+)
+def test_what_the_system_refuses_is_told_in_words(
+    here: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch, error: OSError, message: str
+) -> None:
+    def refuse(*arguments: Any) -> None:
+        raise error
+
+    command = ["data", "score-filter", "data/pairs.json", "-o", "out.json", "--min-margin", "1"]
+    monkeypatch.setattr(os, "fsync", refuse)
+    if isinstance(error, PermissionError):
+        error.filename = str(here / ".out.json.partial")
+    assert main(command) == 1
+    text = said(capsys)
+    assert message in text and "Errno" not in text and ".partial" not in text
+
+
+def test_a_file_where_a_folder_is_needed(here: Path, capsys: Output) -> None:
+    command = ["data", "score-filter", "data/pairs.json", "-o", "data/pairs.json/out.json", "--min-margin", "1"]
+    assert main(command) == 1
+    text = said(capsys)
+    assert "cannot write data/pairs.json/out.json: " in text and "Errno" not in text
+
+
+@pytest.mark.parametrize(
+    ("odd", "problem"),
+    [
+        ({"role": "user", "content": "x"}, "a message without 'from' and 'value' (keys role, content)"),
+        ({"from": "human", "value": None, "more": 1}, ""),
+        ({"from": "human", "value": 7}, "the 'value' of a message is a int, and LlamaFactory needs text"),
+    ],
+)
+def test_register_names_the_row_that_is_unlike_the_others(
+    here: Path, capsys: Output, odd: dict[str, Any], problem: str
+) -> None:
+    answer = {"from": "gpt", "value": "a"}
+    rows = [{"conversations": [{"from": "human", "value": "q"}, answer]} for _ in range(9)]
+    rows[4]["conversations"][0] = odd
+    write_rows("talks.json", rows)
+    assert main(["data", "register", "talks.json"]) == (1 if problem else 0)
+    text = said(capsys)
+    if problem:
+        assert f"talks.json, row 4: {problem}. Most rows are sound: correct this one." in text
+        assert "--set" not in text
+
+
+def test_register_in_a_folder_that_is_not_there(here: Path, capsys: Output) -> None:
+    assert main("data register data/pairs.json --dataset-dir dat".split()) == 1
+    text = said(capsys)
+    assert "dat: no such folder. Did you mean data?\nNext: mkdir -p dat, if it is a new one" in text
+    assert not Path("dat").exists()
+    Path("pairs.json").write_text(Path("data/pairs.json").read_text())
+    shutil.rmtree("data")
+    assert main("data register pairs.json".split()) == 0  # the default one is made
+
+
+def test_list_proposes_a_set_that_can_be_shown(here: Path, capsys: Output) -> None:
+    entries = {"hub": {"hf_hub_url": "a/b"}, "gone": {"file_name": "gone.json"}, "here": {"file_name": "pairs.json"}}
+    Path("data/dataset_info.json").write_text(json.dumps(entries))
+    assert main(["data", "list"]) == 0
+    assert said(capsys).endswith("Next: resonance data show here\n")

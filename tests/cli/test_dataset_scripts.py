@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +90,7 @@ def test_the_system_turn_of_prompts_that_have_none(tmp_path: Path) -> None:
 def test_bad_lines_are_all_named_and_the_others_written(tmp_path: Path, capsys: Said) -> None:
     two_questions = maths("1 + 1?")["prompt"] + "2<|im_end|>\n<|im_start|>user\nSure?<|im_end|>\n"
     bad = [
-        ('{"prompt": ', "line 2 is no JSON object (Expecting value: line 1 column 11 (char 10))"),
+        ('{"prompt": ', "line 2 is not valid JSON (Expecting value: line 1 column 11 (char 10))"),
         (maths("1 + 1?", prompt="1 + 1?"), "the prompt is no ChatML text (it starts with '1 + 1?')"),
         (maths("1 + 1?", prompt=two_questions), "more than one question (3 turns; an alpaca row holds one question)"),
         (maths("1 + 1?", score_chosen=None), "score_chosen is not a number (None)"),
@@ -170,3 +172,18 @@ def test_topic_overwrite_comes_from_the_hub_if_no_input_is_given(
     assert arguments == ("helehan/topic-overwrite",)
     assert (settings["split"], settings["streaming"]) == ("train", True)
     assert "hf download --repo-type dataset helehan/topic-overwrite" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["change_data_image_path", "convert_jsonl_to_llamafactory", "prepare_dataset"])
+def test_without_the_package_a_script_says_what_to_install(tmp_path: Path, name: str) -> None:
+    script = Path(__file__).resolve().parents[2] / "scripts" / f"{name}.py"
+    code = f"import runpy, sys; sys.modules['resonance'] = None; runpy.run_path({str(script)!r}, run_name='__main__')"
+    done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert done.stderr.endswith("; run this first, in the checkout: pip install .\n")
+
+
+def test_the_startup_benchmark_explains_itself() -> None:
+    script = Path(__file__).resolve().parents[2] / "scripts" / "benchmark_startup.py"
+    done = subprocess.run([sys.executable, str(script), "--help"], capture_output=True, text=True)
+    assert done.returncode == 0 and "usage: benchmark_startup.py" in done.stdout

@@ -152,3 +152,10 @@ def test_doctor_exits_by_what_it_finds(monkeypatch: pytest.MonkeyPatch, capsys: 
     parsed = json.loads(capsys.readouterr().out)
     assert parsed["ok"] is (code == 0)
     assert parsed["sections"]["Versions"][0]["cure"] == "pip install torch"
+
+
+def test_an_unknown_command_of_a_group_names_the_nearest(capsys: Output) -> None:
+    assert main(["data", "imprt", "rlaif_v"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("resonance data: no command 'imprt'; there are: import, ")
+    assert error.endswith("Next: resonance data import --help\n")

@@ -237,7 +237,7 @@ def test_ugly_paths(tmp_path: Path, row: dict[str, Any], message: str | None) ->
         ("a.json", '[{"images": ["m/1"]}, 3]', "row 1: is a int, not an object"),
         ("a.json", '[{"images": ["m/1"]}', "row 0 .*: the list breaks off"),
         ("a.json", '[{"text": "\xc3\xa9", "images": ["\\ud800"]}]', "row 0: cannot be written as UTF-8"),
-        ("a.jsonl", '{"images": ["m/1"]}\n{"images": [', "row 1: line 2 is no JSON object"),
+        ("a.jsonl", '{"images": ["m/1"]}\n{"images": [', "row 1: line 2 is not valid JSON"),
         ("a.json", '[{"images": ["\xe9"]}]', "is not UTF-8"),
         ("a.csv", "images\nm/1\n", r"only .json and .jsonl can be written, so a .csv has to be converted"),
     ],

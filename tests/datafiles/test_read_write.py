@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from resonance.datafiles import read
+from resonance.datafiles import json_list
 from resonance.datafiles.read import RowError, RowReader, data_files, read_rows
 from resonance.datafiles.write import RowWriter, back_up, replacing, write_rows
 
@@ -37,7 +37,7 @@ def rows_of(path: Path) -> list[Any]:
 def test_a_json_list_is_the_same_whatever_the_chunk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int, indent: int | None
 ) -> None:
-    monkeypatch.setattr(read, "CHUNK", chunk)
+    monkeypatch.setattr(json_list, "CHUNK", chunk)
     path = tmp_path / "rows.json"
     path.write_text(json.dumps([*ROWS, 1234, 5.25, "s", None, True, [1]], ensure_ascii=False, indent=indent))
     assert rows_of(path) == [*ROWS, 1234, 5.25, "s", None, True, [1]]
@@ -75,14 +75,14 @@ def test_done_goes_from_nothing_to_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('[{"a": 1}, {"a": 2', r"row 1 \(line 1, column 1\d\): Expecting ',' delimiter"),
-        ('[{"a": 1},\n {"a": tru}]', r"row 1 \(line 2, column 8\): Expecting value"),
+        ('[{"a": 1}, {"a": 2', r"row 1 \(line 1, column 1\d\): is not valid JSON .Expecting ',' delimiter"),
+        ('[{"a": 1},\n {"a": tru}]', r"row 1 \(line 2, column 8\): is not valid JSON .Expecting value"),
         ('[{"a": 1}\n {"a": 2}]', r"row 0 \(line 2, column 2\): '{' where ',' or '\]' is needed"),
-        ('[{"a": 1},', r"row 1 \(line 1, column 11\): Expecting value"),
+        ('[{"a": 1},', r"row 1 \(line 1, column 11\): is not valid JSON .Expecting value"),
         ('[{"a": 1}', r"row 0 .*: the list breaks off"),
-        ('[{"a": "x', r"row 0 .*: Unterminated string"),
+        ('[{"a": "x', r"row 0 .*: is not valid JSON .Unterminated string"),
         ("[1] 2", r"text behind the end of the list"),
-        ("[1, ]", r"row 1 .*: Expecting value"),
+        ("[1, ]", r"row 1 .*: is not valid JSON .Expecting value"),
     ],
 )
 def test_a_broken_list_is_told_with_its_place(tmp_path: Path, text: str, message: str) -> None:
@@ -107,8 +107,8 @@ def test_bad_lines_can_be_collected(tmp_path: Path) -> None:
     told: list[tuple[int, str]] = []
     assert list(read_rows(path, lambda row, text: told.append((row, text)))) == [(0, {"a": 1}), (3, {"a": 4})]
     assert [row for row, _ in told] == [1, 2]
-    assert "line 3 is no JSON" in told[0][1] and "line 4" in told[1][1]
-    with pytest.raises(RowError, match=r"rows.jsonl, row 1: line 3 is no JSON"):
+    assert "line 3 is not valid JSON" in told[0][1] and "line 4" in told[1][1]
+    with pytest.raises(RowError, match=r"rows.jsonl, row 1: line 3 is not valid JSON"):
         rows_of(path)
 
 
@@ -236,8 +236,8 @@ DEEP = "[" * 100_000 + "]" * 100_000
     [
         (f'[{{"a": 1}}, {{"a": {DEEP}}}]', "row 1 (line 1, column 12): maximum recursion depth"),
         (f'[{{"a": 1}}, {{"a": 1{"0" * 5000}}}]', "row 1 (line 1, column 12): Exceeds the limit"),
-        (f'{{"a": 1}}\n{DEEP}', "row 1: line 2 is no JSON object (maximum recursion depth"),
-        (f'{{"a": 1}}\n1{"0" * 5000}', "row 1: line 2 is no JSON object (Exceeds the limit"),
+        (f'{{"a": 1}}\n{DEEP}', "row 1: line 2 is not valid JSON (maximum recursion depth"),
+        (f'{{"a": 1}}\n1{"0" * 5000}', "row 1: line 2 is not valid JSON (Exceeds the limit"),
     ],
 )
 def test_json_that_python_cannot_hold(tmp_path: Path, text: str, message: str) -> None:
@@ -271,3 +271,48 @@ def test_a_writer_appends_nothing_after_an_empty_list(tmp_path: Path) -> None:
     with replacing(tmp_path / "rows.json") as file:
         RowWriter(file, lines=False).close()
     assert (tmp_path / "rows.json").read_text() == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "cut"),
+    [
+        ('[{"a": 1}, {"a": 2', True),
+        ('[{"a": 1}', True),
+        ('[{"a": "x', True),
+        ('[{"a": tru}]', False),
+        ('{"a": 1}\n{"a": ', True),
+        ('{"a": tru}\n{"a": 1}\n', False),
+    ],
+)
+def test_a_file_that_seems_cut_off(tmp_path: Path, text: str, cut: bool) -> None:
+    (tmp_path / "rows.json").write_text(text)
+    with pytest.raises(RowError) as error:
+        rows_of(tmp_path / "rows.json")
+    assert ("is the file cut off?" in str(error.value)) == cut
+
+
+@pytest.mark.parametrize("suffix", [".json", ".jsonl", ".csv"])
+def test_utf_16_is_told(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"rows{suffix}").write_text('[{"a": 1}]', encoding="utf-16")
+    with pytest.raises(RowError, match="is UTF-16; save it as UTF-8"):
+        rows_of(tmp_path / f"rows{suffix}")
+
+
+def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: Any) -> Any:
+        raise PermissionError(13, "Permission denied", str(arguments[0]))
+
+    (tmp_path / "rows.json").write_text("[]")
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(RowError, match=r"rows.json: cannot be read \(Permission denied\)"):
+        rows_of(tmp_path / "rows.json")
+
+
+def test_a_folder_with_an_unfinished_import_alone(tmp_path: Path) -> None:
+    (tmp_path / ".vqa_rad.import").mkdir()
+    for name in ("state.json", "rows.jsonl"):
+        (tmp_path / ".vqa_rad.import" / name).write_text("{}")
+    with pytest.raises(RowError, match="there is an unfinished import of vqa_rad: give its command again"):
+        data_files(tmp_path)
+    (tmp_path / "rows.json").write_text("[]")
+    assert data_files(tmp_path) == [tmp_path / "rows.json"]

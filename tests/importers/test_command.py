@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ import pytest
 
 from importers.case import picture, write
 from resonance.cli.data import import_ as command
+from resonance.cli.data import progress as progress_module
+from resonance.cli.data.progress import Progress
 from resonance.cli.main import main
 from resonance.importers import run as importer_run
 from resonance.importers.job import Job
@@ -143,7 +146,8 @@ def test_nothing_that_can_be_used(raw: Path, tmp_path: Path, capsys: pytest.Capt
     assert call("rlaif_v", raw, "--out", tmp_path / "out") == 1
     said = capsys.readouterr()
     assert "2  image missing" in said.out
-    assert f"no row could be used; Next: see {tmp_path / 'out' / 'rlaif_v.skipped.jsonl'}" in said.err
+    why = f"no row could be used, because no image is there, such as {tmp_path / '1.png'}; --image-root DIR says what"
+    assert why in said.err and f"\nNext: see {tmp_path / 'out' / 'rlaif_v.skipped.jsonl'}" in said.err
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["rlaif_v.skipped.jsonl"]
 
 
@@ -163,7 +167,7 @@ def test_interrupted_and_gone_on_with(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(command._Bar, "__call__", interrupt)
+        patch.setattr(command.Progress, "__call__", interrupt)
         assert call("rlaif_v", raw, "--out", tmp_path / "out") == 1
     assert "interrupted; the same command goes on from here" in capsys.readouterr().err
     assert call("rlaif_v", raw, "--out", tmp_path / "out") == 0
@@ -243,7 +247,7 @@ class Terminal(io.StringIO):
 def test_the_bar_shows_rows_rate_and_what_came_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setattr(sys, "stderr", Terminal())
-    with command._Bar() as bar:
+    with Progress() as bar:
         for rows in range(257, 500):  # an import that goes on behind row 256
             tally = Tally(rows, 2 * rows, {"x": 2}, {"y": 1}, columns=["chosen"])
             bar(tally, rows / 1000)
@@ -252,6 +256,20 @@ def test_the_bar_shows_rows_rate_and_what_came_out(monkeypatch: pytest.MonkeyPat
         last.startswith("499 rows [")
         and "rows/s, 50% of the source, 998 pairs written, 2 pairs and 1 row left out]" in last
     )
+
+
+def test_without_a_terminal_progress_is_a_line_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter(range(0, 10_000, 3))  # seconds
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: next(clock))
+    with Progress() as progress:
+        for rows in range(1, 9):
+            progress(Tally(rows, rows, columns=["chosen"]), rows / 10)
+    assert capsys.readouterr().err.splitlines() == [
+        "4 rows read, 40% of the source, 4 pairs written",
+        "8 rows read, 80% of the source, 8 pairs written",
+    ]
 
 
 def test_the_summary_counts_rows_and_pairs_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -359,3 +377,62 @@ def test_imports_that_end_at_the_same_time_both_register(
     assert call("rlaif_v", raw, "--out", tmp_path / "out", "--name", "b") == 1
     said = capsys.readouterr().err
     assert "its entry is not: another process is writing" in said and "\nNext: resonance data register " in said
+
+
+@pytest.mark.parametrize("rows", [1, 40])
+def test_rows_of_another_set_name_who_reads_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], rows: int
+) -> None:
+    raw = write(tmp_path / "rows.jsonl", [{"question": "q", "chosen": "a", "rejected": "b", "image": "1.png"}] * rows)
+    assert call("vqa_rad", raw, "--out", tmp_path / "out") == 1
+    said = capsys.readouterr().err
+    assert (
+        "are no rows of vqa_rad: they have the columns question, chosen, rejected, image; that is what these" in said
+    )
+    assert "importers read: rlaif_v" in said
+    assert call("rlaif_v", write(tmp_path / "x.jsonl", [{"a": 1}] * rows), "--out", tmp_path / "out") == 1
+    assert "no rows of rlaif_v: they have the columns a\n" in capsys.readouterr().err
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["pictures", "."])
+def test_an_image_root_a_level_off(tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str) -> None:
+    root, other = (tmp_path / "a b", tmp_path / "a b" / "pictures")
+    other.mkdir(parents=True)
+    right, wrong = (other, root) if place == "pictures" else (root, other)
+    (right / "1.png").write_bytes(picture(1))
+    raw = write(tmp_path / "rows.jsonl", [ROW])
+    assert call("rlaif_v", raw, "--out", tmp_path / "out", "--image-root", wrong) == 1
+    said = capsys.readouterr().err
+    assert f"such as {wrong / '1.png'}; they seem to be below {right}\n" in said
+    assert main(shlex.split(said.split("Next: resonance ")[1])) == 0
+
+
+@pytest.mark.parametrize("text", ["", "[]", "\n"])
+def test_an_empty_file(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    (tmp_path / "rows.json").write_text(text)
+    assert call("rlaif_v", tmp_path / "rows.json", "--out", tmp_path / "out") == 1
+    assert f"{tmp_path / 'rows.json'} holds no rows" in capsys.readouterr().err
+
+
+def test_a_start_that_read_nothing_is_no_unfinished_import(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr("datasets.load_dataset", fail)
+    assert call("rlaif_v", "--out", tmp_path / "out") == 1
+    assert "ConnectionError: no network" in capsys.readouterr().err
+    assert list((tmp_path / "out").iterdir()) == []
+    assert call("rlaif_v", raw, "--out", tmp_path / "out") == 0
+
+
+def test_another_dataset_info_is_named_in_what_comes_next(
+    raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    info = tmp_path / "my sets" / "dataset_info.json"
+    assert call("rlaif_v", raw, "--out", tmp_path / "out", "--dataset-info", info) == 0
+    following = capsys.readouterr().out.split("Next: resonance ")[1].splitlines()[0]
+    assert following.endswith(f"--dataset-dir '{info.parent}'") and main(shlex.split(following)) == 0
+    assert f"entry 'rlaif_v' of {info}" in capsys.readouterr().out

@@ -35,7 +35,7 @@ def rlaif(**changes: Any) -> dict[str, Any]:
 
 
 UGLY = [
-    Ugly("a line that is no JSON", '{"question": ', "not JSON", "line 1 is no JSON object"),
+    Ugly("a line that is no JSON", '{"question": ', "not JSON", "line 1 is not valid JSON"),
     Ugly("a row that is a list", ["What?"], "not an object", "list"),
     Ugly("a row that is null", None, "not an object", "NoneType"),
     Ugly("a column that is missing", {"chosen": "a", "rejected": "b"}, "no column question", "has chosen, rejected"),

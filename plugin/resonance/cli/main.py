@@ -7,7 +7,7 @@ Room: `cli/`. Nothing here or at the top of a command's file imports torch: `res
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 from .. import __version__
@@ -39,10 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 if all is well, 1 if the command found something wrong, 2 if it was called wrongly.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    if argv and not argv[0].startswith("-") and argv[0] not in COMMANDS:
-        nearest = get_close_matches(argv[0], COMMANDS, n=len(COMMANDS), cutoff=0.0)
-        print(f"resonance: no command {argv[0]!r}; there are: {', '.join(nearest)}", file=sys.stderr)
-        print(f"Next: resonance {nearest[0]} --help", file=sys.stderr)
+    inner = data.COMMANDS if argv[:1] == ["data"] else {}
+    if not is_known("resonance", argv[:1], COMMANDS) or inner and not is_known("resonance data", argv[1:2], inner):
         return 2
     parser = build_parser()
     try:
@@ -52,7 +50,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.command is None:
         parser.print_help()
         return 0
+    args.typed = argv  # for commands that say how to type them once more
     return COMMANDS[args.command].run(args)
+
+
+def is_known(program: str, word: list[str], commands: Iterable[str]) -> bool:
+    """Whether a word is a command, an option or left out; if not, names the nearest ones."""
+    if not word or word[0].startswith("-") or word[0] in commands:
+        return True
+    nearest = get_close_matches(word[0], commands, n=len(list(commands)), cutoff=0.0)
+    print(f"{program}: no command {word[0]!r}; there are: {', '.join(nearest)}", file=sys.stderr)
+    print(f"Next: {program} {nearest[0]} --help", file=sys.stderr)
+    return False
 
 
 def entry() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -45,14 +46,15 @@ class Fixing:
         keep_going: write although there are problems; a row with one stays as it was.
         move_to_missing: a file that is not there is told, and its path moved all the same.
         on_problem: called with each problem as it is met.
-        in_place: the target is the source; a backup is kept, and nothing is written if no path changes.
+        in_place: the target is the source; nothing is written if no path changes.
 
     Attributes:
         rows, changed, unchanged: counts; the paths of rows that stay as they were are unchanged.
+        applied: paths that `relocate` applies to, whether or not they are moved.
         problems: how many of each kind.
         stayed: rows that stay as they were because of a problem.
         written: whether there is a new file.
-        backup: of a source that was replaced.
+        backup: of a different file that was replaced.
     """
 
     relocate: Relocate
@@ -65,6 +67,7 @@ class Fixing:
     rows: int = field(default=0, init=False)
     changed: int = field(default=0, init=False)
     unchanged: int = field(default=0, init=False)
+    applied: int = field(default=0, init=False)
     problems: dict[str, int] = field(default_factory=dict, init=False)
     stayed: int = field(default=0, init=False)
     backup: Path | None = field(default=None, init=False)
@@ -95,8 +98,9 @@ class Fixing:
                 writer.close()
                 if not self.wanted:
                     raise _NotWanted
-                if self.in_place:
-                    self.backup = back_up(source)
+                file.flush()
+                if target.exists() and not filecmp.cmp(file.name, target, shallow=False):
+                    self.backup = back_up(target)
             self.written = True
         except _NotWanted:
             pass
@@ -106,6 +110,8 @@ class Fixing:
         """Whether what has been met so far is worth a new file."""
         if self.in_place and not self.changed:
             return False
+        if not self.applied and not self.move_to_missing and (self.problems or self.exists is None):
+            return False  # the wrong way, rather than paths that are right as they are
         return self.keep_going or (not self.problems and self.changed + self.unchanged > 0)
 
     def move(self, row: int, value: dict[str, Any]) -> None:
@@ -117,6 +123,7 @@ class Fixing:
             try:
                 new = self._moved(slot.value)
             except Refused as error:
+                self.applied += isinstance(slot.value, str)
                 self._complain(row, slot, error.kind, str(error))
                 stays = True
                 continue
@@ -145,7 +152,11 @@ class Fixing:
             raise Refused("no path", f"is no path but {type(old).__name__}")
         if not old.strip():
             raise Refused("no path", "is no path")
-        return None if old.startswith("data:") else self.relocate(old)
+        if old.startswith("data:"):
+            return None
+        new = self.relocate(old)
+        self.applied += new is not None
+        return new
 
     def _was_moved_before(self, slot: _Slot, new: str) -> bool:
         """Whether a path is right as it stands: a second run finds ``/a`` once more in ``/a/b/1.jpg``."""

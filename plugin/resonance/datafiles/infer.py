@@ -182,7 +182,7 @@ def _tags(table: Table, columns: dict[str, str], given: dict[str, str | None]) -
     turns = [turn for value in table.values(columns.get("messages", "")) for turn in value]
     turns += [turn for key in ("chosen", "rejected") if key in columns for turn in table.values(columns[key])]
     usual = {"role_tag": "from", "content_tag": "value"}
-    if not all(isinstance(turn, dict) and {"from", "value"} <= turn.keys() for turn in turns):
+    if 2 * sum(isinstance(turn, dict) and {"from", "value"} <= turn.keys() for turn in turns) < len(turns):
         usual = {"role_tag": "role", "content_tag": "content"}
     tags = usual | {key: name for key, name in given.items() if name is not None}
     role, content = tags["role_tag"], tags["content_tag"]

@@ -92,7 +92,7 @@ def _text(path: Path) -> str:
     except FileNotFoundError:
         return ""
     except UnicodeDecodeError as error:
-        raise RowError(f"{path}: is not UTF-8 ({error}).") from error
+        raise RowError(f"{path}: is not UTF-8 ({error}); save it as UTF-8.") from error
 
 
 def _parse(text: str, path: Path) -> dict[str, Any]:

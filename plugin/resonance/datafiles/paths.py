@@ -48,7 +48,7 @@ class Anchor:
         if not marker.strip(_BOTH):
             raise ValueError("--marker is empty; give the name of a folder in the paths.")
         self.root = root
-        self.misses = f"has no folder {marker!r} with something behind it"
+        self.misses = f"has no folder '{marker}' with something behind it"
         self.pattern = re.compile(rf"(?s)(?:.*[/\\])?{_pattern(marker.strip(_BOTH))}[/\\]+(.*)")
 
     def __call__(self, path: str) -> str | None:
@@ -114,7 +114,7 @@ class Search:
             if (first := self.came_from.setdefault(best[0], folder)) != folder:
                 raise Refused(
                     "ambiguous",
-                    f"{best[0]} below {self.root} fits by its name alone, and it was taken for the one in {first!r}",
+                    f"{best[0]} below {self.root} fits by its name alone, and it was taken for the one in '{first}'",
                 )
             self.by_name += 1
         return os.path.join(self.root, best[0])
@@ -129,7 +129,7 @@ def _pattern(path: str) -> str:
 def _below(root: str, rest: str) -> str:
     rest = rest.replace("\\", "/")
     if os.path.normpath(rest).split(os.sep)[0] == os.pardir:
-        raise Refused("climbs out", f"{rest!r} leads out of {root}")
+        raise Refused("climbs out", f"'{rest}' leads out of {root}")
     return os.path.join(root, rest)
 
 

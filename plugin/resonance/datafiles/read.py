@@ -10,21 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
+from .json_list import JsonList, RowError
 from .tables import table_batches
 
+__all__ = ["SUFFIXES", "RowError", "RowReader", "data_files", "read_rows"]
+
 SUFFIXES = (".json", ".jsonl", ".parquet", ".csv", ".arrow")
-CHUNK = 1 << 18  # characters of a JSON list read at a time
 BLANK = b"\xef\xbb\xbf \t\r\n"  # a byte order mark, white space
-EDGE = 16  # longer than any JSON literal that a chunk can cut in two
-LONGEST_ROW = 1 << 28  # characters; beyond, a string is held to be unterminated
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 OnError = Callable[[int, str], None]
-
-
-class RowError(ValueError):
-    """A file, or a row of it, that cannot be read: says which, where and why. ``row`` is where a JSON list broke."""
-
-    row: int | None = None
 
 
 def data_files(path: str | Path) -> list[Path]:
@@ -40,7 +35,9 @@ def data_files(path: str | Path) -> list[Path]:
         found = sorted(entry for entry in path.rglob("*") if entry.suffix.lower() in SUFFIXES and entry.is_file())
         found = [entry for entry in found if not _is_hidden(entry.relative_to(path))]
         if not found:
-            raise RowError(f"{path}: no data file in this folder (looked for {', '.join(SUFFIXES)}).")
+            raise RowError(
+                f"{path}: no data file in this folder (looked for {', '.join(SUFFIXES)}){_unfinished(path)}."
+            )
         return found
     if not path.is_file():
         raise RowError(f"{path}: no such file or folder.")
@@ -49,6 +46,12 @@ def data_files(path: str | Path) -> list[Path]:
             f"{path}: files of type {path.suffix or '(no suffix)'} are not read; use {', '.join(SUFFIXES)}."
         )
     return [path]
+
+
+def _unfinished(folder: Path) -> str:
+    """What imports that were interrupted have left in a folder, in words."""
+    names = [state.parent.name[1:].removesuffix(".import") for state in sorted(folder.glob(".*.import/state.json"))]
+    return "".join(f"; there is an unfinished import of {name}: give its command again" for name in names)
 
 
 def _is_hidden(path: Path) -> bool:
@@ -80,8 +83,16 @@ class RowReader:
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
         """Yield (row number, value); values are dicts in a sound file, but whatever the file holds is handed out."""
+        try:
+            yield from self._rows()
+        except OSError as error:
+            raise RowError(f"{self.path}: cannot be read ({error.strerror or error}).") from error
+
+    def _rows(self) -> Iterator[tuple[int, Any]]:
         self.done = 0.0
         suffix = self.path.suffix.lower()
+        if suffix not in (".parquet", ".arrow") and _starts_with(self.path, UTF_16):
+            raise RowError(f"{self.path}: is UTF-16; save it as UTF-8.")
         if suffix in (".parquet", ".arrow"):
             yield from enumerate(self._table_rows())
         elif suffix == ".csv":
@@ -107,7 +118,8 @@ class RowReader:
                     if text := line.decode("utf-8-sig" if number == 1 else "utf-8").strip():
                         yield row, json.loads(text)
                 except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are the first
-                    self._complain(row, f"line {number} is no JSON object ({error})")
+                    cut = "" if line.endswith(b"\n") else "; is the file cut off?"
+                    self._complain(row, f"line {number} is not valid JSON ({error}){cut}")
 
     def _complain(self, row: int, message: str) -> None:
         if self.on_error is None:
@@ -117,7 +129,7 @@ class RowReader:
     def _json_list(self) -> Iterator[Any]:
         size = max(self.path.stat().st_size, 1)
         with self._open() as file:
-            stream = _JsonStream(file, str(self.path))
+            stream = JsonList(file, str(self.path))
             for value in stream:
                 self.done = min(stream.read / size, 1.0)
                 yield value
@@ -152,94 +164,13 @@ def read_rows(path: str | Path, on_error: OnError | None = None) -> Iterator[tup
     yield from RowReader(Path(path), on_error)
 
 
+def _starts_with(path: Path, marks: tuple[bytes, ...]) -> bool:
+    with open(path, "rb") as file:
+        return file.read(2) in marks
+
+
 def _first_character(path: Path) -> str:
     with open(path, encoding="utf-8-sig", errors="replace") as file:
         while (character := file.read(1)).isspace():
             pass
         return character
-
-
-class _JsonStream:
-    """The elements of a JSON list, decoded as the text comes in."""
-
-    def __init__(self, file: TextIO, name: str) -> None:
-        self.file, self.name = file, name
-        self.text, self.at, self.read, self.ended = "", 0, 0, False
-        self.line, self.column = 1, 1  # of the start of `text`
-
-    def __iter__(self) -> Iterator[Any]:
-        decode = json.JSONDecoder().raw_decode
-        self._expect("[", row=0)
-        row = 0
-        if self._peek() == "]":
-            self.at += 1
-        else:
-            while True:
-                yield self._element(decode, row)
-                row += 1
-                if self._expect(",]", row - 1) == "]":
-                    break
-        if self._peek():
-            raise self._error(row, "there is text behind the end of the list", self.at)
-
-    def _element(self, decode: Callable[[str, int], tuple[Any, int]], row: int) -> Any:
-        self._peek()
-        while True:
-            try:
-                value, end = decode(self.text, self.at)
-            except json.JSONDecodeError as error:
-                if self.ended or not self._may_go_on(error):
-                    raise self._error(row, error.msg, error.pos) from None
-            except (ValueError, RecursionError) as error:  # a number of thousands of digits, a thousand lists in lists
-                raise self._error(row, str(error), self.at) from None
-            else:
-                if end + EDGE < len(self.text) or self.ended:  # else it may be a number that goes on
-                    self.at = end
-                    return value
-            self._more()
-
-    def _may_go_on(self, error: json.JSONDecodeError) -> bool:
-        """Whether more text could mend the error: it lies at the edge, or a string is open."""
-        opened = error.msg.startswith(("Unterminated string", "Invalid \\"))
-        at_edge = error.pos > len(self.text) - EDGE
-        return (opened or at_edge) and len(self.text) - self.at < LONGEST_ROW
-
-    def _more(self) -> None:
-        """Drop what has been decoded and append at least as much as is left, so that a row is tried few times."""
-        try:
-            piece = self.file.read(max(CHUNK, len(self.text) - self.at))
-        except UnicodeDecodeError as error:
-            raise RowError(f"{self.name}: is not UTF-8 ({error}).") from error
-        self.ended = not piece
-        self.read += len(piece)
-        self.line, self.column = self._place(self.at)
-        self.text, self.at = self.text[self.at :] + piece, 0
-
-    def _peek(self) -> str:
-        """Skip white space and return the next character, empty at the end."""
-        while True:
-            while self.at < len(self.text) and self.text[self.at].isspace():
-                self.at += 1
-            if self.at < len(self.text) or self.ended:
-                return self.text[self.at : self.at + 1]
-            self._more()
-
-    def _expect(self, characters: str, row: int) -> str:
-        found = self._peek()
-        if not found or found not in characters:
-            wanted = " or ".join(repr(character) for character in characters)
-            raise self._error(row, f"{found!r} where {wanted} is needed" if found else "the list breaks off", self.at)
-        self.at += 1
-        return found
-
-    def _error(self, row: int, message: str, position: int) -> RowError:
-        place = "line {}, column {}".format(*self._place(position))
-        error = RowError(f"{self.name}, row {row} ({place}): {message}.")
-        error.row = row
-        return error
-
-    def _place(self, position: int) -> tuple[int, int]:
-        """Line and column, from 1, of a position in `text`."""
-        newline = self.text.rfind("\n", 0, position)
-        column = self.column + position if newline < 0 else position - newline
-        return self.line + self.text.count("\n", 0, position), column

@@ -15,6 +15,14 @@ SAMPLE = 100  # rows looked at
 _KINDS = {"str": "text", "bool": "true/false", "float": "number", "int": "number", "dict": "object"}
 
 
+class Unclear(ValueError):
+    """Rows from which no entry can be told: `problem` is why, `found` are the columns with what they hold."""
+
+    def __init__(self, message: str, problem: str, found: str) -> None:
+        super().__init__(message)
+        self.problem, self.found = problem, found
+
+
 @dataclass
 class Table:
     """The first rows of a file, by column."""
@@ -25,7 +33,7 @@ class Table:
     @classmethod
     def of(cls, file: Path, rows: list[Any] | None = None) -> Table:
         """Of a file, or of the first file of a folder; its first SAMPLE rows if `rows` is None."""
-        path = _first_file(file)
+        path = first_file(file)
         if rows is None:
             rows = [row for _, row in itertools.islice(read_rows(path), SAMPLE)]
         if not rows:
@@ -51,9 +59,9 @@ class Table:
         kinds = list(dict.fromkeys(map(_kind, self.values(name))))
         return [kind for kind in kinds if kind != "list"] or kinds
 
-    def error(self, problem: str, cure: str) -> ValueError:
+    def error(self, problem: str, cure: str) -> Unclear:
         found = ", ".join(f"{name} ({self.kind(name)})" for name in self.names)
-        return ValueError(f"{self.path}: {problem}. Columns found: {found}. {cure}")
+        return Unclear(f"{self.path}: {problem}. Columns found: {found}. {cure}", problem, found)
 
 
 def _kind(value: Any) -> str:
@@ -63,7 +71,7 @@ def _kind(value: Any) -> str:
     return _KINDS.get(type(value).__name__, type(value).__name__)
 
 
-def _first_file(path: Path) -> Path:
+def first_file(path: Path) -> Path:
     if not path.is_dir():
         return data_files(path)[0]
     names = sorted(os.listdir(path))

@@ -11,23 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..rows.fields import score_problem
 from .read import read_rows
-from .text import printable, shorten
 
 SHOWN = 20  # problems told
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
-
-
-def score_problem(value: Any) -> str | None:
-    """Say what is wrong with one score, or None if it is a finite number; as strict as training is."""
-    if value is None:
-        return "missing"
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return f"no number but {type(value).__name__} {shorten(printable(repr(value)), 60)}"
-    try:
-        return None if math.isfinite(value) else f"not finite but {value}"
-    except OverflowError:
-        return "a whole number beyond what a float holds"
 
 
 @dataclass

@@ -17,6 +17,19 @@ try:
 except ImportError:  # Windows: two writers of one file are not kept apart there
     fcntl = None  # type: ignore[assignment]
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # told without a file's name, while it is written
+
+
+class WriteError(OSError):
+    """A file that cannot be written: the name is the one asked for, never that of a file on the way to it."""
+
+    def __str__(self) -> str:
+        return f"cannot write {self.filename}: {self.strerror}"
+
+
+class BusyError(WriteError, BlockingIOError):
+    """Another process is writing the file."""
+
 
 @contextmanager
 def replacing(path: str | Path, mode: str = "w", *, sync: bool = True) -> Iterator[IO[Any]]:
@@ -32,11 +45,26 @@ def replacing(path: str | Path, mode: str = "w", *, sync: bool = True) -> Iterat
         sync: flush it to the disk before the renaming; without, a power failure, but no kill, can leave half of it.
 
     Raises:
-        OSError: if it cannot be written; BlockingIOError if another process is writing it.
+        WriteError: if it cannot be written; BusyError, a BlockingIOError, if another process is writing it.
     """
     target = Path(path).resolve()
-    target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.partial")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _replacing(target, partial, mode, sync) as file:
+            yield file
+    except WriteError:
+        raise
+    except OSError as error:
+        on_the_way = {str(name) for name in (partial, target, *target.parents)}
+        if str(error.filename) in on_the_way or (error.filename is None and error.errno in FULL):
+            why = f"{error.filename} is no folder" if isinstance(error, FileExistsError) else error.strerror
+            raise WriteError(error.errno, why, str(path)) from error
+        raise
+
+
+@contextmanager
+def _replacing(target: Path, partial: Path, mode: str, sync: bool) -> Iterator[IO[Any]]:
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
     with open(partial, mode.replace("w", "a"), **text) as file:  # type: ignore[call-overload]
         _take(file, partial, target)
@@ -67,7 +95,7 @@ def _take(file: IO[Any], partial: Path, target: Path) -> None:
     except (BlockingIOError, FileNotFoundError):
         mine = False
     if not mine:
-        raise BlockingIOError(errno.EWOULDBLOCK, "another process is writing this file", str(target))
+        raise BusyError(errno.EWOULDBLOCK, "another process is writing this file", str(target))
 
 
 def _sync_folder(folder: Path) -> None:

@@ -31,6 +31,7 @@ LOSSY = ("JPEG", "MPO", "WEBP")
 QUALITY = 95
 DIGITS = 24  # of the SHA-256, in hexadecimal
 REMEMBERED = 4096  # paths whose pictures have been looked at
+SOME = 3  # missing pictures by which another folder is tried
 
 
 @dataclass
@@ -44,6 +45,7 @@ class Media:
         copy: write pictures that are files into `folder` too.
         format: ``jpeg`` or ``png`` writes all pictures so into `folder`; ``keep`` leaves them what they are.
         allow_missing: reference files that are not there.
+        missing: the first pictures that are not there, as (path in the row, folder where they were looked for).
     """
 
     folder: Path
@@ -52,6 +54,7 @@ class Media:
     copy: bool = False
     format: str = "keep"
     allow_missing: bool = False
+    missing: list[tuple[str, Path]] = field(default_factory=list, init=False)
     _seen: dict[tuple[str, Path | None], str] = field(default_factory=dict, init=False)
 
     def image(self, reference: Any, beside: Path | None) -> str:
@@ -115,6 +118,8 @@ class Media:
         if not _is_file(path):
             if self.allow_missing:
                 return self._written(path)
+            if len(self.missing) < SOME and (root := self.root or beside):
+                self.missing.append((reference.replace("\\", "/"), root))
             raise Skip("image missing", f"{path}{'' if self.root else '; --image-root FOLDER if they lie elsewhere'}")
         if self.copy or self.format != "keep":
             return self._written(self._store(path.read_bytes(), str(path)))

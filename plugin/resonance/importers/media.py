@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 
@@ -24,3 +27,17 @@ def below(reference: Any, folder: str) -> Any:
     path = reference.replace("\\", "/")
     _, found, rest = f"/{path}".rpartition(f"/{folder}/")
     return rest if found else path
+
+
+def nearby_root(missing: Sequence[tuple[str, Path]]) -> Path | None:
+    """The folder one level up or down from where pictures were looked for that has all of them; None if there is none.
+
+    Args:
+        missing: (path as in the row, folder where it is not), of pictures of one import.
+    """
+    root = Path(os.path.abspath(missing[0][1]))
+    down = sorted(entry for entry in root.iterdir() if entry.is_dir()) if root.is_dir() else []
+    for folder in (root.parent, *down):
+        if all(os.path.isfile(os.path.join(folder, reference)) for reference, _ in missing):
+            return folder
+    return None

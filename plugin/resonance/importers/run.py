@@ -18,8 +18,10 @@ from ..datafiles.write import RowWriter, replacing, write_rows
 from .images import Media
 from .job import Job, Plan
 from .layout import checked, to_row, uniform
+from .media import nearby_root
 from .source import Raw, Source
 from .spec import Example, Importer, MissingColumn, Skip
+from .table import fitting
 from .work import ROWS, SKIPPED, STATE, Tally, Work
 
 CHECKPOINT = 256  # raw rows between two states on disk
@@ -54,11 +56,13 @@ class Result:
 
 
 class NothingImported(ValueError):
-    """No row could be used, so no data file was written."""
+    """No row could be used, so no data file was written. ``image_root`` is where the pictures seem to be."""
 
-    def __init__(self, message: str, tally: Tally, skipped: Path | None = None) -> None:
+    def __init__(
+        self, message: str, tally: Tally, skipped: Path | None = None, image_root: Path | None = None
+    ) -> None:
         super().__init__(message)
-        self.tally, self.skipped = tally, skipped
+        self.tally, self.skipped, self.image_root = tally, skipped, image_root
 
 
 def import_dataset(importer: Importer, job: Job, progress: Progress | None = None) -> Result:
@@ -85,12 +89,17 @@ def import_dataset(importer: Importer, job: Job, progress: Progress | None = Non
         source, media = plan.open()
         work = Work(plan.work, plan.order(source))
         with closing(work):
-            if not work.tally.finished:
-                _read(plan, source, media, work, progress)
+            try:
+                if not work.tally.finished:
+                    _read(plan, source, media, work, progress)
+            except BaseException:
+                if not work.tally.rows_in:  # nothing to go on with, only something in the way of another command
+                    work.remove()
+                raise
         skipped = _list_skipped(work, plan.skipped)
         if not work.tally.rows_out:
             work.remove()
-            raise NothingImported("no row could be used", work.tally, skipped)
+            raise _nothing(plan, media, work.tally, skipped)
         writer = RowWriter(file, lines=job.suffix == "jsonl")
         for _, row in read_rows(work.folder / ROWS):
             writer.write(uniform(row, work.tally.columns))
@@ -123,18 +132,39 @@ def _read(plan: Plan, source: Source, media: Media, work: Work, progress: Progre
         tally.seconds = time.monotonic() - started
         if missing == tally.rows_in == SOME:
             work.remove()
-            raise NothingImported(
-                f"the first {SOME} rows of {raw.file} are no rows of {importer.name}: they have the columns "
-                f"{', '.join(map(str, raw.value))}",
-                tally,
-            )
+            raise _another_set(importer, raw, tally)
         if progress is not None:
             progress(tally, source.done)
         if tally.rows_in % CHECKPOINT == 0 or tally.seconds - saved > SLOW:
             work.save(source.position())
             saved = tally.seconds
+    if missing and missing == tally.rows_in:
+        work.remove()
+        raise _another_set(importer, raw, tally)
     tally.finished = True
     work.save(None)
+
+
+def _another_set(importer: Importer, raw: Raw, tally: Tally) -> NothingImported:
+    fits = ", ".join(fitting(raw.value))
+    told = f"; that is what these importers read: {fits}" if fits else ""
+    few = f"the first {SOME}" if tally.rows_in == SOME else "the"
+    columns = ", ".join(map(str, raw.value))
+    return NothingImported(
+        f"{few} rows of {raw.file} are no rows of {importer.name}: they have the columns {columns}{told}", tally
+    )
+
+
+def _nothing(plan: Plan, media: Media, tally: Tally, skipped: Path | None) -> NothingImported:
+    if not tally.rows_in:
+        return NothingImported(f"{plan.job.source or plan.importer.hub_id} holds no rows", tally, skipped)
+    if {*tally.skipped, *tally.rows_skipped} != {"image missing"}:
+        return NothingImported("no row could be used", tally, skipped)
+    told = f"no row could be used, because no image is there, such as {media.missing[0][1] / media.missing[0][0]}"
+    near = nearby_root(media.missing)
+    if near is None:
+        return NothingImported(f"{told}; --image-root DIR says what their paths are relative to", tally, skipped)
+    return NothingImported(f"{told}; they seem to be below {near}", tally, skipped, near)
 
 
 def converted(importer: Importer, raw: Raw, media: Media, options: dict[str, Any]) -> Iterator[dict[str, Any] | Skip]:

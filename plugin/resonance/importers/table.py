@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from . import (
     mm_rlhf,
     openvlthinker,
@@ -17,7 +19,7 @@ from . import (
     vlquery_json,
     vqa_rad,
 )
-from .spec import Importer
+from .spec import Example, Importer, Skip
 
 IMPORTERS: dict[str, Importer] = {
     module.IMPORTER.name: module.IMPORTER
@@ -36,3 +38,16 @@ IMPORTERS: dict[str, Importer] = {
         vlquery_json,
     )
 }
+
+
+def fitting(row: dict[str, Any]) -> list[str]:
+    """Names of the importers that can make something of a raw row."""
+    return [name for name, importer in IMPORTERS.items() if _fits(importer, row)]
+
+
+def _fits(importer: Importer, row: dict[str, Any]) -> bool:
+    options = {option.key: option.default for option in importer.options}
+    try:
+        return any(isinstance(example, Example) for example in importer.convert(row, options))
+    except Skip:
+        return False

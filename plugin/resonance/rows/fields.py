@@ -33,9 +33,10 @@ def score_problem(value: Any) -> str | None:
     Booleans and numbers written as text are refused: both are signs of a wrong column rather than of a score.
     """
     if value is None:
-        return "missing (null or absent; a NaN in a JSON list reads as null too)"
+        return "missing (null or absent)"
     if isinstance(value, bool) or not isinstance(value, (Real, Decimal)):
-        return f"not a number but {type(value).__name__} {value!r}"
-    if not math.isfinite(value):
-        return f"not finite but {value}"
-    return None
+        return f"not a number but {type(value).__name__} {value!r:.60}"
+    try:
+        return None if math.isfinite(value) else f"not finite but {value}"
+    except OverflowError:
+        return "a whole number beyond what a float holds"

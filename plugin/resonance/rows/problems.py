@@ -32,7 +32,8 @@ class Problem:
 
 
 CURES = {
-    "bad score": "Give every row a finite number in both score columns, or choose a pref_loss that needs no scores.",
+    "bad score": "Give every row a finite number in both score columns (a NaN in a JSON list reads as null), or "
+    "choose a pref_loss that needs no scores.",
     "image missing": "Correct the path, or set `media_dir` to the folder that the paths start from.",
     "video missing": "Correct the path, or set `media_dir` to the folder that the paths start from.",
     "audio missing": "Correct the path, or set `media_dir` to the folder that the paths start from.",

@@ -51,7 +51,9 @@ def test_odd_rows_at_the_start_do_not_hide_how_the_others_look(folder, make_pair
 def test_a_file_that_looks_like_nothing_known(folder) -> None:
     path = folder.write([{"a": 1}, {"a": 2}], name=None)
     result = folder.check(path, "--json")
-    assert [(problem["kind"], problem["row"]) for problem in result.problems] == [("entry", None)]
+    assert [(problem["kind"], problem["row"]) for problem in result.problems] == [("unknown columns", None)]
+    told = json.dumps(result.problems)
+    assert "Columns found: " in told and "--set" not in told and "dataset_info" not in told
     assert result.code == 1
     assert folder.check(path).out.splitlines()[-1].startswith("Next: resonance data import --list")
 
@@ -122,7 +124,8 @@ def test_errors_come_before_warnings_and_the_commonest_first(folder, make_pair) 
     assert "          ... and 5 more (--limit 0 shows all)" in lines
     assert sum("row " in line and "chosen has 1.0" in line for line in lines) == 2
     assert lines[-2] == "4 errors in 4 rows, 7 warnings in 7 rows; 11 rows checked"
-    assert lines[-1] == f"Next: add --fix {folder.path}/pairs.clean.json to write a copy without errors"
+    copy = f"--fix {folder.path}/pairs.clean.json"
+    assert lines[-1] == f"Next: resonance data check --dataset-dir {folder.path} pairs --limit 2 {copy}"
     assert sum("chosen has 1.0" in line for line in folder.check("pairs", "--limit", "0").out.splitlines()) == 7
 
 
@@ -358,10 +361,10 @@ def test_fix_never_writes_over_what_it_reads(folder, make_pair) -> None:
 def test_the_copy_proposed_for_a_folder_is_not_in_it(folder, make_pair) -> None:
     (folder.path / "parts").mkdir()
     for name in ("a", "b"):
-        folder.write([make_pair(0, chosen="")], f"parts/{name}.json", None)
+        folder.write([make_pair(0, chosen=""), make_pair(1)], f"parts/{name}.json", None)
     folder.register("parts", "parts")
     last = folder.check("parts").out.splitlines()[-1]
-    assert last == f"Next: add --fix {folder.path}/parts.clean.json to write a copy without errors"
+    assert last.endswith(f" --fix {folder.path}/parts.clean.json")
 
 
 def test_a_copy_elsewhere_is_registered_where_its_images_are(folder, make_pair, tmp_path_factory) -> None:
@@ -426,3 +429,61 @@ def test_the_sample_is_of_all_rows() -> None:
         gallery("f", row, aligned, [])
     rows = [card.row for card in gallery.sample()]
     assert len(set(rows)) == SAMPLED and rows == sorted(rows) and max(rows) > 500
+
+
+# -- what comes next, and what is not written over --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("option", ["--fix", "--html"])
+def test_no_file_is_written_over_unless_told_to(folder, make_pair, option) -> None:
+    folder.write([make_pair(0), make_pair(1)])
+    out = folder.path / ("out.json" if option == "--fix" else "out.html")
+    out.write_text("precious")
+    result = folder.check("pairs", option, out)
+    assert result.code == 2 and out.read_text() == "precious"
+    assert f"{option} {out}: exists; add --force to write over it, or give another name." in result.err
+    assert folder.check("pairs", option, out, "--force").code == 0 and out.read_text() != "precious"
+    assert folder.check("pairs", "--force").code == 2
+
+
+def test_the_list_of_dropped_rows_is_not_written_over(folder, make_pair) -> None:
+    folder.write([make_pair(0)])
+    (folder.path / "out.dropped.jsonl").write_text("precious")
+    assert "out.dropped.jsonl: exists" in folder.check("pairs", "--fix", folder.path / "out.json").err
+    assert not (folder.path / "out.json").exists()
+
+
+def test_what_comes_next_is_the_whole_command(folder, make_pair) -> None:
+    folder.write([make_pair(0), make_pair(1, chosen=""), make_pair(2)], file="my pairs.json")
+    last = folder.check("pairs", "--score-range", 0, 5).out.splitlines()[-1]
+    words = shlex.split(last.removeprefix("Next: resonance data check "))
+    assert words[2:6] == ["pairs", "--score-range", "0", "5"] and words[-1].endswith("my pairs.clean.json")
+    folder.check(*words[2:])
+    assert (folder.path / "my pairs.clean.json").exists()
+
+
+def test_no_copy_is_proposed_where_none_helps(folder, make_pair) -> None:
+    folder.write([make_pair(0, chosen=""), make_pair(1, chosen="")])
+    assert folder.check("pairs").out.splitlines()[-1].startswith("Every row has an error that cannot be mended")
+    folder.write([make_pair(i, images=[f"/content/{i}.png"]) for i in range(3)])
+    last = folder.check("pairs").out.splitlines()[-1]
+    assert last.startswith(f"Next: resonance data fix-paths {folder.path}/pairs.json --search DIR, where DIR is")
+    folder.write([make_pair(i, images=None) for i in range(3)])  # a placeholder too many in each
+    assert "--fix" in folder.check("pairs").out.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"", "no rows"),
+        (b"[]", "no rows"),
+        (b'[{"instruction": "a", ', "file unreadable"),
+        ("[]".encode("utf-16"), "file unreadable"),
+    ],
+)
+def test_a_file_without_a_row_is_one_error(folder, data, kind) -> None:
+    (folder.path / "x.json").write_bytes(data)
+    result = folder.check(folder.path / "x.json")
+    verdict = result.out.splitlines()[-1]
+    assert verdict.startswith("1 error") and verdict.endswith("0 warnings; 0 rows checked") and kind in result.out
+    assert "--set" not in result.out and "dataset_info" not in result.out and "Next" not in result.out

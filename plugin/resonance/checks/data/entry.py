@@ -4,16 +4,16 @@
 from __future__ import annotations
 
 import difflib
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from ...datafiles.find import name_of, registered_path
-from ...datafiles.info import INFO, infer_entry, read_info
-from ...datafiles.read import SUFFIXES, data_files, read_rows
+from ...datafiles.info import INFO, read_info
+from ...datafiles.read import SUFFIXES, data_files
+from ...datafiles.sample import Unclear
+from ...datafiles.usual import infer_usual
 from ...rows.fields import SCORE_FIELDS
 
 FORMATTINGS = ("alpaca", "sharegpt", "openai")
@@ -31,7 +31,6 @@ TAGS = {
 }
 MEDIA_COLUMNS = ("images", "videos", "audios")
 OURS = (".skipped.jsonl", ".dropped.jsonl", INFO)  # files that lie beside data and hold none
-SAMPLE = 100
 
 
 @dataclass(frozen=True)
@@ -96,32 +95,12 @@ def _of_file(file: Path, info_path: Path, media_dir: str | None) -> Entry:
     inside = file.resolve().is_relative_to(info_path.parent.resolve())
     media_dir = media_dir or str(info_path.parent if inside else file.parent)
     try:
-        raw = _infer(file, info_path)
-    except (ValueError, OSError) as error:
-        complaint = ("entry", f"no way to read it can be told from its rows: {error}")
-        return Entry(str(file), (file,), "alpaca", False, {}, dict(TAGS), media_dir, "unknown", (complaint,))
+        raw = infer_usual(file, info_path)
+    except (ValueError, OSError) as error:  # the scan tells of a file of which no row can be read
+        told = f"{error.problem}. Columns found: {error.found}" if isinstance(error, Unclear) else ""
+        complaint = (("unknown columns", told),) * bool(told)
+        return Entry(str(file), (file,), "alpaca", False, {}, dict(TAGS), media_dir, "unknown", complaint)
     return parse_entry(str(file), (file,), raw, media_dir, "read as its first rows look")
-
-
-def _infer(file: Path, info_path: Path) -> dict[str, Any]:
-    """Infer from the first rows, or, if one of them is odd, from those of the commonest shape."""
-    try:
-        return infer_entry(file, info_path)
-    except ValueError:
-        rows = [row for _, row in islice(read_rows(file, lambda row, what: None), SAMPLE) if isinstance(row, dict)]
-        shapes = Counter(_shape(row) for row in rows)
-        usual = [row for row in rows if _shape(row) == shapes.most_common(1)[0][0]]
-        if not usual or len(usual) == SAMPLE:
-            raise
-        return infer_entry(file, info_path, rows=usual)
-
-
-def _shape(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{key}:{_shape(value[key])}" for key in sorted(value)) + "}"
-    if isinstance(value, list):
-        return "[" + ",".join(sorted({_shape(item) for item in value})) + "]"
-    return "number" if type(value) in (int, float) else type(value).__name__
 
 
 def registered(name: str, info_path: Path, media_dir: str | None = None) -> Entry:

@@ -36,6 +36,9 @@ KINDS: dict[str, Kind] = {
     "file unreadable": _error("Check that the file is whole and of the type that its name says."),
     "not JSON": _error(CURES["not JSON"]),
     "entry": _error("Correct the entry in dataset_info.json; `resonance data register` writes one from the file."),
+    "unknown columns": _error(
+        "`resonance data register --help` says how to name columns, `resonance data import --list` what is converted."
+    ),
     "column missing": _error("Correct `columns` of the dataset_info.json entry, or the file."),
     "row unreadable": _error(CURES["row unreadable"]),
     "mixed column": _error(CURES["mixed column"]),
@@ -67,10 +70,8 @@ KINDS: dict[str, Kind] = {
     # worth knowing
     "entry unread": _warning("Correct the name in dataset_info.json, or take it out."),
     "score order": _warning("If that is most rows, `score_chosen` and `score_rejected` may name each other's column."),
-    "empty prompt": _warning("Check the prompt's column in dataset_info.json."),
-    "placeholder in text": _warning(
-        "Declare the media column in dataset_info.json, or train with a text-only template."
-    ),
+    "empty prompt": _warning("Check which column is the prompt."),
+    "placeholder in text": _warning("Declare the media column in the entry, or train with a text-only template."),
     "image animated": _warning("Only the first frame is seen: save it as an image, or use `videos`."),
     "image CMYK": _warning("Colours shift when it is converted: save it as RGB."),
     "image 16 bit": _warning("Converting to RGB clips it to white: scale it to 8 bits."),

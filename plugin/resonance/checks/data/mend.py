@@ -17,6 +17,8 @@ from .entry import MEDIA_COLUMNS, Entry
 from .judge import LABELS, number_in
 
 Row = dict[str, Any]
+# Kinds of problems that may be put right here; a row with another one is left out of a copy.
+MENDED = {"not Unicode", "mixed column", "bad score", "bad label", "message not text", "placeholder count"}
 
 
 def mend(row: Row, align: Aligner, columns: Columns) -> Row:

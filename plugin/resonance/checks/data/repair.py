@@ -62,14 +62,15 @@ def dropped_file(out: Path) -> Path:
     return out.with_name(f"{out.stem}.dropped.jsonl")
 
 
-def refuse_target(option: str, out: Path, suffixes: tuple[str, ...], read: Iterable[Path]) -> None:
-    """Raise ValueError if a file cannot be written there, or only over one that is read.
+def refuse_target(option: str, out: Path, suffixes: tuple[str, ...], read: Iterable[Path], force: bool) -> None:
+    """Raise ValueError if a file cannot be written there, or only over one that is read or that exists.
 
     Args:
         option: of the command line, for the message.
         out: the file to be written.
         suffixes: those it may have.
         read: the files that are read.
+        force: write over a file that exists and is not read.
     """
     if out.suffix.lower() not in suffixes:
         raise ValueError(f"{option} {out}: writes {' or '.join(suffixes)}.")
@@ -80,6 +81,8 @@ def refuse_target(option: str, out: Path, suffixes: tuple[str, ...], read: Itera
     for path in read:
         if os.path.realpath(out) == os.path.realpath(path) or _same(out, path):
             raise ValueError(f"{option} {out}: would write over {path}, which is being read. Choose another name.")
+    if out.exists() and not force:
+        raise ValueError(f"{option} {out}: exists; add --force to write over it, or give another name.")
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--strict", action="store_true", help="warnings count as errors")
     add("--json", action="store_true", help="print a list of objects with file, row, kind, message, fix, severity")
     add("--html", type=Path, metavar="REPORT.html", help="write one page with histograms and thumbnails")
+    add("--force", action="store_true", help="with --fix and --html: write over files that exist")
     add("--fix", type=Path, metavar="OUT.json", help="write a copy without errors, and OUT.dropped.jsonl")
 
 
@@ -54,22 +54,23 @@ def run(args: argparse.Namespace) -> int:
     except BrokenPipeError:  # `| head`: the reader has seen enough
         raise
     except (ValueError, OSError) as error:
-        print(f"resonance data check: {error}\nNext: resonance data check --help", file=sys.stderr)
-        return 2
+        return common.failed("check", error, 2)
 
 
 def refuse_outputs(args: argparse.Namespace, entries: list[Entry], others: list[Entry]) -> None:
     """Raise ValueError, before anything is read, if --fix or --html cannot be written or names a file to be read."""
     from ...checks.data.repair import SUFFIXES, dropped_file, refuse_target
 
+    if args.force and args.fix is None and args.html is None:
+        raise ValueError("--force is for --fix and --html.")
     if args.fix is not None and len(entries) != 1:
         raise ValueError(f"--fix cleans one data set at a time; the targets are {len(entries)}.")
     read = [path for entry in (*entries, *others) for path in entry.files]
     if args.fix is not None:
-        refuse_target("--fix", args.fix, SUFFIXES, read)
-        refuse_target("--fix", dropped_file(args.fix), SUFFIXES, read)
+        refuse_target("--fix", args.fix, SUFFIXES, read, args.force)
+        refuse_target("--fix", dropped_file(args.fix), SUFFIXES, read, args.force)
     if args.html is not None:
-        refuse_target("--html", args.html, (".html", ".htm"), read)
+        refuse_target("--html", args.html, (".html", ".htm"), read, args.force)
 
 
 def make_options(args: argparse.Namespace, others: list[Entry]) -> Options:
@@ -138,19 +139,29 @@ def check(args: argparse.Namespace, entries: list[Entry], options: Options) -> i
         print(Repairer(scans[0], args.strict).run(args.fix).as_text(), file=told)
         print(f"Next: {register_command(args, entries[0])}", file=told)
     elif findings.count("error") and len(entries) == 1 and scans[0].rows and not args.json:
-        print(f"Next: {cure(scans[0])}")
+        print(common.safe(cure(args, scans[0], findings)))
     wrong = findings.count("error") + args.strict * findings.count("warning")
     return 1 if wrong else 0
 
 
-def cure(scan: Scan) -> str:
-    """What to do about errors: a cleaned copy, or an import of rows that cannot be copied as they are."""
-    probe, files = scan.judge.probe, scan.entry.files
+def cure(args: argparse.Namespace, scan: Scan, findings: Findings) -> str:
+    """What to do about errors: another place for images, an import, a cleaned copy; nothing if none of them helps."""
+    from ...checks.data.mend import MENDED
+
+    probe, files, media_dir = scan.judge.probe, scan.entry.files, scan.entry.media_dir
     embedded = len(probe.sizes) > 0 and not probe.facts
     if embedded or not scan.entry.columns:
-        return "resonance data import --list, if this is a public set as it was downloaded"
+        return "Next: resonance data import --list, if this is a public set as it was downloaded"
+    wrong = {group.kind: group.count for group in findings.groups(scan.files) if findings.is_error(group.kind)}
+    missing = sum(wrong.get(f"{medium} missing", 0) for medium in ("image", "video", "audio"))
+    if missing * 2 > scan.rows and len(files) == 1 and files[0].suffix.lower() in (".json", ".jsonl"):
+        where = [] if Path(media_dir) == files[0].parent else ["--media-dir", media_dir]
+        command = common.typed("fix-paths", files[0], *where, "--search", "DIR")
+        return f"Next: {command}, where DIR is the folder that has the media"
+    if findings.rows("error", scan.files) == scan.rows and not MENDED & wrong.keys():
+        return "Every row has an error that cannot be mended: a copy without errors would be empty."
     clean = (files[0] if len(files) == 1 else files[0].parent).with_suffix(".clean.json")  # not among the others
-    return f"add --fix {shlex.quote(str(clean))} to write a copy without errors"
+    return f"Next: {common.again(args, '--fix', clean)}"
 
 
 def register_command(args: argparse.Namespace, entry: Entry) -> str:

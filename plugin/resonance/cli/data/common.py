@@ -2,13 +2,16 @@
 """What several commands of `resonance data` ask for alike. Room: `cli/`."""
 
 import argparse
+import errno
 import os
 import shlex
 import sys
 from pathlib import Path
 
+from ...datafiles.find import DataSet
 from ...datafiles.info import INFO
 from ...datafiles.text import printable
+from ...datafiles.write import WriteError
 
 
 def add_info(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +39,15 @@ def add_scores(parser: argparse.ArgumentParser) -> None:
 
 def add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, help="the .json or .jsonl file to write")
+    parser.add_argument("--force", action="store_true", help="write over a file that exists")
+
+
+def refuse_existing(target: Path, force: bool) -> None:
+    """Raise ValueError if a command would write over a file that it was not told to replace."""
+    if target.is_dir():
+        raise ValueError(f"{target}: is a folder; name a file in it.")
+    if target.exists() and not force:
+        raise ValueError(f"{target} exists; add --force to write over it, or give another name.")
 
 
 def refuse_same(source: Path, target: Path) -> None:
@@ -49,6 +61,11 @@ def typed(*words: object) -> str:
     return printable(shlex.join(["resonance", "data", *map(str, words)]))
 
 
+def again(args: argparse.Namespace, *more: object) -> str:
+    """The command as it was typed, with options added; one that was given before is overruled."""
+    return printable(shlex.join(["resonance", *args.typed, *map(str, more)]))
+
+
 def info_options(args: argparse.Namespace) -> list[str]:
     """What a command that follows needs to find the same dataset_info.json; nothing if it is the default one."""
     path = info_path(args)
@@ -57,14 +74,34 @@ def info_options(args: argparse.Namespace) -> list[str]:
     return ["--dataset-dir", str(path.parent)] if path.name == INFO else ["--info", str(path)]
 
 
+def register_copy(args: argparse.Namespace, data: DataSet, output: Path) -> str:
+    """What registers a changed copy of a set beside the set itself, with the score columns that were given."""
+    beside = data.entry is not None and data.media_dir != info_path(args).parent
+    where = ["--dataset-dir", str(data.media_dir)] if beside else info_options(args)
+    keys = ("columns.score_chosen", "columns.score_rejected")
+    scores = [word for pair in zip(keys, args.columns or (), strict=False) for word in ("--set", "=".join(pair))]
+    return typed("register", output, *where, *scores)
+
+
 def safe(text: str) -> str:
     """Lines that hold words of a data file, made fit for a terminal."""
     return "\n".join(map(printable, text.split("\n")))
 
 
+def told(error: Exception) -> str:
+    """An error in words: those of the operating system without its number, and what to do about a full disk or so."""
+    if not isinstance(error, OSError) or error.filename is None:
+        return str(error)
+    if not isinstance(error, WriteError):
+        return f"{error.filename}: {error.strerror}"
+    cures = {errno.ENOSPC: "free some space", errno.EDQUOT: "free some space", errno.EWOULDBLOCK: "wait for it to end"}
+    return f"{error}\nNext: {cures.get(error.errno or 0, 'choose a file or folder that you may write')}"
+
+
 def failed(command: str, error: Exception, code: int = 1) -> int:
     """Print an error of a command, and return its exit code."""
-    print(safe(f"resonance data {command}: {error}"), file=sys.stderr)
-    if code == 2:
+    text = told(error)
+    print(safe(f"resonance data {command}: {text}"), file=sys.stderr)
+    if code == 2 and "\nNext: " not in text:
         print(f"Next: resonance data {command} --help", file=sys.stderr)
     return code

@@ -2,12 +2,15 @@
 """`resonance data fix-paths`. Room: `cli/`."""
 
 import argparse
+import difflib
 import os
+import shlex
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ...datafiles.fix import KEYS, Findable, Fixing, PathProblem
 from ...datafiles.paths import Anchor, Prefixes, Relocate, Search
+from ...datafiles.text import shorten
 from . import common
 
 SHOWN = 20
@@ -25,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     target = parser.add_mutually_exclusive_group()
     target.add_argument("-o", "--output", type=Path, help="the file to write; default: FILE.fixed.json beside it")
     target.add_argument("--in-place", action="store_true", help="replace FILE; a copy stays as FILE.bak")
+    parser.add_argument("--force", action="store_true", help="write over an output that exists; it stays as NAME.bak")
     parser.add_argument("--no-check", action="store_true", help="do not look whether the files exist")
     parser.add_argument("--media-dir", type=Path, help="where relative paths start; default: the folder of FILE")
     parser.add_argument(
@@ -36,8 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Move the media paths of a file to where the media are on this machine."""
     try:
-        relocate = way(args)
+        relocate = Watched(way(args))
         target = args.file if args.in_place else args.output or args.file.with_suffix(f".fixed{args.file.suffix}")
+        if args.in_place and args.force:
+            raise ValueError("--force is for an output beside the input; --in-place replaces the input anyway.")
         if not args.in_place:
             common.refuse_same(args.file, target)
     except ValueError as error:
@@ -53,15 +59,17 @@ def run(args: argparse.Namespace) -> int:
         in_place=args.in_place,
     )
     try:
+        if not args.in_place:
+            common.refuse_existing(target, args.force)
         fixing.run(args.file, target)
     except (ValueError, OSError) as error:
         return common.failed("fix-paths", error)
     problems.close()
-    return report(args, fixing, target)
+    return report(args, fixing, target, relocate)
 
 
 def way(args: argparse.Namespace) -> Relocate:
-    """The one way that was asked for.
+    """The one way that was asked for; --root and --search are made absolute, so that training finds the files.
 
     Raises:
         ValueError: for none, several, or half of one.
@@ -71,7 +79,7 @@ def way(args: argparse.Namespace) -> Relocate:
         told = "none" if not any(asked) else "several"
         raise ValueError(f"{told} of --marker NAME --root DIR, --from PREFIX --to PREFIX, --search DIR; take one.")
     if args.search is not None:
-        return Search(args.search)
+        return Search(os.path.abspath(args.search))
     if asked[1]:
         old, new = args.old or [], args.new or []
         if len(old) != len(new):
@@ -79,7 +87,35 @@ def way(args: argparse.Namespace) -> Relocate:
         return Prefixes(list(zip(old, new, strict=True)))
     if args.marker is None or args.root is None:
         raise ValueError("--marker NAME and --root DIR go together.")
-    return Anchor(args.marker, args.root)
+    return Anchor(args.marker, os.path.abspath(args.root))
+
+
+class Watched:
+    """A way that remembers the first paths it was asked about, for a message if it fits none."""
+
+    def __init__(self, relocate: Relocate) -> None:
+        self.relocate, self.misses = relocate, relocate.misses
+        self.paths: dict[str, None] = {}
+
+    def __call__(self, path: str) -> str | None:
+        if len(self.paths) < SHOWN:
+            self.paths[path] = None
+        return self.relocate(path)
+
+    def explain(self, args: argparse.Namespace) -> str:
+        """Why not one path was moved, and the folder's name that was probably meant."""
+        looks = "; they look like:\n" + "\n".join(f"  {shorten(path, 200)}" for path in list(self.paths)[:3])
+        if args.search:
+            return f"no file of these paths is below {args.search}{looks}"
+        folders = [folder for path in self.paths for folder in PurePosixPath(path.replace("\\", "/")).parents]
+        given = args.marker or args.old[0]
+        spelled = {name.lower(): name for name in sorted(f.name if args.marker else str(f) for f in folders)}
+        near = difflib.get_close_matches(given.lower(), spelled, 1, 0.5)
+        if args.marker:
+            meant = f"\nNext: {common.again(args, '--marker', spelled[near[0]])}" if near else ""
+            return f"no path has a folder {given}{looks}{meant}"
+        meant = f"\nNext: did you mean --from {shlex.quote(spelled[near[0]])}?" if near else ""
+        return f"no path starts with {' or '.join(args.old)}{looks}{meant}"
 
 
 class Printer:
@@ -98,14 +134,14 @@ class Printer:
             print(f"... and {self.count - self.shown} more; --all prints them", file=sys.stderr)
 
 
-def report(args: argparse.Namespace, fixing: Fixing, target: Path) -> int:
+def report(args: argparse.Namespace, fixing: Fixing, target: Path, relocate: Watched) -> int:
     """Print the counts, where the result is, and what to type next."""
     paths = fixing.changed + fixing.unchanged
     told = "".join(f", {count} {kind}" for kind, count in sorted(fixing.problems.items()))
     changed = f"{fixing.changed} {'changed' if fixing.written else 'to change'}, {fixing.unchanged} as they were"
-    print(common.safe(f"{args.file}: {fixing.rows} rows, {paths} paths: {changed}{told}"))
-    if isinstance(fixing.relocate, Search) and fixing.relocate.by_name:
-        print(f"{fixing.relocate.by_name} of them were found by the name of the file alone: look at a few")
+    print(common.safe(f"{args.file}: {count(fixing.rows, 'row')}, {count(paths, 'path')}: {changed}{told}"))
+    if isinstance(relocate.relocate, Search) and relocate.relocate.by_name:
+        print(f"{relocate.relocate.by_name} of them were found by the name of the file alone: look at a few")
     if not paths:
         keys = " ".join(args.key or KEYS)
         print(
@@ -114,18 +150,29 @@ def report(args: argparse.Namespace, fixing: Fixing, target: Path) -> int:
             file=sys.stderr,
         )
         return 1
+    if not fixing.applied and not fixing.written and (fixing.problems or fixing.exists is None):
+        error = ValueError(f"nothing was written: {relocate.explain(args)}")
+        return common.failed("fix-paths", error)
     if fixing.written:
         backup = f" (as it was: {fixing.backup})" if fixing.backup else ""
         print(common.safe(f"-> {target}{backup}"))
     elif not fixing.problems:
         print("nothing to change")
     if isinstance(fixing.exists, Findable) and fixing.exists.only_from_here:
-        told = "an absolute one in --root, --to or --search lets training start anywhere"
+        told = "an absolute path in --to lets training start anywhere"
         print(f"Some paths are found only when training starts in this folder, {Path.cwd()}: {told}")
     if fixing.problems:
-        stayed = f"{fixing.stayed} rows stayed as they were" if fixing.written else "nothing was written"
+        stayed = (
+            f"{count(fixing.stayed, 'row')} stayed as {'it was' if fixing.stayed == 1 else 'they were'}"
+            if fixing.written
+            else "nothing was written"
+        )
         print(f"resonance data fix-paths: {stayed}{hint(args, fixing)}", file=sys.stderr)
     return 1 if fixing.problems else 0
+
+
+def count(number: int, unit: str) -> str:
+    return f"{number} {unit}{'s' * (number != 1)}"
 
 
 def hint(args: argparse.Namespace, fixing: Fixing) -> str:
@@ -133,7 +180,7 @@ def hint(args: argparse.Namespace, fixing: Fixing) -> str:
     if args.marker and not os.path.isdir(args.root):
         return f"\n{args.root} is no folder\nNext: give --root the folder that has what follows {args.marker}"
     if args.marker and os.path.isdir(inner := os.path.join(args.root, args.marker)):
-        return f"\nNext: did you mean --root {inner}?"
+        return f"\nNext: {common.again(args, '--root', inner)}"
     if "ambiguous" in fixing.problems:
         return "\nNext: tell them apart with --from PREFIX --to PREFIX"
     if fixing.written:

@@ -13,6 +13,7 @@ from ...importers.spec import Importer, Option
 from ...importers.table import IMPORTERS
 from ...importers.work import Tally
 from . import common
+from .progress import Progress, count, unit_of
 
 SHOWN = 12  # reasons of skipped rows
 
@@ -72,14 +73,16 @@ def run(args: argparse.Namespace) -> int:
         return _fail(f"{error}; Next: resonance data import --list", 2)
     print(f"{importer.name}: {importer.summary}\nTerms: {importer.terms}", flush=True)
     try:
-        with _Bar() as bar:
-            result = import_dataset(importer, job, bar)
+        with Progress() as progress:
+            result = import_dataset(importer, job, progress)
     except NothingImported as error:
         _print_tally(error.tally)
-        seen = f"see {error.skipped}" if error.skipped else "resonance data import --list"
-        return _fail(f"{error}; Next: {seen}", 1)
+        following = f"see {error.skipped}" if error.skipped else "resonance data import --list"
+        if error.image_root is not None:
+            following = common.again(args, "--image-root", error.image_root)
+        return _fail(f"{error}\nNext: {following}", 1)
     except (ValueError, OSError) as error:
-        return _fail(str(error), 1)
+        return _fail(common.told(error), 1)
     except KeyboardInterrupt:
         return _fail(f"interrupted; the same command{' without --restart' * job.restart} goes on from here", 1)
     return _report(importer, job, result)
@@ -150,59 +153,23 @@ def _options(args: argparse.Namespace, importer: Importer) -> dict[str, Any]:
     return found
 
 
-class _Bar:
-    """A progress bar on a terminal's standard error: rows and rate, how far the source is, what came out."""
-
-    def __init__(self) -> None:
-        self.bar: Any = None
-
-    def __enter__(self) -> "_Bar":
-        return self
-
-    def __call__(self, tally: Tally, done: float) -> None:
-        if self.bar is None:
-            from tqdm import tqdm
-
-            shape = "{n_fmt}{unit} [{elapsed}, {rate_fmt}{postfix}]"
-            self.bar = tqdm(initial=tally.rows_in - 1, unit=" rows", disable=None, file=sys.stderr, bar_format=shape)
-        part = f"{done:.0%} of the source, " if done else ""  # the hub does not say
-        sums = ((_unit(tally), tally.skipped), ("rows", tally.rows_skipped))
-        left = [_count(sum(reasons.values()), unit) for unit, reasons in sums if reasons]
-        out = f", {' and '.join(left)} left out" * bool(left)
-        self.bar.set_postfix_str(f"{part}{_count(tally.rows_out, _unit(tally))} written{out}", refresh=False)
-        self.bar.update()
-
-    def __exit__(self, *exception: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-
 def _print_tally(tally: Tally) -> None:
     rate = f" in {tally.seconds:.1f} s ({tally.rows_in / tally.seconds:,.0f} rows/s)" if tally.seconds else ""
-    print(f"{_count(tally.rows_in, 'rows')} read{rate}\n{_count(tally.rows_out, _unit(tally))} written")
-    _print_reasons(_unit(tally), tally.skipped)
+    print(f"{count(tally.rows_in, 'rows')} read{rate}\n{count(tally.rows_out, unit_of(tally))} written")
+    _print_reasons(unit_of(tally), tally.skipped)
     _print_reasons("rows", tally.rows_skipped)
-
-
-def _unit(tally: Tally) -> str:
-    """What a written row is; a row that was read can give several."""
-    return "pairs" if "chosen" in tally.columns else "examples"
-
-
-def _count(number: int, units: str) -> str:
-    return f"{number:,} {units.removesuffix('s') if number == 1 else units}"
 
 
 def _print_reasons(units: str, counts: dict[str, int]) -> None:
     if not counts:
         return
     whole = ", of which nothing could be made" if units == "rows" else ""
-    print(f"{_count(sum(counts.values()), units)} left out{whole}:")
+    print(f"{count(sum(counts.values()), units)} left out{whole}:")
     reasons = sorted(counts.items(), key=lambda item: -item[1])
-    for reason, count in reasons[:SHOWN]:
-        print(f"  {count:>9,}  {reason}")
+    for reason, number in reasons[:SHOWN]:
+        print(f"  {number:>9,}  {reason}")
     if len(reasons) > SHOWN:
-        print(f"  {sum(count for _, count in reasons[SHOWN:]):>9,}  for {len(reasons) - SHOWN} more reasons")
+        print(f"  {sum(number for _, number in reasons[SHOWN:]):>9,}  for {len(reasons) - SHOWN} more reasons")
 
 
 def _report(importer: Importer, job: Job, result: Result) -> int:
@@ -222,9 +189,10 @@ def _report(importer: Importer, job: Job, result: Result) -> int:
         print(f"-> entry {result.name!r} in {job.info_path}{as_before}")
     stage = "dpo" if "chosen" in result.tally.columns else "sft"
     recipe = f"`stage: {stage}`, `dataset: {result.name}`, `dataset_dir: {job.info_path.parent}`"
-    print(
-        f"Next: {common.typed('check', result.file)}\nThen, in a recipe: {recipe}; llamafactory-cli train RECIPE.yaml"
-    )
+    beside = job.info_path.parent == job.out or not job.registered
+    where = [] if beside else ["--dataset-dir", job.info_path.parent]
+    print(f"Next: {common.typed('check', result.file, *where)}")
+    print(f"Then, in a recipe: {recipe}; llamafactory-cli train RECIPE.yaml")
     return 0
 
 

@@ -29,7 +29,10 @@ def run(args: argparse.Namespace) -> int:
         return common.failed("list", error)
     if not entries:
         why = "names no data set" if path.exists() else "is not there"
-        return common.failed("list", ValueError(f"{path} {why}. Next: resonance data register FILE"))
+        return common.failed(
+            "list", ValueError(f"{path} {why}\nNext: {common.typed('register', 'FILE', *common.info_options(args))}")
+        )
+    readable = []
     rows = [("NAME", "ROWS", "FORMATTING", "PAIRS", "SCORES", "SOURCE")]
     for name, entry in entries.items():
         columns = entry.get("columns")
@@ -37,9 +40,13 @@ def run(args: argparse.Namespace) -> int:
         pairs = "yes" if entry.get("ranking") else "-"
         scores = "yes" if columns.get("score_chosen") and columns.get("score_rejected") else "-"
         count, source = where(entry, path.parent)
+        readable += [name] * (count not in ("-", "?"))
         rows.append((name, count, str(entry.get("formatting", "alpaca")), pairs, scores, source))
     print_table(rows)
-    print(f"\nNext: {common.typed('show', next(iter(entries)), *common.info_options(args))}")
+    following = (
+        common.typed("show", readable[0], *common.info_options(args)) if readable else "resonance data import --list"
+    )
+    print(f"\nNext: {following}")
     return 0
 
 

@@ -3,12 +3,15 @@
 
 import argparse
 import json
+import shlex
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from ...datafiles.infer import ALIASES, DEFAULT_TAGS, FORMATTINGS, SETTINGS
-from ...datafiles.info import infer_entry, register
+from ...datafiles.info import INFO, infer_entry, register
+from ...datafiles.sample import Unclear
+from ...datafiles.usual import odd_row
 from . import common
 
 SET = (
@@ -36,7 +39,8 @@ def run(args: argparse.Namespace) -> int:
     path = args.file.resolve()
     name = args.name if args.name is not None else path.name if path.is_dir() else path.stem
     try:
-        entry = infer_entry(args.file, info_path, given)
+        refuse_new_folder(info_path)
+        entry = told_entry(args.file, info_path, given)
         change = register(info_path, name, entry, force=args.force, dry_run=args.dry_run)
     except (ValueError, OSError) as error:
         return common.failed("register", error)
@@ -46,9 +50,31 @@ def run(args: argparse.Namespace) -> int:
         print(common.safe(change.diff))
         made = "would be changed" if args.dry_run else "changed"
         print(f"\n{info_path}: {made}{f' (as it was: {change.backup})' if change.backup else ''}")
-    check = common.typed("check", name, *common.info_options(args))
-    print(f"Next: {check}, then `dataset: {name}` with `dataset_dir: {info_path.parent}` in a recipe")
+    look = "check" if info_path.name == INFO else "show"  # `check` knows no other name
+    following = common.typed(look, name, *common.info_options(args))
+    print(f"Next: {following}, then `dataset: {name}` with `dataset_dir: {info_path.parent}` in a recipe")
     return 0
+
+
+def refuse_new_folder(info_path: Path) -> None:
+    """Raise ValueError, with the nearest one, for a folder that is not there; the default one is made."""
+    folder = info_path.parent
+    if folder.is_dir() or folder == Path("data"):
+        return
+    around = folder.parent.iterdir() if folder.parent.is_dir() else ()
+    near = get_close_matches(folder.name, [entry.name for entry in around if entry.is_dir()], 1)
+    meant = f" Did you mean {folder.parent / near[0]}?" if near else ""
+    raise ValueError(
+        f"{folder}: no such folder.{meant}\nNext: {shlex.join(['mkdir', '-p', str(folder)])}, if it is a new one"
+    )
+
+
+def told_entry(file: Path, info_path: Path, given: dict[str, Any]) -> dict[str, Any]:
+    """The entry, or ValueError; where one row of many is to blame, it is named."""
+    try:
+        return infer_entry(file, info_path, given)
+    except Unclear as error:
+        raise odd_row(file, info_path, given) or error from None
 
 
 def parse_settings(settings: list[str]) -> dict[str, Any]:

@@ -39,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
         data = find(args.data, common.info_path(args))
         source = data.file
         common.refuse_same(source, args.output)
+        common.refuse_existing(args.output, args.force)
         columns = scores_of(data, args.columns)
         scores = gather([source], columns)
         if not args.drop_unscored:
@@ -55,5 +56,5 @@ def run(args: argparse.Namespace) -> int:
     why = f"margin below {args.min_margin:g}{ties}"
     told = f", {scores.bad} dropped without scores" if scores.bad else ""
     print(f"-> {args.output}: {kept} pairs kept, {dropped} dropped ({why}){told}")
-    print(f"Next: {common.typed('register', args.output, *common.info_options(args))}")
+    print(f"Next: {common.register_copy(args, data, args.output)}")
     return 0

@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
         data = find(args.data, common.info_path(args))
         source = data.file
         common.refuse_same(source, args.output)
+        common.refuse_existing(args.output, args.force)
         columns = scores_of(data, args.columns)
         scores = gather([source], columns)
         scores.require_sound(source)
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     except (ValueError, OSError) as error:
         return common.failed("score-scale", error)
     explain(args.output, scores, scale, args.tau_good)
-    print(f"Next: {common.typed('register', args.output, *common.info_options(args))}")
+    print(f"Next: {common.register_copy(args, data, args.output)}")
     return 0
 
 
@@ -80,7 +81,8 @@ def choose(args: argparse.Namespace, scores: Scores) -> Map:
         rows = ", ".join(map(str, beyond[:10])) + ", ..." * (len(beyond) > 10)
         raise ValueError(
             f"scores go from {found[0]:g} to {found[1]:g}, beyond --from {low:g} {high:g}, "
-            f"in {len(beyond)} rows: {rows}\nNext: --from {min(low, found[0]):g} {max(high, found[1]):g}"
+            f"in {len(beyond)} row{'s' * (len(beyond) > 1)}: {rows}\nNext: "
+            + common.again(args, "--from", f"{min(low, found[0]):g}", f"{max(high, found[1]):g}")
         )
     return Line(low, high, *args.to)
 

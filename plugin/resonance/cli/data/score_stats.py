@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="thresholds to count; default: 2.5 and quantiles of the chosen scores",
     )
     parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw histograms")
+    parser.add_argument("--force", action="store_true", help="with --plot: write over a file that exists")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -33,7 +34,11 @@ def run(args: argparse.Namespace) -> int:
         return common.failed("score-stats", ValueError(f"--plot {args.plot}: only .png is drawn."), 2)
     if not all(map(math.isfinite, args.tau_good or [])):
         return common.failed("score-stats", ValueError("--tau-good: give numbers that are finite."), 2)
+    if args.force and not args.plot:
+        return common.failed("score-stats", ValueError("--force is for --plot."), 2)
     try:
+        if args.plot:
+            common.refuse_existing(args.plot, args.force)
         data = find(args.data, common.info_path(args))
         columns = scores_of(data, args.columns)
         scores = gather(data.files, columns)
@@ -46,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     except (ValueError, OSError) as error:
         return common.failed("score-stats", error)
     if data.entry is None or not data.entry.get("columns", {}).get("score_chosen"):
-        register = common.typed("register", data.path, *common.info_options(args))
+        register = common.register_copy(args, data, data.path)
         print(f"\nNo {INFO} names these columns yet. Next: {register}")
     return 0
 
