@@ -189,10 +189,10 @@ def run_dpo(original: Callable[..., Any]) -> Callable[..., Any]:
             return original(*args)
 
         with registry.rebound():
-            from ..training.run import prepare
+            from ..training.run import prepare, until_precomputed
 
             prepare(*args[:4])
-            return original(*args)
+            return until_precomputed(original, *args)
 
     return wrapper
 
