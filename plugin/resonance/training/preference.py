@@ -133,15 +133,17 @@ class PreferenceTrainer(CustomDPOTrainer):
     ) -> tuple[torch.Tensor, dict[str, Any]]:
         """Loss of a batch of pairs (a scalar), its metrics (0-d tensors on the device) and the number of pairs."""
         prepared = self.prepare_batch(model, batch)
-        reference: tuple[Any, ...] = self.compute_reference_log_probs(model, prepared)
-        if self.cached_reference is not None:
-            reference = tuple(batch[name] for name in REFERENCE_FIELDS)
+        if self.cached_reference is None:
+            reference_chosen, reference_rejected = self.compute_reference_log_probs(model, prepared)
+        else:
+            reference_chosen, reference_rejected = (batch[name] for name in REFERENCE_FIELDS)
         policy = self.concatenated_forward(model, prepared)
         scores = {name: batch[name] for name in SCORE_FIELDS} if self.spec.needs_scores else {}
         pairs = Pairs(
             policy["chosen_logps"],
             policy["rejected_logps"],
-            *reference,
+            reference_chosen,
+            reference_rejected,
             policy["chosen_lengths"],
             policy["rejected_lengths"],
             **scores,
