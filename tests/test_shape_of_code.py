@@ -27,7 +27,7 @@ ARROWS = {
     "arguments": {"losses", "forward"},  # of forward only the names of the speed-ups
     "rows": set(),
     "losses": set(),
-    "forward": set(),
+    "forward": {"datafiles"},  # files that are there whole or not at all
     "training": {"arguments", "rows", "losses", "forward"},
     "datafiles": {"rows"},  # of rows only what a score is
     "importers": {"datafiles"},

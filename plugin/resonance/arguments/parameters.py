@@ -13,6 +13,7 @@ from numbers import Real
 from typing import Any, get_args
 
 from .preference import DEFAULTS, PreferenceArguments
+from .reference import reference_problems
 from .speedups import asked_speedups
 
 # recipe key -> parameter of a loss function; every other parameter is given by `pref_loss_params`
@@ -106,6 +107,7 @@ def problems(values: Mapping[str, Any]) -> list[str]:
     except ValueError as exc:
         return [*found, str(exc)]
     found += _misplaced_parameters(values, spec.baseline) + _modifier_problems(values)
+    found += reference_problems(values, spec.needs_reference)
     keys = {name: key for key, name in LOSS_PARAMETERS.items()}
     for name, value in given.items():
         key = keys.get(name, f"pref_loss_params.{name}")

@@ -26,6 +26,7 @@ from ..rows.fields import SCORE_FIELDS
 from .baseline import BaselineCallback
 from .checkpoint import load_renamed
 from .metrics import Meter, non_finite
+from .reference import REFERENCE_FIELDS, CachedReference
 from .speedups import choose
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
@@ -34,6 +35,7 @@ _OFF = 1e-6  # LlamaFactory's threshold below which a modifier's coefficient is 
 # Beside the metrics of a micro-batch, never logged: how many pairs they are means of, and the loss as it is. The
 # Trainer leaves a loss that is not finite out of its average and then logs 0 (`logging_nan_inf_filter`).
 PAIRS, UNFILTERED = "pairs", "unfiltered_loss"
+_NO_INPUTS = (*SCORE_FIELDS, *REFERENCE_FIELDS)
 
 
 class PreferenceTrainer(CustomDPOTrainer):
@@ -52,7 +54,12 @@ class PreferenceTrainer(CustomDPOTrainer):
         self.asked_speedups = asked_speedups(finetuning_args.pref_speedups)
         self.forward: Forward | None = None  # decided on the first batch
         self.plain_reasons: set[str] = set()
-        self._check_scores(kwargs.get("train_dataset"), kwargs.get("eval_dataset"))
+        datasets = kwargs.get("train_dataset"), kwargs.get("eval_dataset")
+        self._check_scores(*datasets)
+        self.cached_reference = None
+        if finetuning_args.precompute_ref_log_probs:
+            self.cached_reference = CachedReference(finetuning_args.run_args, model, processor, *datasets)
+            ref_model = self.cached_reference.model_to_prepare(model)
         self.meters = {"train": Meter(), "eval": Meter()}
         self.eval_prefix = "eval"
         super().__init__(model, ref_model, finetuning_args, processor, **kwargs)
@@ -61,6 +68,8 @@ class PreferenceTrainer(CustomDPOTrainer):
         self.uses_baseline = self.spec.baseline or self.uses_bco
         if self.uses_baseline:
             self.add_callback(self.baseline)
+        if self.cached_reference is not None:
+            self.cached_reference.attach(self)
 
     def _check_scores(self, *datasets: Any) -> None:
         """A set tokenised earlier for another loss has no scores; say so before the first step."""
@@ -79,13 +88,13 @@ class PreferenceTrainer(CustomDPOTrainer):
     def unwrapped(self, model: Any) -> tuple[Any, Any]:
         """The policy and the reference as `Forward.prepare` takes them."""
         policy = self.accelerator.unwrap_model(model)
-        if not self.finetuning_args.use_ref_model:
+        if not self.finetuning_args.use_ref_model or self.cached_reference is not None:
             return policy, None
         return policy, policy if self.ref_model is None else self.accelerator.unwrap_model(self.ref_model)
 
     def prepare_batch(self, model: Any, batch: dict[str, torch.Tensor]) -> Prepared:
         """Lay out a batch once for policy and reference; on the first one, decide which speed-ups the run uses."""
-        inputs = {name: value for name, value in batch.items() if name not in SCORE_FIELDS}
+        inputs = {name: value for name, value in batch.items() if name not in _NO_INPUTS}
         if self.forward is None:
             self.forward = choose(self, model, inputs, self.asked_speedups)
         prepared = self.forward.prepare(inputs, *self.unwrapped(model))
@@ -111,6 +120,11 @@ class PreferenceTrainer(CustomDPOTrainer):
             output[f"chosen_{name}"], output[f"rejected_{name}"] = value.chunk(2)
         return output
 
+    @override
+    def compute_reference_log_probs(self, model: Any, batch: Prepared) -> tuple[Any, Any]:
+        """Those of the reference model, (B,) each; None without one, also if its log-probabilities are on disk."""
+        return (None, None) if self.cached_reference is not None else super().compute_reference_log_probs(model, batch)
+
     # -- loss -----------------------------------------------------------------------------------------------------
 
     @override
@@ -119,7 +133,10 @@ class PreferenceTrainer(CustomDPOTrainer):
     ) -> tuple[torch.Tensor, dict[str, Any]]:
         """Loss of a batch of pairs (a scalar), its metrics (0-d tensors on the device) and the number of pairs."""
         prepared = self.prepare_batch(model, batch)
-        reference_chosen, reference_rejected = self.compute_reference_log_probs(model, prepared)
+        if self.cached_reference is None:
+            reference_chosen, reference_rejected = self.compute_reference_log_probs(model, prepared)
+        else:
+            reference_chosen, reference_rejected = (batch[name] for name in REFERENCE_FIELDS)
         policy = self.concatenated_forward(model, prepared)
         scores = {name: batch[name] for name in SCORE_FIELDS} if self.spec.needs_scores else {}
         pairs = Pairs(
