@@ -378,7 +378,7 @@ def test_score_filter(here: Path, capsys: Output) -> None:
     assert main([*command, "1"]) == 1
     assert "row 0: score_chosen is not a number but str '4'" in said(capsys)
     assert main([*command, "1", "--drop-unscored", "--keep-ties"]) == 0
-    assert "1 pairs kept, 0 dropped (margin below 1, but no ties), 1 dropped without scores" in said(capsys)
+    assert "1 pair kept, 0 dropped (margin below 1, but no ties), 1 dropped without scores" in said(capsys)
 
 
 def test_columns_come_from_the_entry(here: Path, capsys: Output) -> None:

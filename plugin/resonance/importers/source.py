@@ -153,7 +153,7 @@ def find_source(
         return Files(_files_of(path, split, default_split, patterns))
     if not HUB_ID.fullmatch(given) or path.suffix.lower() in (*SUFFIXES, ".zip", ".tar", ".gz", ".tgz"):
         raise ValueError(
-            f"{given!r} is no file or folder here (looked in {Path.cwd()}), and no hub id, which is OWNER/NAME."
+            f"'{given}' is no file or folder here (looked in {Path.cwd()}), and no hub id, which is OWNER/NAME."
         )
     return Hub(given, split or default_split, hub_file)
 

@@ -337,7 +337,7 @@ def test_fix_saves_the_rows_before_a_break(folder, make_pair) -> None:
     path.write_text(path.read_text()[:-150])
     result = folder.check("pairs", "--fix", folder.path / "clean.json")
     assert json.loads((folder.path / "clean.json").read_text()) == [make_pair(i) for i in range(4)]
-    assert "1 rows left out (1 file unreadable)" in result.out
+    assert "1 row left out (1 file unreadable)" in result.out
 
 
 def test_fix_never_writes_over_what_it_reads(folder, make_pair) -> None:

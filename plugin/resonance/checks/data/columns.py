@@ -64,10 +64,11 @@ class Columns:
             for name, rows in types.items():
                 if name == usual:
                     continue
-                shown = self._shown[column, name]
+                shown, count = self._shown[column, name], len(types[usual])
+                others = "1 other row has" if count == 1 else f"{count} other rows have"
                 for i, row in enumerate(rows):
                     value = f" {shown[i]}" if i < len(shown) and shown[i] else ""
-                    yield row, f"`{column}` is {name}{value}, where {len(types[usual])} other rows have {usual}"
+                    yield row, f"`{column}` is {name}{value}, where {others} {usual}"
 
     def missing(self, entry: Entry) -> Iterator[tuple[str, str]]:
         """Yield (key, message) for every declared column that no row has."""

@@ -47,10 +47,14 @@ class Repair:
     def as_text(self) -> str:
         """Two lines, or three."""
         lines = [
-            f"{self.out}: {self.kept:,} rows, {self.mended:,} of them mended{_told(self.mended_kinds)}",
-            f"{self.dropped_file}: {self.dropped:,} rows left out{_told(self.dropped_kinds)}",
+            f"{self.out}: {_rows(self.kept)}, {self.mended:,} of them mended{_told(self.mended_kinds)}",
+            f"{self.dropped_file}: {_rows(self.dropped)} left out{_told(self.dropped_kinds)}",
         ]
         return "\n".join(lines)
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'s' * (count != 1)}"
 
 
 def _told(kinds: Counter[str]) -> str:

@@ -47,7 +47,7 @@ def _head(scan: Scan) -> Iterator[str]:
     yield f"{entry.name}: {entry.formatting}, {kind}; {entry.origin}"
     rate = f" ({scan.rows / scan.seconds:,.0f} rows/s)" if scan.seconds else ""
     media = f", media below {entry.media_dir}" if entry.has_media else ""
-    yield f"  {scan.rows:,} rows in {scan.seconds:.1f} s{rate}{media}"
+    yield f"  {scan.rows:,} row{'s' * (scan.rows != 1)} in {scan.seconds:.1f} s{rate}{media}"
     yield ""
 
 

@@ -55,6 +55,6 @@ def run(args: argparse.Namespace) -> int:
     ties = {None: "", True: ", but no ties", False: ", and all ties"}[rule.ties]
     why = f"margin below {args.min_margin:g}{ties}"
     told = f", {scores.bad} dropped without scores" if scores.bad else ""
-    print(f"-> {args.output}: {kept} pairs kept, {dropped} dropped ({why}){told}")
+    print(f"-> {args.output}: {kept} pair{'s' * (kept != 1)} kept, {dropped} dropped ({why}){told}")
     print(f"Next: {common.register_copy(args, data, args.output)}")
     return 0
