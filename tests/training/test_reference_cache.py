@@ -58,7 +58,14 @@ def fails(run, *texts):
 ACCUMULATED = {**EVALUATED, "gradient_accumulation_steps": 2, "per_device_train_batch_size": 2, "max_samples": 12}
 RECIPES = {"full": {**UNI_DPO, **ACCUMULATED}, "lora": {**UNI_DPO, **ACCUMULATED, **LORA}}
 MORE_RECIPES = {
-    "sums": {"pref_loss": "sigmoid", "pref_engine": "resonance", "ld_alpha": 0.5, "pref_ftx": 0.1, "max_samples": 12},
+    "sums": {
+        "pref_loss": "sigmoid",
+        "pref_engine": "resonance",
+        "ld_alpha": 0.5,
+        "pref_ftx": 0.1,
+        "max_samples": 12,
+        "dataloader_num_workers": 2,
+    },
     "bco": {"pref_loss": "bco_pair", **LORA, "pref_speedups": "off", "max_samples": 12},
     "frozen": {"pref_loss": "ipo", "finetuning_type": "freeze", "freeze_trainable_layers": 1, "max_samples": 12},
 }
@@ -214,9 +221,12 @@ def test_command(cli_env, tmp_path):
 
 @pytest.fixture(scope="module")
 def one_rank(train_many):
-    recipe = {**UNI_DPO, "gradient_accumulation_steps": 2, "per_device_train_batch_size": 2, "max_samples": 14}
-    found = train_many({"full": {**recipe, **CACHED}, "lora": {**recipe, **LORA, **CACHED}})
-    assert [run.returncode for run in found.values()] == [0, 0]
+    """Runs of one rank, and a cache in which two of their 16 rows are."""
+    recipe = {**UNI_DPO, **CACHED, "gradient_accumulation_steps": 2, "per_device_train_batch_size": 2}
+    begun = {**recipe, "max_samples": 2, "precompute_only": True}
+    recipe = {**recipe, "max_samples": 16}
+    found = train_many({"full": recipe, "lora": {**recipe, **LORA}, "begun": begun})
+    assert [run.returncode for run in found.values()] == [0, 0, 0]
     return found
 
 
@@ -224,14 +234,16 @@ def one_rank(train_many):
 @pytest.mark.parametrize("tuning", ["full", "lora"])
 @pytest.mark.parametrize("stage", ["ddp", "z3"])
 def test_two_ranks(stage, tuning, one_rank, recipe, train):
-    """Seven batches for two ranks, so that one has a call less than the other; then again with what they found."""
+    """Seven batches are left for two ranks, so that one of them has a call less than the other."""
     engine = {"deepspeed": str(ROOT / "examples" / "deepspeed" / "ds_z3_config.json"), "use_cpu": None}
-    changes = {**UNI_DPO, **CACHED, "per_device_train_batch_size": 2, "max_samples": 14}
+    changes = {**UNI_DPO, **CACHED, "per_device_train_batch_size": 2, "max_samples": 16}
     changed = recipe(**changes, **(LORA if tuning == "lora" else {}), **(engine if stage == "z3" else {}))
-    together = train(changed, **TWO_RANKS)
-    alone = one_rank[tuning]
-    ours, theirs = (stored(run.output_dir / "ref_log_probs") for run in (together, alone))
-    assert ours.keys() == theirs.keys() and len(list((together.output_dir / "ref_log_probs").glob("shard-*"))) == 2
+    folder = Path(changed["output_dir"]) / "ref_log_probs"
+    shutil.copytree(one_rank["begun"].output_dir / "ref_log_probs", folder)
+    together, alone = train(changed, **TWO_RANKS), one_rank[tuning]
+    ours, theirs = stored(folder), stored(alone.output_dir / "ref_log_probs")
+    assert f"{len(theirs) - 2} distinct ones are to be computed" in together.output, together.output[-3000:]
+    assert ours.keys() == theirs.keys() and len(list(folder.glob("shard-*"))) == 3
     for key in theirs:
         torch.testing.assert_close(ours[key], theirs[key], rtol=1e-6, atol=1e-6)
     same(together, alone, loss=1e-5, rel=1e-4)
