@@ -186,7 +186,7 @@ def test_quantised_weights(numbers, big_model):
         ({"finetuning_type": "lora", "lora_dropout": 0.1}, {"shared_prefix", "vision_once"}),
         ({"pref_speedups": ["response_head"], "pref_loss": "uni_dpo"}, {"shared_prefix", "vision_once"}),
     ],
-    ids=str,
+    ids=["off", "flash attention", "dropout", "one asked for"],
 )
 def test_only_speedups_that_can_be_used_count(numbers, changes, off):
     found = numbers(changes)
