@@ -24,14 +24,15 @@ PUBLISHED = {"preference_loss"}
 ARROWS = {
     "startup.py": {"hooks"},
     "hooks": {"arguments", "training"},
-    "arguments": {"losses"},
+    "arguments": {"losses", "forward"},  # of forward only the names of the speed-ups
     "rows": set(),
     "losses": set(),
-    "training": {"arguments", "rows", "losses"},
+    "forward": {"datafiles"},  # files that are there whole or not at all
+    "training": {"arguments", "rows", "losses", "forward"},
     "datafiles": {"rows"},  # of rows only what a score is
     "importers": {"datafiles"},
     # up, on purpose: the doctor reports on the hooks
-    "checks": {"hooks", "startup", "rows", "datafiles"},
+    "checks": {"hooks", "startup", "arguments", "rows", "datafiles"},
     "cli": {"checks", "importers", "datafiles"},
 }
 # Only these import LlamaFactory: inside functions in `checks` and `hooks`.

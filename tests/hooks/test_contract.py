@@ -30,10 +30,11 @@ OVERRIDDEN = {
         "__getstate__": (),
         "_encode_data_example": ("prompt", "response", "system", "tools", "images", "videos", "audios"),
     },
-    "PairwiseDataCollatorWithPadding": {"__call__": ("features",)},
+    "PairwiseDataCollatorWithPadding": {"__call__": ("features",), "__post_init__": ()},
     "CustomDPOTrainer": {
         "__init__": ("model", "ref_model", "finetuning_args", "processor"),
         "concatenated_forward": ("model", "batch"),
+        "compute_reference_log_probs": ("model", "batch"),
         "get_batch_loss_metrics": ("model", "batch", "train_eval"),
         "store_metrics": ("metrics", "train_eval"),
         "evaluate": ("eval_dataset", "ignore_keys", "metric_key_prefix"),

@@ -99,7 +99,8 @@ def test_our_trainer_agrees_with_llamafactorys_where_it_is_right(runs, ours, sto
     for mine, theirs in zip(runs[ours].state["log_history"], runs[stock].state["log_history"], strict=True):
         assert set(theirs) <= set(mine)
         for key in theirs:
-            if not key.endswith(("runtime", "per_second")):
+            # theirs average logits/chosen and logits/rejected over prompt and padding too, ours over the responses
+            if not key.endswith(("runtime", "per_second")) and not key.startswith("logits/"):
                 assert mine[key] == pytest.approx(theirs[key], rel=1e-5, abs=1e-6), key
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # mends two upstream faults of CPU ranks; see the docstring there
 CPU_RANKS = str(Path(__file__).parents[1] / "cpu_ranks")
-TWO_RANKS = {"FORCE_TORCHRUN": "1", "NPROC_PER_NODE": "2", "PYTHONPATH": CPU_RANKS}
+PATHS = os.pathsep.join(filter(None, (CPU_RANKS, os.environ.get("PYTHONPATH"))))
+TWO_RANKS = {"FORCE_TORCHRUN": "1", "NPROC_PER_NODE": "2", "PYTHONPATH": PATHS}
 RECIPE = {"pref_loss": "uni_dpo", "pref_beta": 2.0, "per_device_train_batch_size": 2}
 EVALUATED = {"eval_dataset": "pairs", "eval_strategy": "steps", "eval_steps": 4, "per_device_eval_batch_size": 4}
 SAVED = {"save_strategy": "steps", "save_steps": 4}

@@ -13,6 +13,8 @@ from numbers import Real
 from typing import Any, get_args
 
 from .preference import DEFAULTS, PreferenceArguments
+from .reference import reference_problems
+from .speedups import asked_speedups
 
 # recipe key -> parameter of a loss function; every other parameter is given by `pref_loss_params`
 LOSS_PARAMETERS = {
@@ -89,6 +91,10 @@ def problems(values: Mapping[str, Any]) -> list[str]:
     found: list[str] = []
     if values["pref_engine"] not in ENGINES:
         found.append(f"pref_engine: {values['pref_engine']!r} is not one of {', '.join(ENGINES)}")
+    try:
+        asked_speedups(values["pref_speedups"])
+    except ValueError as exc:
+        found.append(str(exc))
     average = values["dpo_average_log_prob"]
     if average is not None and not isinstance(average, bool):
         found.append(f"dpo_average_log_prob: {average!r} is not true or false")
@@ -101,6 +107,7 @@ def problems(values: Mapping[str, Any]) -> list[str]:
     except ValueError as exc:
         return [*found, str(exc)]
     found += _misplaced_parameters(values, spec.baseline) + _modifier_problems(values)
+    found += reference_problems(values, spec.needs_reference)
     keys = {name: key for key, name in LOSS_PARAMETERS.items()}
     for name, value in given.items():
         key = keys.get(name, f"pref_loss_params.{name}")

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, make_dataclass
 from typing import Any, Literal
 
+from .reference import ReferenceKeys
+
 # LlamaFactory's own trainer computes these three as their names say. Its hinge, ipo and kto_pair train sigmoid,
 # because trl >= 0.20 takes the loss type as an argument of `dpo_loss` and LlamaFactory does not pass it.
 STOCK_LOSSES = ("sigmoid", "orpo", "simpo")
@@ -16,7 +18,7 @@ MISTRAINED_LOSSES = ("hinge", "ipo", "kto_pair")
 
 
 @dataclass
-class PreferenceArguments:
+class PreferenceArguments(ReferenceKeys):
     r"""Resonance's keys of the DPO stage. Their defaults change nothing in a recipe that does not use them."""
 
     pref_engine: Literal["llamafactory", "resonance"] = field(
@@ -72,6 +74,15 @@ class PreferenceArguments:
         default=False,
         metadata={"help": "Uni-DPO: stop the gradient through the performance weight. The reference does not."},
     )
+    pref_speedups: str = field(
+        default="auto",
+        metadata={
+            "help": (
+                "Exact speed-ups of the forward pass: auto (all that agree with the plain path on the first batch), "
+                "off, or a list of frozen_tower, response_head, vision_once, shared_prefix (with commas as a flag)."
+            )
+        },
+    )
     allow_missing_weights: bool = field(
         default=False,
         metadata={
@@ -97,6 +108,7 @@ def runs_on_resonance(values: Mapping[str, Any]) -> bool:
         values["pref_loss"] not in STOCK_LOSSES
         or values["pref_engine"] != "llamafactory"
         or values["dpo_average_log_prob"] is not None
+        or values["precompute_ref_log_probs"] is not False
     )
 
 

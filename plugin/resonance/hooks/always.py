@@ -63,10 +63,10 @@ def run_pairs(original: Callable[..., Any]) -> Callable[..., Any]:
         args = (model_args, data_args, training_args, finetuning_args)
         if runs_on_resonance(vars(finetuning_args)):
             with registry.rebound("selection", "rows", "trainer"):
-                from ..training.run import prepare, watched
+                from ..training.run import prepare, until_precomputed, watched
 
                 prepare(*args)
-                return original(*args, watched(callbacks))
+                return until_precomputed(original, *args, watched(callbacks))
         if uses_rows({**vars(data_args), "stage": finetuning_args.stage}):
             with registry.rebound("selection", "rows"):
                 from ..training.run import prepare_rows, watched

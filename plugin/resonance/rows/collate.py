@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +12,19 @@ import torch
 from llamafactory.data.collator import PairwiseDataCollatorWithPadding
 
 from .fields import IMAGE_SIZES, ROW, SCORE_FIELDS, SOURCE
+from .pictures import reading_once
 from .shrink import resized
 
 
 @dataclass
 class PreferenceCollator(PairwiseDataCollatorWithPadding):
     """Collate pairs. Scores, if the run has any, are no model inputs: the trainer takes them out before a forward."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        template = copy.copy(vars(self)["template"])  # tokenization goes on with the original
+        template.mm_plugin = reading_once(template.mm_plugin)
+        self.template = template
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """Return LlamaFactory's batch and, if the rows carry scores, SCORE_FIELDS as float32 tensors (B,).

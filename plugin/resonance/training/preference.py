@@ -12,11 +12,13 @@ from typing import Any, Literal
 import torch
 from llamafactory.extras import logging
 from llamafactory.train.dpo.trainer import CustomDPOTrainer
-from llamafactory.train.trainer_utils import get_batch_logps
 from transformers import Trainer
 from typing_extensions import override
 
 from ..arguments.parameters import loss_parameters, uses_means
+from ..arguments.speedups import asked_speedups
+from ..forward.call import Forward, Prepared
+from ..forward.result import length_desensitized_sums, sums
 from ..losses import Pairs, add_sft, get_loss, mix_bco, pairs_loss
 from ..losses.baseline import mean_reward
 from ..losses.metrics import pair_metrics
@@ -24,6 +26,8 @@ from ..rows.fields import SCORE_FIELDS
 from .baseline import BaselineCallback
 from .checkpoint import load_renamed
 from .metrics import Meter, non_finite
+from .reference import REFERENCE_FIELDS, CachedReference
+from .speedups import choose
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 
@@ -31,17 +35,14 @@ _OFF = 1e-6  # LlamaFactory's threshold below which a modifier's coefficient is 
 # Beside the metrics of a micro-batch, never logged: how many pairs they are means of, and the loss as it is. The
 # Trainer leaves a loss that is not finite out of its average and then logs 0 (`logging_nan_inf_filter`).
 PAIRS, UNFILTERED = "pairs", "unfiltered_loss"
-
-
-def own(value: Any) -> Any:
-    """Token ids and masks as a copy: some models write into them, and the reference comes second. Pictures as is."""
-    return value.clone() if isinstance(value, torch.Tensor) and not value.is_floating_point() else value
+_NO_INPUTS = (*SCORE_FIELDS, *REFERENCE_FIELDS)
 
 
 class PreferenceTrainer(CustomDPOTrainer):
     """Trains `pref_loss` for pairs of responses, with scores when the loss asks for them.
 
-    Differences from LlamaFactory's trainer: the loss is looked up in `resonance.losses`; scores are taken out of the
+    Differences from LlamaFactory's trainer: the loss is looked up in `resonance.losses`; the model is called by
+    `resonance.forward`, the reference first, when no graph of the policy holds memory yet; scores are taken out of the
     batch before the model sees it; metrics stay on the device until they are logged; the running baseline of
     `bco_pair` and `pref_bco_weight` survives a resume.
     """
@@ -50,7 +51,15 @@ class PreferenceTrainer(CustomDPOTrainer):
         self.spec = get_loss(finetuning_args.pref_loss)
         self.loss_params = loss_parameters(vars(finetuning_args))
         self.uses_means = uses_means(vars(finetuning_args))
-        self._check_scores(kwargs.get("train_dataset"), kwargs.get("eval_dataset"))
+        self.asked_speedups = asked_speedups(finetuning_args.pref_speedups)
+        self.forward: Forward | None = None  # decided on the first batch
+        self.plain_reasons: set[str] = set()
+        datasets = kwargs.get("train_dataset"), kwargs.get("eval_dataset")
+        self._check_scores(*datasets)
+        self.cached_reference = None
+        if finetuning_args.precompute_ref_log_probs:
+            self.cached_reference = CachedReference(finetuning_args.run_args, model, processor, *datasets)
+            ref_model = self.cached_reference.model_to_prepare(model)
         self.meters = {"train": Meter(), "eval": Meter()}
         self.eval_prefix = "eval"
         super().__init__(model, ref_model, finetuning_args, processor, **kwargs)
@@ -59,6 +68,8 @@ class PreferenceTrainer(CustomDPOTrainer):
         self.uses_baseline = self.spec.baseline or self.uses_bco
         if self.uses_baseline:
             self.add_callback(self.baseline)
+        if self.cached_reference is not None:
+            self.cached_reference.attach(self)
 
     def _check_scores(self, *datasets: Any) -> None:
         """A set tokenised earlier for another loss has no scores; say so before the first step."""
@@ -74,21 +85,45 @@ class PreferenceTrainer(CustomDPOTrainer):
 
     # -- forward --------------------------------------------------------------------------------------------------
 
+    def unwrapped(self, model: Any) -> tuple[Any, Any]:
+        """The policy and the reference as `Forward.prepare` takes them."""
+        policy = self.accelerator.unwrap_model(model)
+        if not self.finetuning_args.use_ref_model or self.cached_reference is not None:
+            return policy, None
+        return policy, policy if self.ref_model is None else self.accelerator.unwrap_model(self.ref_model)
+
+    def prepare_batch(self, model: Any, batch: dict[str, torch.Tensor]) -> Prepared:
+        """Lay out a batch once for policy and reference; on the first one, decide which speed-ups the run uses."""
+        inputs = {name: value for name, value in batch.items() if name not in _NO_INPUTS}
+        if self.forward is None:
+            self.forward = choose(self, model, inputs, self.asked_speedups)
+        prepared = self.forward.prepare(inputs, *self.unwrapped(model))
+        if prepared.reason and prepared.reason not in self.plain_reasons:
+            self.plain_reasons.add(prepared.reason)
+            logger.info_rank0(f"pref_speedups: prompts are not shared in some batches: {prepared.reason}.")
+        return prepared
+
     @override
-    def concatenated_forward(
-        self, model: Any, batch: dict[str, torch.Tensor], is_ref_model: bool = False
-    ) -> dict[str, torch.Tensor]:
-        """Log-probabilities of the responses, (B,) each: the sum over tokens, or the mean if the loss wants it."""
-        inputs = {name: own(value) for name, value in batch.items() if name not in ("labels", *SCORE_FIELDS)}
-        logits = model(**inputs, return_dict=True, use_cache=False).logits.to(torch.float32)
-        logps, lengths = get_batch_logps(logits, batch["labels"], ld_alpha=None if is_ref_model else self.ld_alpha)
-        chosen_logps_avg = logps.chunk(2)[0] / lengths.chunk(2)[0]
+    def concatenated_forward(self, model: Any, batch: Prepared, is_ref_model: bool = False) -> dict[str, Any]:
+        """Log-probabilities of the responses, (B,) each: the sum over tokens, or the mean if the loss wants it.
+
+        `batch` is what `prepare_batch` made of it. `tokens` are the log-probabilities a token.
+        """
+        tokens = Forward.call(model, self.accelerator.unwrap_model(model), batch)
+        desensitized = self.ld_alpha is not None and not is_ref_model
+        logps = length_desensitized_sums(tokens, self.ld_alpha) if desensitized else sums(tokens)
+        chosen_logps_avg = logps.chunk(2)[0] / tokens.lengths.chunk(2)[0]
         if self.uses_means:
-            logps = logps / lengths
-        output = {"chosen_logps_avg": chosen_logps_avg}
-        for name, value in (("logps", logps), ("lengths", lengths), ("logits", logits)):
+            logps = logps / tokens.lengths
+        output = {"tokens": tokens, "chosen_logps_avg": chosen_logps_avg}
+        for name, value in (("logps", logps), ("lengths", tokens.lengths), ("logits", tokens.mean_logits)):
             output[f"chosen_{name}"], output[f"rejected_{name}"] = value.chunk(2)
         return output
+
+    @override
+    def compute_reference_log_probs(self, model: Any, batch: Prepared) -> tuple[Any, Any]:
+        """Those of the reference model, (B,) each; None without one, also if its log-probabilities are on disk."""
+        return (None, None) if self.cached_reference is not None else super().compute_reference_log_probs(model, batch)
 
     # -- loss -----------------------------------------------------------------------------------------------------
 
@@ -97,8 +132,12 @@ class PreferenceTrainer(CustomDPOTrainer):
         self, model: Any, batch: dict[str, torch.Tensor], train_eval: Literal["train", "eval"] = "train"
     ) -> tuple[torch.Tensor, dict[str, Any]]:
         """Loss of a batch of pairs (a scalar), its metrics (0-d tensors on the device) and the number of pairs."""
-        policy = self.concatenated_forward(model, batch)
-        reference_chosen, reference_rejected = self.compute_reference_log_probs(model, batch)
+        prepared = self.prepare_batch(model, batch)
+        if self.cached_reference is None:
+            reference_chosen, reference_rejected = self.compute_reference_log_probs(model, prepared)
+        else:
+            reference_chosen, reference_rejected = (batch[name] for name in REFERENCE_FIELDS)
+        policy = self.concatenated_forward(model, prepared)
         scores = {name: batch[name] for name in SCORE_FIELDS} if self.spec.needs_scores else {}
         pairs = Pairs(
             policy["chosen_logps"],

@@ -6,6 +6,7 @@ Room: `training/`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llamafactory.extras import logging
@@ -14,12 +15,14 @@ from ..arguments import parameters, preference
 from ..losses import get_loss
 from ..rows.plan import RowPlan
 from .empty import StepWatch
+from .reference import PrecomputedError
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 
 
 def prepare(model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any) -> None:
     """Tell the rows room what the loss needs, and the user what differs from stock LlamaFactory."""
+    finetuning_args.run_args = (model_args, data_args, training_args, finetuning_args)  # for `CachedReference`
     prepare_rows(data_args, training_args, needs_scores=get_loss(finetuning_args.pref_loss).needs_scores)
     for message in notices(vars(finetuning_args), model_args.adapter_name_or_path):
         logger.warning_rank0(message)
@@ -52,6 +55,14 @@ def prepare_rows(data_args: Any, training_args: Any, *, needs_scores: bool = Fal
 def watched(callbacks: list[Any] | None) -> list[Any]:
     """A run's callbacks, and one that stops it if it took no step."""
     return [*(callbacks or []), StepWatch()]
+
+
+def until_precomputed(workflow: Callable[..., Any], *args: Any) -> Any:
+    """Call LlamaFactory's workflow; under `precompute_only` it ends before it trains, which is no failure."""
+    try:
+        return workflow(*args)
+    except PrecomputedError:
+        return None
 
 
 def notices(values: dict[str, Any], adapters: list[str] | None) -> list[str]:

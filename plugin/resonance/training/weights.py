@@ -24,11 +24,26 @@ def load_model(
     tokenizer: Any, model_args: Any, finetuning_args: Any, is_trainable: bool = False, add_valuehead: bool = False
 ) -> Any:
     """LlamaFactory's `load_model`, complete or ValueError (`allow_missing_weights: true` makes it a WARNING)."""
+    if stands_for_policy(finetuning_args):
+        return load_reference(model_args, finetuning_args, add_valuehead)
     with complete_weights(finetuning_args.allow_missing_weights):
         return llamafactory_load_model(tokenizer, model_args, finetuning_args, is_trainable, add_valuehead)
 
 
 def create_ref_model(model_args: Any, finetuning_args: Any, add_valuehead: bool = False) -> Any:
+    """The reference model; None under `precompute_ref_log_probs`, where the trainer loads it if it has to."""
+    if finetuning_args.precompute_ref_log_probs:
+        return None
+    return load_reference(model_args, finetuning_args, add_valuehead)
+
+
+def stands_for_policy(finetuning_args: Any) -> bool:
+    """Whether a run that only computes can do without the policy: the reference is the same checkpoint."""
+    own = finetuning_args.finetuning_type != "lora" and finetuning_args.ref_model is None
+    return finetuning_args.precompute_only and own
+
+
+def load_reference(model_args: Any, finetuning_args: Any, add_valuehead: bool = False) -> Any:
     """LlamaFactory's `create_ref_model` under the same condition as `load_model`."""
     with complete_weights(finetuning_args.allow_missing_weights):
         return llamafactory_create_ref_model(model_args, finetuning_args, add_valuehead)

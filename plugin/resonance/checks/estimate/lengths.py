@@ -1,0 +1,194 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""How long a row is: from the first rows of the recipe's data sets, from options, or from defaults. Room: `checks/`.
+
+Of an image only the header is read. LlamaFactory is imported inside functions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ...datafiles.read import data_files, read_rows
+from .shapes import Lengths, Vision
+
+ROWS = 64  # of each data set
+DEFAULT_TEXT, DEFAULT_RESPONSE = 100, 200
+MARKUP = 5  # tokens that a template puts around a message, about
+CHARACTERS_PER_TOKEN = 4  # English text without a tokenizer at hand
+
+
+@dataclass(frozen=True)
+class RowLengths:
+    """Tokens of one row; `images` holds the tokens of each of its images."""
+
+    text: int
+    images: tuple[int, ...]
+    response: int
+
+    @property
+    def total(self) -> int:
+        return self.text + sum(self.images) + self.response
+
+
+def lengths_of(
+    recipe: Mapping[str, Any], given: Mapping[str, int | None], vision: Vision | None, args: tuple[Any, Any]
+) -> tuple[Lengths, Lengths]:
+    """Lengths of the mean row, from which FLOPs are computed, and of the longest one, which memory has to hold.
+
+    Args:
+        given: `text`, `response`, `image_tokens` of the options; None where none was given.
+        args: LlamaFactory's model and data arguments.
+
+    Raises:
+        ValueError: the data set cannot be read.
+    """
+    model_args, data_args = args
+    rows: list[RowLengths] = []
+    why = "all lengths were given"
+    if any(value is None for value in given.values()):
+        rows, why = sample_rows(recipe, vision, model_args, data_args)
+    if not rows:
+        default = default_image_tokens(vision, model_args)
+        image = given["image_tokens"] if given["image_tokens"] is not None else default
+        text = given["text"] if given["text"] is not None else DEFAULT_TEXT
+        response = given["response"] if given["response"] is not None else DEFAULT_RESPONSE
+        source = why if None not in given.values() else f"defaults where no option was given, because {why}"
+        lengths = cut(RowLengths(text, (image,) if image and vision else (), response), data_args.cutoff_len, source)
+        return lengths, lengths
+    rows = [replace_given(row, given) for row in rows]
+    count = len(rows)
+    pictures = max(1, round(sum(len(row.images) for row in rows) / count))
+    mean = RowLengths(
+        round(sum(row.text for row in rows) / count),
+        (round(sum(sum(row.images) for row in rows) / count / pictures),) * pictures,
+        round(sum(row.response for row in rows) / count),
+    )
+    longest = max(rows, key=lambda row: row.total)
+    return (
+        cut(mean, data_args.cutoff_len, f"mean of {why}"),
+        cut(longest, data_args.cutoff_len, f"longest of {why}"),
+    )
+
+
+def replace_given(row: RowLengths, given: Mapping[str, int | None]) -> RowLengths:
+    text, response, image = given["text"], given["response"], given["image_tokens"]
+    return RowLengths(
+        row.text if text is None else text,
+        row.images if image is None else (image,) * len(row.images),
+        row.response if response is None else response,
+    )
+
+
+def cut(row: RowLengths, cutoff: int, source: str) -> Lengths:
+    """A row after LlamaFactory has cut it to `cutoff_len`. Image tokens are not cut here: a run would fail on them."""
+    from llamafactory.data.processor.processor_utils import infer_seqlen
+
+    visual = sum(row.images)
+    prompt, response = row.text + visual, row.response
+    if prompt + response > cutoff:
+        prompt, response = infer_seqlen(prompt, response, cutoff)
+        source += f", cut to cutoff_len: {cutoff}"
+        if visual > prompt:
+            source += ", which cuts into the images: a run would fail, raise it"
+    images = len([tokens for tokens in row.images if tokens])
+    return Lengths(max(prompt - visual, 0), images, round(visual / images) if images else 0, response, source)
+
+
+def default_image_tokens(vision: Vision | None, model_args: Any) -> int:
+    """The most tokens that one image can become: the cap of `image_max_pixels`, or the tiles of the tower."""
+    if vision is None:
+        return 0
+    if vision.token_pixels:
+        return model_args.image_max_pixels // vision.token_pixels
+    return int((vision.tile or 0) / vision.patches) * vision.tiles
+
+
+def image_tokens(size: tuple[int, int] | None, vision: Vision, model_args: Any) -> int:
+    """Tokens of an image of (width, height): LlamaFactory's resize to its pixel limits, then whole tokens a side.
+
+    An upper bound without a size, and for towers with tiles.
+    """
+    if size is None or not vision.token_pixels:
+        return default_image_tokens(vision, model_args)
+    width, height = size
+    smallest, largest = model_args.image_min_pixels, model_args.image_max_pixels
+    if not smallest <= width * height <= largest:
+        scale = math.sqrt((largest if width * height > largest else smallest) / (width * height))
+        width, height = int(width * scale), int(height * scale)
+    side = math.sqrt(vision.token_pixels)
+    return max(1, round(width / side)) * max(1, round(height / side))
+
+
+def sample_rows(
+    recipe: Mapping[str, Any], vision: Vision | None, model_args: Any, data_args: Any
+) -> tuple[list[RowLengths], str]:
+    """The first rows of each data set that lies on disk, and in words which they are, or why there are none."""
+    from llamafactory.data.converter import get_dataset_converter
+    from llamafactory.data.parser import get_dataset_list
+
+    if not data_args.dataset:
+        return [], "the recipe names no dataset"
+    if not isinstance(data_args.dataset_dir, str) or not Path(data_args.dataset_dir, "dataset_info.json").is_file():
+        return [], f"{data_args.dataset_dir}/dataset_info.json is not there"
+    rows: list[RowLengths] = []
+    count = token_counter(model_args)
+    named = []
+    for name, attr in zip(data_args.dataset, get_dataset_list(data_args.dataset, data_args.dataset_dir), strict=True):
+        path = Path(data_args.dataset_dir, attr.dataset_name)
+        if attr.load_from != "file" or not path.exists():
+            return [], f"{name} is not on disk ({path if attr.load_from == 'file' else attr.dataset_name})"
+        convert = get_dataset_converter(attr.formatting, attr, data_args)
+        try:
+            found = [convert(row) for _, row in islice(read_rows(data_files(path)[0]), ROWS)]
+        except (KeyError, TypeError, AttributeError, IndexError) as error:
+            raise ValueError(
+                f"dataset: {name}: a row of {path} is not as dataset_info.json says: {error!r}. "
+                f"Next: resonance data check, or give --text-tokens, --response-tokens and --image-tokens"
+            ) from error
+        rows += [row_lengths(row, vision, model_args, count) for row in found if row["_response"]]
+        named.append(f"the first {len(found)} rows of {name}")
+    return rows, " and ".join(named)
+
+
+def row_lengths(row: Mapping[str, Any], vision: Vision | None, model_args: Any, count: Any) -> RowLengths:
+    text = sum(count(message["content"]) + MARKUP for message in row["_prompt"])
+    text += count(row["_system"] or "") + count(row["_tools"] or "")
+    response = max(count(message["content"]) + MARKUP for message in row["_response"])
+    sizes = [image_size(image) for image in row["_images"] or []]
+    images = [] if vision is None else [image_tokens(size, vision, model_args) for size in sizes]
+    return RowLengths(text, tuple(images), response)
+
+
+def image_size(image: Any) -> tuple[int, int] | None:
+    """(width, height) from the header of a path, of bytes or of a PIL image; None if there is nothing readable."""
+    from io import BytesIO
+
+    from PIL import Image
+
+    if isinstance(image, Image.Image):
+        return image.size
+    if isinstance(image, dict):
+        image = image.get("bytes") or image.get("path")
+    try:
+        with Image.open(BytesIO(image) if isinstance(image, bytes) else image) as opened:
+            return opened.size
+    except (OSError, AttributeError, TypeError):
+        return None
+
+
+def token_counter(model_args: Any) -> Any:
+    """A function from text to a number of tokens: the model's tokenizer, or characters over 4 without one."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            model_args.model_name_or_path, trust_remote_code=model_args.trust_remote_code
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return lambda text: len(text) // CHARACTERS_PER_TOKEN
+    return lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -1,0 +1,163 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Counts a model without loading it. Room: `checks/`. Imports torch and LlamaFactory inside functions.
+
+It is built from its configuration on the meta device, where LlamaFactory's own `init_adapter` freezes, adapts and
+casts it as in a run.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from .families import decoder_of, routed_share, vision_of
+from .shapes import Model, Part
+
+_POSITIONS = re.compile(r"pos_embed|position_embed|class_embed|cls_token|mask_token")
+_EXPERTS = re.compile(r"\bexperts\b")
+# 4 bits: the blocks' scales, themselves quantised (bitsandbytes, double quantisation); 8 bits: a scale a row.
+_QUANTISED_BYTES = {4: 4.127 / 8, 8: 1.0}
+
+
+def count_model(model_args: Any, finetuning_args: Any) -> Model:
+    """Counts the model of a recipe.
+
+    Raises:
+        ValueError: the configuration cannot be read, or no model can be built from it.
+    """
+    import torch
+    from llamafactory.model.adapter import init_adapter
+
+    config = read_config(model_args)
+    with quiet("llamafactory", "transformers"), torch.device("meta"):
+        model = model_class(config).from_config(config, trust_remote_code=model_args.trust_remote_code)
+        plain = sum(weight_bytes(name, p, config, model_args) for name, p in model.named_parameters())
+        wrapped = init_adapter(config, model, model_args, finetuning_args, is_trainable=True)
+    if getattr(config.get_text_config(), "cross_attention_layers", None):
+        raise ValueError(f"{config.model_type}: not modelled: its images are no tokens of a row")
+    try:
+        return count(wrapped, config, model_args, plain)
+    except AttributeError as error:
+        raise ValueError(
+            f"{config.model_type}: not modelled: no decoder with layers and at most a vision tower ({error})"
+        ) from error
+
+
+def count(wrapped: Any, config: Any, model_args: Any, plain: float = 0.0) -> Model:
+    """Counts a model as it stands, with its adapters if it has any. `plain`: bytes of the checkpoint alone."""
+    from llamafactory.model.model_utils.visual import COMPOSITE_MODELS
+
+    base = wrapped.get_base_model() if hasattr(wrapped, "get_base_model") else wrapped
+    composite = COMPOSITE_MODELS.get(config.model_type)
+    parts = count_parts(base, config, model_args, composite.projector_keys if composite else [])
+    return Model(
+        name=type(base).__name__,
+        decoder=decoder_of(base, config),
+        vision=vision_of(config) if parts["tower"].params else None,
+        plain=plain,
+        **parts,
+    )
+
+
+def read_config(model_args: Any) -> Any:
+    """The configuration of `model_name_or_path`: a folder, or a hub id that is in the cache or can be reached."""
+    from transformers import AutoConfig
+
+    name = model_args.model_name_or_path
+    try:
+        return AutoConfig.from_pretrained(
+            name,
+            trust_remote_code=model_args.trust_remote_code,
+            revision=model_args.model_revision,
+            cache_dir=model_args.cache_dir,
+            token=model_args.hf_hub_token,
+        )
+    except (OSError, ValueError, KeyError) as error:
+        first = str(error).strip().partition("\n")[0]
+        raise ValueError(
+            f"model_name_or_path: no configuration of {name!r}: {first} "
+            "Allowed: a folder with config.json, or a model of the hub (once online, then from the cache)"
+        ) from error
+
+
+def model_class(config: Any) -> Any:
+    """The class that LlamaFactory loads a configuration with."""
+    import transformers
+
+    names = ("AutoModelForImageTextToText", "AutoModelForSeq2SeqLM", "AutoModelForTextToWaveform")
+    for name in names:
+        if type(config) in getattr(transformers, name)._model_mapping:
+            return getattr(transformers, name)
+    return transformers.AutoModelForCausalLM
+
+
+def count_parts(base: Any, config: Any, model_args: Any, projector_keys: list[str]) -> dict[str, Part]:
+    """Every parameter once, in the part it belongs to. A head tied to the embeddings has no parameters of its own."""
+    decoder, head, embeddings = base.get_decoder(), base.get_output_embeddings(), base.get_input_embeddings()
+    owner = {id(p): "layers" for p in decoder.parameters()}
+    owner |= {id(p): "head" for p in head.parameters()} if head is not None else {}
+    owner |= {id(p): "embeddings" for p in embeddings.parameters()}
+    routed = routed_share(config.get_text_config())
+    names = ("embeddings", "layers", "head", "pixels", "tower", "projector")
+    sums: dict[str, dict[str, float]] = {name: {} for name in names}
+    for name, parameter in base.named_parameters():
+        # Qwen3-VL's further mergers are of the tower for LlamaFactory's freezing, but work on image tokens
+        projector = "merger" in name or any(re.search(rf"(^|\.){re.escape(key)}\.", name) for key in projector_keys)
+        vision = "projector" if projector else "pixels" if "patch_embed" in name else "tower"
+        part = owner.get(id(parameter), vision)
+        numel, trains = parameter.numel(), parameter.requires_grad
+        matrix = part != "embeddings" and parameter.ndim >= 2 and not _POSITIONS.search(name)
+        matmul = numel * (routed if _EXPERTS.search(name) else 1.0) if matrix else 0.0
+        adapter = ".lora_" in name or ".oft_" in name
+        counts = {
+            "params": numel,
+            "trained": numel * trains,
+            "stored": weight_bytes(name, parameter, config, model_args),
+            "matmul": matmul,
+            "matmul_trained": matmul * trains,
+            "adapter": matmul * adapter,
+            "adapter_inputs": parameter.shape[-1] if ".lora_A." in name else 0,
+        }
+        for key, value in counts.items():
+            sums[part][key] = sums[part].get(key, 0) + value
+    if head is not None and any(id(p) in {id(q) for q in embeddings.parameters()} for p in head.parameters()):
+        tied = next(p for p in head.parameters() if p.ndim == 2)
+        sums["head"] |= {"matmul": tied.numel(), "matmul_trained": tied.numel() * tied.requires_grad}
+    return {name: Part(**values) for name, values in sums.items()}  # type: ignore[arg-type]
+
+
+def weight_bytes(name: str, parameter: Any, config: Any, model_args: Any) -> float:
+    """Bytes of a weight on the device: quantised if LlamaFactory quantises it, else in its own type."""
+    bits = model_args.quantization_bit or checkpoint_bits(config)
+    linear = parameter.ndim == 2 and not re.search(r"embed|lm_head|norm|lora_", name)
+    if bits in _QUANTISED_BYTES and linear:
+        return parameter.numel() * _QUANTISED_BYTES[bits]
+    return parameter.numel() * parameter.element_size()
+
+
+def checkpoint_bits(config: Any) -> int | None:
+    """Bits a weight of a checkpoint that is itself quantised."""
+    given = getattr(config, "quantization_config", None)
+    if given is None:
+        return None
+    values = given if isinstance(given, dict) else given.to_dict()
+    if values.get("load_in_4bit"):
+        return 4
+    return values.get("bits") or 8
+
+
+@contextmanager
+def quiet(*names: str) -> Iterator[None]:
+    """Keeps a library's notes about a model that is never trained out of the output; its warnings stay."""
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

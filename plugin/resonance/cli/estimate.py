@@ -1,0 +1,46 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""`resonance estimate`. Room: `cli/`."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", type=Path, help="a training recipe (YAML); its model is never loaded")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="overrides",
+        metavar="KEY=VALUE",
+        help="another value of a recipe key",
+    )
+    memory = parser.add_mutually_exclusive_group()
+    memory.add_argument("--gpu-memory", type=float, metavar="GIB", help="memory of one GPU; default: a table of sizes")
+    memory.add_argument("--gpu", metavar="NAME", help="the same by name, e.g. H200, A100-40GB, RTX4090")
+    parser.add_argument("--world-size", type=int, default=1, metavar="N", help="number of GPUs (default: 1)")
+    parser.add_argument("--batch", type=int, metavar="B", help="instead of per_device_train_batch_size")
+    for name, what in (
+        ("image", "tokens of an image"),
+        ("text", "tokens of a prompt without its images"),
+        ("response", "tokens of a response"),
+    ):
+        source = "default: the first rows of the recipe's data sets, if they are on disk"
+        parser.add_argument(f"--{name}-tokens", type=int, metavar="N", help=f"{what} ({source})")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Estimate memory and FLOPs of a recipe, without and with the speed-ups; loads no weight."""
+    from ..checks.estimate.entry import Options, estimate_recipe
+
+    given = {name: value for name, value in vars(args).items() if name not in ("recipe", "json", "command")}
+    try:
+        found = estimate_recipe(args.recipe, Options(**given))
+    except ValueError as error:
+        print(f"resonance estimate: {error}\nNext: resonance estimate --help", file=sys.stderr)
+        return 2
+    print(json.dumps(found.as_dict(), indent=2) if args.json else found.as_text())
+    return 0

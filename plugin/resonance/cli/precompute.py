@@ -1,0 +1,31 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""`resonance precompute`. Room: `cli/`."""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+_ALWAYS = ("precompute_ref_log_probs=true", "precompute_only=true", "report_to=none")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", type=Path, help="a DPO recipe (YAML or JSON)")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="KEY=VALUE", help="another value of a recipe key, as llamafactory-cli takes it"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compute the reference log-probabilities of a recipe's rows and stop, on all GPUs as a training would."""
+    wrong = [text for text in args.overrides if "=" not in text]
+    if wrong or not args.recipe.is_file() or args.recipe.suffix not in (".yaml", ".yml", ".json"):
+        what = f"{wrong[0]}: not KEY=VALUE" if wrong else f"{args.recipe}: no such recipe (.yaml, .yml or .json)"
+        print(f"resonance precompute: {what}\nNext: resonance precompute recipe.yaml", file=sys.stderr)
+        return 2
+    command = [sys.executable, "-m", "llamafactory.cli", "train", str(args.recipe), *args.overrides, *_ALWAYS]
+    code = subprocess.run(command).returncode
+    if code:
+        print(f"resonance precompute: the run ended with {code}; its last lines say why.", file=sys.stderr)
+        print(f"Next: resonance precompute {args.recipe}, which goes on from what was finished.", file=sys.stderr)
+    return 1 if code else 0

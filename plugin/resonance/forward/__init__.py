@@ -1,0 +1,18 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Room: one model call, exact and cheap. Log-probabilities of responses, at a fraction of the compute and memory.
+
+It knows no loss and nothing of LlamaFactory; it uses torch and Transformers. A batch is K*B rows, as LlamaFactory's
+collators make it: the first continuation of B prompts, then the second, and so on (pairs: K = 2, chosen, rejected).
+
+| file | what |
+|---|---|
+| `names.py` | the speed-ups a recipe can name; imports nothing |
+| `layout.py` | rows the model reads, and which hidden state predicts which response token: plain or shared prefix |
+| `masks.py` | who attends to whom in shared rows |
+| `attention.py` | the same without an S x S mask, for long rows |
+| `head.py` | the output head on response rows only |
+| `vision.py` | towers without useless graphs, each picture once |
+| `result.py` | per-token log-probabilities and what follows from them |
+| `call.py` | puts these together around one call of the model |
+| `selftest.py` | compares with the plain path on a real batch |
+"""

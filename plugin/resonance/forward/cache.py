@@ -1,0 +1,146 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Log-probabilities of a reference model on disk: shards of safetensors beside a manifest of how they were made.
+
+Room: `forward/`. Storage only: it calls no model. A shard is there whole or not at all, so a run that was killed goes
+on from what it had finished.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from ..datafiles.write import replacing
+from .fingerprint import KEY_BYTES
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+_SHARDS = "*.safetensors"
+
+
+class ReferenceStore:
+    """What one reference model says about pairs: by row key, the sum over each response and its tokens.
+
+    Args:
+        folder: made when something is written.
+        settings: all that the numbers depend on beside the row, by name; JSON values.
+        made_from: for people who look into the manifest: names, versions. Not compared.
+
+    Raises:
+        ValueError: the folder was made with other settings (names each), or holds a file that cannot be read.
+    """
+
+    def __init__(self, folder: str | Path, settings: Mapping[str, Any], made_from: Mapping[str, Any]) -> None:
+        self.folder = Path(folder)
+        self.settings = {"schema_version": SCHEMA_VERSION, **settings}
+        self.made_from = dict(made_from)
+        self._read: set[str] = set()
+        self._places: dict[bytes, int] = {}
+        self._logps, self._lengths = torch.empty(0, 2), torch.empty(0, 2, dtype=torch.int32)
+        self._check_manifest()
+        self.reload()
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def lookup(self, keys: Sequence[bytes], means: bool) -> torch.Tensor:
+        """Log-probabilities of the chosen and rejected responses, (N, 2) float32: sums, or means a token.
+
+        Raises:
+            KeyError: a key is not in the store.
+        """
+        places = torch.tensor([self._places[key] for key in keys], dtype=torch.long)
+        logps = self._logps[places]
+        return logps / self._lengths[places] if means else logps
+
+    def begin(self) -> None:
+        """Write the manifest, if there is none. One process does this before any `add`."""
+        path = self.folder / MANIFEST
+        if not path.exists():
+            content = {"settings": self.settings, "made_from": self.made_from}
+            with replacing(path) as file:
+                file.write(json.dumps(content, indent=2) + "\n")
+
+    def add(self, keys: Sequence[bytes], logps: torch.Tensor, lengths: torch.Tensor) -> None:
+        """Write a shard of N rows: `logps` (N, 2) sums and `lengths` (N, 2) tokens, chosen then rejected.
+
+        Any number of processes may do so at the same time; each sees the others' shards after `reload`.
+
+        Raises:
+            ValueError: a log-probability is not finite.
+        """
+        if not bool(torch.isfinite(logps).all()):
+            raise ValueError(
+                f"the reference model gives log-probabilities that are not finite for "
+                f"{int((~torch.isfinite(logps)).any(1).sum())} of {len(logps)} rows; nothing of them was stored"
+            )
+        shard = {
+            "keys": torch.frombuffer(bytearray(b"".join(keys)), dtype=torch.uint8).view(-1, KEY_BYTES),
+            "logps": logps.detach().to("cpu", torch.float32).contiguous(),
+            "lengths": lengths.to("cpu", torch.int32).contiguous(),
+        }
+        with replacing(self.folder / f"shard-{uuid.uuid4().hex}.safetensors", "wb") as file:
+            file.write(save(shard))
+
+    def reload(self) -> None:
+        """Read the shards that have come since the last time.
+
+        Raises:
+            ValueError: one cannot be read.
+        """
+        for path in sorted(self.folder.glob(_SHARDS)):
+            if path.name in self._read:
+                continue
+            keys, logps, lengths = _read_shard(path)
+            for number, key in enumerate(keys, len(self._logps)):
+                self._places[key] = number
+            self._logps, self._lengths = torch.cat((self._logps, logps)), torch.cat((self._lengths, lengths))
+            self._read.add(path.name)
+
+    def _check_manifest(self) -> None:
+        path = self.folder / MANIFEST
+        cure = (
+            "Give another `ref_log_probs_dir`, or delete this folder to compute it again, or set the recipe as it was."
+        )
+        if not path.is_file():
+            if next(self.folder.glob(_SHARDS), None) is not None:
+                raise ValueError(f"ref_log_probs_dir: {self.folder} has shards but no {MANIFEST}. {cure}")
+            return
+        try:
+            made = json.loads(path.read_text(encoding="utf-8"))["settings"]
+            items = dict(made)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"ref_log_probs_dir: {path} is no manifest of this kind ({error!r}). {cure}") from error
+        names = dict.fromkeys([*self.settings, *items])
+        now = json.loads(json.dumps(self.settings))
+        differ = [name for name in names if items.get(name) != now.get(name)]
+        if differ:
+            lines = "".join(f"\n  - {name}: {items.get(name)!r}, now {now.get(name)!r}" for name in differ)
+            raise ValueError(
+                f"ref_log_probs_dir: the log-probabilities in {self.folder} were made with other settings:{lines}\n"
+                f"{cure}"
+            )
+
+
+def _read_shard(path: Path) -> tuple[list[bytes], torch.Tensor, torch.Tensor]:
+    try:
+        shard = load(path.read_bytes())
+        keys, logps, lengths = (shard[name] for name in ("keys", "logps", "lengths"))
+        if not (keys.shape[1] == KEY_BYTES and logps.shape == lengths.shape == (len(keys), 2)):
+            raise ValueError("its tensors have other shapes")
+    except (OSError, SafetensorError, KeyError, IndexError, ValueError) as error:
+        raise ValueError(
+            f"ref_log_probs_dir: {path} cannot be read ({error}). Delete it; its rows will be computed again."
+        ) from error
+    flat = bytes(keys.contiguous().numpy())
+    return [flat[i : i + KEY_BYTES] for i in range(0, len(flat), KEY_BYTES)], logps, lengths

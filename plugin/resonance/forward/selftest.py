@@ -1,0 +1,144 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Exact or off: compare speed-ups with the plain path on a real batch, and give up those that disagree.
+
+Room: `forward/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from .names import SPEEDUPS
+from .result import TokenLogps, sums
+from .vision import agreed
+
+# Largest difference of a token's log-probability, and of the gradient relative to its norm. In bfloat16 the two paths
+# round differently: their mean difference is what is looked at, and one order above its usual size is an error.
+EXACT, ROUNDED = (1e-4, 1e-4), (0.03, 0.05)
+WATCHED = 8  # parameters whose gradients are compared, evenly spread over the model
+
+Run = Callable[[Collection[str]], tuple[TokenLogps, torch.Tensor | None]]
+
+
+@dataclass
+class Verdict:
+    """What may be used: `on`; `failed`: what disagreed, and how.
+
+    `logps`, `gradient`: the differences that remain; None if not compared, as when the plain path needs more memory
+    than there is.
+    """
+
+    on: frozenset[str]
+    failed: dict[str, str] = field(default_factory=dict)
+    logps: float | None = None
+    gradient: float | None = None
+
+
+@dataclass
+class _Sample:
+    logps: torch.Tensor
+    reference: torch.Tensor | None
+    gradients: list[torch.Tensor]
+
+
+class SelfTest:
+    """`run(on)` gives the policy's tokens and the reference's sums of one batch with the speed-ups `on`.
+
+    `parameters`: those whose gradients are compared after a backward through `run`, none of which may hold a gradient;
+    empty to compare log-probabilities only. `half`: the models compute in 16 bits. All ranks come to one verdict.
+    """
+
+    def __init__(self, run: Run, parameters: Sequence[torch.nn.Parameter], half: bool, device: torch.device) -> None:
+        self._run = run
+        self._device = device
+        self._parameters = parameters
+        self._watched = parameters[:: max(1, len(parameters) // WATCHED)] if parameters else []
+        self._half = half
+
+    def choose(self, candidates: Collection[str]) -> Verdict:
+        """The largest part of `candidates` that agrees with the plain path; all, if that does not fit into memory."""
+        plain = self._plain()
+        if plain is None:
+            return Verdict(frozenset(candidates))
+        on, failed = frozenset(candidates), {}
+        verdict = self._judge(plain, on)
+        for name in SPEEDUPS:  # give up one after the other until the rest agrees ...
+            if isinstance(verdict, str) and name in on:
+                on, failed[name] = on - {name}, verdict
+                verdict = self._judge(plain, on) if on else Verdict(on)
+        for name in list(failed)[:-1]:  # ... and take back those that were not to blame
+            again = self._judge(plain, on | {name})
+            if not isinstance(again, str):
+                on, verdict = again.on, again
+                del failed[name]
+        return replace(verdict, failed=failed) if isinstance(verdict, Verdict) else Verdict(frozenset(), failed)
+
+    def _plain(self) -> _Sample | None:
+        """The plain path with gradients, without if that takes too much memory, or None if both do."""
+        while True:
+            try:
+                sample = self._sample(())
+            except torch.OutOfMemoryError:
+                sample = None
+            if agreed(sample is not None, self._device):
+                return sample
+            self._clear()
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+            if not self._watched:
+                return None
+            self._watched = []
+
+    def _clear(self) -> None:
+        for parameter in self._parameters:
+            parameter.grad = None
+
+    def _judge(self, plain: _Sample, on: frozenset[str]) -> Verdict | str:
+        """A verdict, or what is wrong, with these speed-ups on."""
+        try:
+            found: Verdict | str = self._compare(plain, self._sample(on), on)
+        except torch.OutOfMemoryError:
+            raise
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            found = (
+                f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no text'}"
+            )
+        if not agreed(not isinstance(found, str), self._device) and not isinstance(found, str):
+            return "it disagreed on another rank"
+        return found
+
+    def _sample(self, on: Collection[str]) -> _Sample:
+        with torch.set_grad_enabled(bool(self._watched)):
+            tokens, reference = self._run(on)
+            if not self._watched:
+                return _Sample(tokens.values, reference, [])
+            weight = torch.linspace(1.0, -1.0, tokens.continuations, device=tokens.values.device)
+            (sums(tokens).view(tokens.continuations, -1) * weight[:, None]).sum().backward()
+        gradients = [p.grad.detach().clone() if p.grad is not None else torch.zeros_like(p) for p in self._watched]
+        self._clear()
+        return _Sample(tokens.values.detach(), reference, gradients)
+
+    def _compare(self, plain: _Sample, fast: _Sample, on: frozenset[str]) -> Verdict | str:
+        off_logps, off_gradient = ROUNDED if self._half else EXACT
+        differences = (fast.logps - plain.logps).abs()
+        logps = float(differences.sum() / (plain.logps != 0).sum().clamp(min=1) if self._half else differences.max())
+        if not logps <= off_logps:
+            return f"log-probabilities differ by {logps:.1e} a token"
+        if plain.reference is not None and fast.reference is not None:
+            count = (plain.logps != 0).sum(1).clamp(min=1)
+            reference = float(((fast.reference - plain.reference).abs() / count).max())
+            if not reference <= off_logps:
+                return f"log-probabilities of the reference differ by {reference:.1e} a token"
+        gradient = None
+        if plain.gradients:
+            error = sum(
+                float((a - b).double().pow(2).sum()) for a, b in zip(fast.gradients, plain.gradients, strict=True)
+            )
+            norm = sum(float(b.double().pow(2).sum()) for b in plain.gradients)
+            gradient = (error / norm) ** 0.5 if norm else error**0.5
+            if not gradient <= off_gradient:
+                return f"the gradient differs by {gradient:.1e} of its norm"
+        return Verdict(on, logps=logps, gradient=gradient)

@@ -1,0 +1,168 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Pictures on their way into the model: no graph through a tower that does not train, and no picture encoded twice.
+
+Room: `forward/`. The tower is everything under the module that owns `get_image_features`, except its language model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+_FEATURES = ("get_image_features", "get_video_features")
+_UNUSED = ("hidden_states", "attentions")  # of the tower's layers; models read them before they return features
+
+
+def owner_of_features(model: torch.nn.Module) -> torch.nn.Module | None:
+    """The innermost module with `get_image_features`, which is the one that the forward pass calls."""
+    found = {name: m for name, m in model.named_modules() if callable(getattr(type(m), _FEATURES[0], None))}
+    return found[max(found, key=len)] if found else None
+
+
+def tower_modules(model: torch.nn.Module) -> list[torch.nn.Module]:
+    """Children of the owner that are not the language model: tower and projector."""
+    owner = owner_of_features(model)
+    if owner is None:
+        return []
+    ends: Any = (model.get_input_embeddings(), model.get_output_embeddings())  # type: ignore[operator]
+    language = {id(module) for module in ends if module is not None}
+    return [child for child in owner.children() if not any(id(m) in language for m in child.modules())]
+
+
+def tower_parameters(model: torch.nn.Module) -> list[torch.nn.Parameter]:
+    """Their parameters and the owner's own, such as LLaVA-NeXT's `image_newline`."""
+    owner = owner_of_features(model)
+    own = list(owner.parameters(recurse=False)) if owner is not None else []
+    return own + [p for child in tower_modules(model) for p in child.parameters()]
+
+
+def is_frozen(model: torch.nn.Module) -> bool:
+    """Whether no parameter of the tower trains at this moment. False if there is none to see, as under FSDP."""
+    parameters = tower_parameters(model)
+    return bool(parameters) and not any(p.requires_grad for p in parameters)
+
+
+class SameFeatures:
+    """Whether policy and reference turn a picture into the same features, so that it need be encoded once for both.
+
+    Compared when first asked and again whenever a weight has changed. All ranks give the same answer.
+    """
+
+    def __init__(self) -> None:
+        self._seen: tuple[Any, ...] = ()
+        self._same = False
+
+    def __call__(self, policy: torch.nn.Module, reference: torch.nn.Module) -> bool:
+        """`reference`: another model, or the policy itself if that is used with its adapters off."""
+        if not is_frozen(policy):
+            return False
+        if reference is policy:  # an adapter inside the tower is off in the reference
+            return not any(hasattr(type(m), "adapter_layer_names") for t in tower_modules(policy) for m in t.modules())
+        pair = tower_parameters(policy), tower_parameters(reference)
+        seen = tuple((id(p), p._version) for parameters in pair for p in parameters)
+        if seen != self._seen:
+            self._seen, self._same = seen, agreed(_equal(*pair), pair[0][0].device)
+        return self._same
+
+
+def _equal(ours: list[torch.nn.Parameter], theirs: list[torch.nn.Parameter]) -> bool:
+    def values(parameter: torch.nn.Parameter) -> torch.Tensor:
+        return getattr(parameter, "ds_tensor", parameter)  # DeepSpeed ZeRO-3: this rank's part
+
+    def same(a: torch.Tensor, b: torch.Tensor) -> bool:
+        return a.shape == b.shape and a.dtype == b.dtype and a.device == b.device and torch.equal(a, b)
+
+    pairs = list(zip(map(values, ours), map(values, theirs), strict=False))
+    return len(ours) == len(theirs) and all(a.numel() > 0 and same(a, b) for a, b in pairs)
+
+
+def agreed(answer: bool, device: torch.device) -> bool:
+    """Whether every rank says yes."""
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        return answer
+    vote = torch.tensor(int(answer), device=device)
+    dist.all_reduce(vote, dist.ReduceOp.MIN)
+    return bool(vote)
+
+
+@contextmanager
+def pictures(model: torch.nn.Module, no_graph: bool, memo: dict[Any, Any] | None, copies: int) -> Iterator[None]:
+    """Within it, `model` makes features of pictures and videos with less work.
+
+    `no_graph`: without a graph while the tower does not train. `memo`: features are taken from it and kept in it, by
+    the pixels they were made of. `copies`: the pixels are that many equal parts, one of which is encoded.
+    """
+    owner = owner_of_features(model)
+    names = [name for name in _FEATURES if owner is not None and callable(getattr(type(owner), name, None))]
+    busy: list[str] = []  # Qwen3-VL's videos go through its own function for images
+
+    def wrap(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        def features(*args: Any, **kwargs: Any) -> Any:
+            if busy:
+                return original(*args, **kwargs)
+            key = (name, *_pixels([*args, *kwargs.values()]))
+            if memo is not None and key in memo:
+                return memo[key]
+            busy.append(name)
+            try:
+                with torch.no_grad() if no_graph and is_frozen(model) else nullcontext():
+                    result = _encode(original, args, kwargs, copies)
+            finally:
+                busy.pop()
+            if memo is not None:
+                memo[key] = result
+            return result
+
+        return features
+
+    for name in names:
+        setattr(owner, name, wrap(name, getattr(owner, name)))
+    try:
+        yield
+    finally:
+        for name in names:
+            delattr(owner, name)
+
+
+def _pixels(values: list[Any]) -> list[Any]:
+    """What tells one call's pixels from another's while the batch is alive, and the precision they are encoded in."""
+    tensors = [v for v in values if isinstance(v, torch.Tensor) and v.is_floating_point()]
+    kind = tensors[0].device.type if tensors else "cpu"
+    autocast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+    return [autocast, *((t.data_ptr(), t.shape, t.dtype) for t in tensors)]
+
+
+def _encode(original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], copies: int) -> Any:
+    def part(value: Any) -> Any:
+        return value[: len(value) // copies] if isinstance(value, torch.Tensor) and value.ndim else value
+
+    if copies == 1:
+        return original(*args, **kwargs)
+    once = original(*map(part, args), **{name: part(value) for name, value in kwargs.items()})
+    repeated = _repeat(once, copies)
+    return original(*args, **kwargs) if repeated is None else repeated
+
+
+def _repeat(features: Any, copies: int) -> Any:
+    """Features as they are for pictures repeated block by block; None for a structure that is not known."""
+    if isinstance(features, torch.Tensor):
+        return torch.cat([features] * copies)
+    if hasattr(features, "keys"):  # a ModelOutput
+        return type(features)(**{name: _repeat_field(name, features[name], copies) for name in features.keys()})
+    if isinstance(features, tuple | list) and all(isinstance(item, torch.Tensor) for item in features):
+        return features * copies  # one tensor a picture
+    return None
+
+
+def _repeat_field(name: str, value: Any, copies: int) -> Any:
+    if name in _UNUSED or value is None:
+        return None
+    if isinstance(value, torch.Tensor):
+        return torch.cat([value] * copies)
+    if name == "pooler_output":  # one tensor a picture
+        return value * copies
+    return type(value)(torch.cat([item] * copies) for item in value)  # one tensor a layer, over all pictures

@@ -1,0 +1,88 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Which speed-ups of the forward pass a run uses, decided on its first batch, and what is said about it.
+
+Room: `training/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import torch
+from llamafactory.extras import logging
+
+from ..forward.call import Forward, Prepared, capabilities
+from ..forward.names import FROZEN_TOWER, SHARED_PREFIX, SPEEDUPS
+from ..forward.result import TokenLogps
+from ..forward.selftest import SelfTest, Verdict
+from ..forward.vision import is_frozen
+
+logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
+
+
+def choose(trainer: Any, model: Any, batch: dict[str, Any], asked: Collection[str]) -> Forward:
+    """Compare the speed-ups that were asked for with the plain path on `batch`, and say what is used and why."""
+    policy, reference = trainer.unwrapped(model)
+    reasons = {name: why for name, why in capabilities(policy, reference).items() if name in asked}
+    candidates = frozenset(asked) - set(reasons)
+    if not candidates:
+        return _told(Verdict(frozenset()), reasons, batch, policy)
+
+    parameters = _trainable(trainer, policy)
+    forward = Forward(candidates)
+
+    def run(on: Collection[str]) -> tuple[TokenLogps, torch.Tensor | None]:
+        prepared = forward.prepare(batch, policy, reference, on)
+        caller = policy if parameters else model  # gradients must not reach the hooks of a wrapper
+        references = trainer.compute_reference_log_probs(caller, prepared)
+        tokens = trainer.concatenated_forward(caller, prepared)["tokens"]
+        return tokens, None if references[0] is None else torch.cat(references)
+
+    half = trainer.accelerator.mixed_precision != "no" or torch.backends.cuda.matmul.allow_tf32
+    half = half or any(p.dtype in (torch.bfloat16, torch.float16) for p in policy.parameters())
+    devices = [trainer.accelerator.device] if trainer.accelerator.device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        verdict = SelfTest(run, parameters, half, trainer.accelerator.device).choose(candidates)
+    return _told(verdict, reasons, batch, policy)
+
+
+def _trainable(trainer: Any, policy: torch.nn.Module) -> list[torch.nn.Parameter]:
+    """Parameters whose gradients can be compared: none where a backward does more than fill `.grad`."""
+    if not torch.is_grad_enabled() or trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:
+        return []
+    parameters = [p for p in policy.parameters() if p.requires_grad]
+    acting = any(p.grad is not None or p._post_accumulate_grad_hooks for p in parameters)
+    return [] if acting or not policy.training else parameters
+
+
+def _told(verdict: Verdict, reasons: dict[str, str], batch: dict[str, Any], policy: Any) -> Forward:
+    """One line about what is on and off; a WARNING if the comparison has switched something off."""
+    forward, off = Forward(verdict.on), reasons | verdict.failed
+    parts = [f"on: {', '.join(name for name in SPEEDUPS if name in verdict.on) or 'nothing'}"]
+    if FROZEN_TOWER in verdict.on and not is_frozen(policy):
+        parts[0] += " (frozen_tower waits: the vision tower trains)"
+    if off:
+        parts.append(f"off: {', '.join(f'{name} ({why})' for name, why in off.items())}")
+    if verdict.logps is not None:
+        gradient = "gradients not compared" if verdict.gradient is None else f"its gradient by {verdict.gradient:.0e}"
+        parts.append(f"differs from the plain path by {verdict.logps:.0e} a token, {gradient}")
+    elif verdict.on:
+        parts.append("not compared with the plain path, which does not fit into memory")
+    if verdict.on:
+        parts.append(_saving(forward.prepare(batch, policy)))
+    if verdict.failed:
+        parts.append(f"{type(policy).__name__} does not agree with its plain path there, please report it")
+    doubtful = verdict.failed or (verdict.on and verdict.logps is None)
+    (logger.warning_rank0 if doubtful else logger.info_rank0)(f"pref_speedups: {'; '.join(parts)}.")
+    return forward
+
+
+def _saving(prepared: Prepared) -> str:
+    rows = prepared.layout
+    plain = rows.shape[0] * (rows.shape[1] + 1)
+    tokens = rows.inputs["input_ids"].numel()
+    shared = f"{plain} tokens a pass become {tokens}" if tokens != plain else f"{plain} tokens a pass"
+    return f"first batch: {shared}, the head sees {len(rows.positions)} of them" + (
+        f", prompts not shared ({prepared.reason})" if SHARED_PREFIX in prepared.on and prepared.reason else ""
+    )

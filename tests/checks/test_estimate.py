@@ -1,0 +1,294 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""`resonance estimate` as a user meets it: recipes, lengths, options, advice and what it says of wrong ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+# First, as in training: trl 0.24 beside transformers 5 believes that mergekit is installed, and this sets that right.
+import llamafactory.extras.packages  # noqa: F401
+import pytest
+import transformers
+import yaml
+
+from conftest import DATA, MODEL, base_recipe
+from forward.tiny import FAMILIES
+from resonance.checks.estimate.gpus import GPUS, gpu_gibibytes
+from resonance.checks.estimate.lengths import image_tokens
+from resonance.checks.estimate.shapes import Vision
+from resonance.cli.main import main
+
+# The published configuration of Qwen2-VL-2B, whose sizes are public; no weight comes with it.
+QWEN2_VL_2B = {
+    "architectures": ["Qwen2VLForConditionalGeneration"],
+    "model_type": "qwen2_vl",
+    "dtype": "bfloat16",
+    "tie_word_embeddings": True,
+    "vocab_size": 151936,
+    "hidden_size": 1536,
+    "intermediate_size": 8960,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 12,
+    "num_key_value_heads": 2,
+    "rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]},
+    "vision_config": {"depth": 32, "embed_dim": 1280, "hidden_size": 1536, "num_heads": 16, "mlp_ratio": 4},
+}
+BIG = {"bf16": True, "finetuning_type": "lora", "freeze_vision_tower": True, "freeze_multi_modal_projector": True}
+
+
+@pytest.fixture
+def big_model(tmp_path: Path) -> Path:
+    folder = tmp_path / "qwen2_vl_2b"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(QWEN2_VL_2B))
+    return folder
+
+
+@pytest.fixture
+def ask(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
+    """`ask(changes, *options)`: exit code, output and error output of the command on a recipe."""
+
+    def run(changes: dict[str, Any], *options: str) -> tuple[int, str, str]:
+        path = tmp_path / "recipe.yaml"
+        path.write_text(yaml.safe_dump(base_recipe(tmp_path / "out", **changes)))
+        code = main(["estimate", str(path), *options])
+        return (code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def numbers(ask: Any) -> Any:
+    def run(changes: dict[str, Any], *options: str) -> dict[str, Any]:
+        code, out, err = ask(changes, "--json", *options)
+        assert code == 0, err
+        return json.loads(out)
+
+    return run
+
+
+GIVEN = ("--image-tokens", "576", "--text-tokens", "100", "--response-tokens", "200", "--batch", "1")
+
+
+@pytest.mark.parametrize(
+    ("changes", "theirs", "ours"), [({}, 47.2, 16.3), ({"finetuning_type": "full"}, 42.2, 19.2)], ids=["lora", "full"]
+)
+def test_a_2b_model(numbers, big_model, changes, theirs, ours):
+    """TFLOP a pair by an independent derivation: tower 32 x 1280, decoder 28 x 1536, 576 + 100 + 200 tokens."""
+    found = numbers({**BIG, **changes, "model_name_or_path": str(big_model), "cutoff_len": 2048}, *GIVEN)
+    assert found["parameters"]["all"] == pytest.approx(2.21e9, rel=0.01)
+    totals = [path["flops"]["total"] / 1e12 for path in found["paths"]]
+    assert totals == pytest.approx([theirs, ours], rel=0.02)
+    assert [path["path"] for path in found["paths"]] == ["LlamaFactory", "Resonance"]
+
+
+def test_the_text_says_what_was_assumed_and_not_measured(ask, big_model):
+    changes = {**BIG, "model_name_or_path": str(big_model), "dataset": None}
+    code, out, err = ask(changes, "--gpu", "H200")
+    assert code == 0 and err == ""
+    assert "defaults where no option was given, because the recipe names no dataset" in out
+    assert "no memory figure was compared with a GPU" in " ".join(out.split())
+    assert "largest micro-batch, 140.4 GiB" in out
+    assert "pref_engine: resonance runs this recipe" in out  # base recipe: sigmoid, which LlamaFactory trains
+    assert "disable_gradient_checkpointing: true" in out
+
+
+def test_lengths_come_from_the_data_set(numbers):
+    found = numbers({"model_name_or_path": str(MODEL)})
+    rows = json.loads((DATA / "pairs.json").read_text())
+    assert f"the first {len(rows)} rows of pairs" in found["lengths"]["mean"]["source"]
+    mean, longest = (found["lengths"][which] for which in ("mean", "longest"))
+    assert mean["images"] == 1 and mean["image_tokens"] > 0
+    assert longest["response"] + longest["text"] > mean["response"] + mean["text"]
+
+
+def test_options_replace_what_the_data_set_says(numbers):
+    found = numbers({}, "--image-tokens", "9", "--response-tokens", "33")
+    assert {found["lengths"][which]["image_tokens"] for which in ("mean", "longest")} == {9}
+    assert {found["lengths"][which]["response"] for which in ("mean", "longest")} == {33}
+
+
+def test_rows_are_cut_at_cutoff_len(numbers):
+    found = numbers({"cutoff_len": 64}, "--text-tokens", "500", "--response-tokens", "20", "--image-tokens", "4")
+    lengths = found["lengths"]["mean"]
+    assert lengths["text"] + lengths["images"] * lengths["image_tokens"] + lengths["response"] == 64
+    assert "cut to cutoff_len: 64" in lengths["source"]
+
+
+def test_overrides_are_recipe_keys(numbers):
+    found = numbers({}, "--set", "per_device_train_batch_size=7", "--set", "gradient_accumulation_steps=3")
+    assert (found["setup"]["batch"], found["setup"]["accumulation"]) == (7, 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reference"),
+    [
+        ({"finetuning_type": "lora"}, "adapter off"),
+        ({"finetuning_type": "full"}, "copy"),
+        ({"pref_loss": "simpo"}, "none"),
+        ({"pref_loss": "uni_dpo"}, "copy"),
+        ({"stage": "rm"}, "none"),
+        ({"stage": "sft"}, "none"),
+    ],
+    ids=str,
+)
+def test_reference(numbers, changes, reference):
+    found = numbers(changes)
+    assert found["setup"]["reference"] == reference
+    assert (found["paths"][0]["flops"]["reference"] > 0) == (reference != "none")
+    assert len(found["paths"]) == (2 if changes.get("stage", "dpo") == "dpo" else 1)
+
+
+def test_what_trains_is_what_llamafactory_trains(numbers):
+    def trained(**changes: Any) -> dict[str, int]:
+        parts = numbers(changes)["parameters"]["parts"]
+        return {name: part["trained"] for name, part in parts.items()}
+
+    frozen = trained(freeze_vision_tower=True, freeze_multi_modal_projector=True)
+    assert frozen["vision tower"] == frozen["projector"] == 0 < frozen["decoder"]
+    open_ = trained()
+    assert open_["vision tower"] > 0 and open_["projector"] > 0
+    lora = trained(finetuning_type="lora", lora_rank=4)
+    assert 0 < lora["decoder"] < open_["decoder"] and lora["output head"] == lora["embeddings"] == 0
+    assert trained(finetuning_type="lora", lora_rank=8)["decoder"] == 2 * lora["decoder"]
+
+
+def test_deepspeed_is_read_from_its_file(numbers, ask, tmp_path, big_model):
+    path = tmp_path / "ds.json"
+    path.write_text(json.dumps({"zero_optimization": {"stage": 3, "offload_optimizer": {"device": "cpu"}}}))
+    changes = {**BIG, "finetuning_type": "full", "model_name_or_path": str(big_model), "deepspeed": str(path)}
+    found = numbers(changes, "--world-size", "4", *GIVEN)
+    fixed = found["paths"][0]["bytes"]["fixed"]
+    everything = found["parameters"]["all"]
+    assert fixed["weights"] == pytest.approx(2 * everything / 4) == pytest.approx(fixed["reference"])
+    assert fixed["optimizer"] == 0
+    path.write_text("{")
+    code, _, err = ask(changes)
+    assert code == 2 and "is not JSON" in err
+
+
+def test_quantised_weights(numbers, big_model):
+    changes = {**BIG, "model_name_or_path": str(big_model)}
+    whole, quarter = (
+        numbers({**changes, **more}, *GIVEN)["paths"][0]["bytes"]["fixed"]["weights"]
+        for more in ({}, {"quantization_bit": 4})
+    )
+    assert 0.3 * whole < quarter < 0.5 * whole  # embeddings stay in 16 bits
+
+
+@pytest.mark.parametrize(
+    ("changes", "off"),
+    [
+        ({"pref_speedups": "off", "pref_loss": "uni_dpo"}, {"response_head", "shared_prefix", "vision_once"}),
+        ({"flash_attn": "fa2"}, {"shared_prefix"}),
+        ({"finetuning_type": "lora", "lora_dropout": 0.1}, {"shared_prefix", "vision_once"}),
+        ({"pref_speedups": ["response_head"], "pref_loss": "uni_dpo"}, {"shared_prefix", "vision_once"}),
+    ],
+    ids=["off", "flash attention", "dropout", "one asked for"],
+)
+def test_only_speedups_that_can_be_used_count(numbers, changes, off):
+    found = numbers(changes)
+    assert not off & set(found["paths"][-1]["speedups"])
+
+
+def test_advice_when_it_does_not_fit(ask, big_model):
+    changes = {**BIG, "finetuning_type": "full", "model_name_or_path": str(big_model)}
+    code, out, _ = ask(changes, "--gpu-memory", "24", "--batch", "1")
+    assert code == 0 and "none fits" in out
+    assert "finetuning_type: lora" in out and "ZeRO-" in out
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "said"),
+    [
+        ({"pref_los": 1}, (), "pref_los: no such key"),
+        ({"stage": "kto"}, (), "'kto' is not modelled; allowed: dpo, rm, sft"),
+        ({"model_name_or_path": "/nowhere/at/all"}, (), "model_name_or_path: no configuration of '/nowhere/at/all'"),
+        ({"deepspeed": "nowhere.json"}, (), "deepspeed: cannot read nowhere.json"),
+        ({"pref_loss": "uni_dp"}, (), "uni_dp"),
+        ({"dataset": "pears"}, (), "pears"),
+        ({}, ("--batch", "0", "--text-tokens", "0"), "--batch: 0; allowed: a whole number from 1; --text-tokens: 0"),
+        ({}, ("--gpu", "H10"), "nearest: H100"),
+        ({}, ("--gpu-memory", "-3"), "--gpu-memory: -3.0"),
+        ({}, ("--set", "batch"), "an override is written key=value"),
+        ({"per_device_train_batch_size": "many"}, (), "per_device_train_batch_size: 'many'"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_is_said(ask, changes, options, said):
+    code, out, err = ask(changes, *options)
+    assert (code, out) == (2, "")
+    assert err.startswith("resonance estimate: ") and said in err and "Next: " in err
+
+
+def test_a_file_that_is_no_recipe(capsys, tmp_path):
+    for text, said in (("- a\n- b\n", "this is list"), ("a: [", "not YAML"), (None, "No such file")):
+        path = tmp_path / "r.yaml"
+        path.unlink(missing_ok=True)
+        if text is not None:
+            path.write_text(text)
+        assert main(["estimate", str(path)]) == 2
+        assert said in capsys.readouterr().err
+
+
+def tiny(family: str, folder: Path) -> str:
+    """A folder with the configuration of a tiny model."""
+    config = FAMILIES[family]() if family in FAMILIES else getattr(transformers, family)()
+    config.save_pretrained(folder / family)
+    return str(folder / family)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_is_counted(numbers, tmp_path, family):
+    options = ("--text-tokens", "30", "--response-tokens", "20", "--image-tokens", "4")
+    found = numbers({"model_name_or_path": tiny(family, tmp_path), "finetuning_type": "lora"}, *options)
+    theirs, ours = (path["flops"]["total"] for path in found["paths"])
+    assert 0 < ours < theirs
+    vision = found["paths"][0]["flops"]["vision"]
+    assert (vision == 0) == (family == "qwen2")
+
+
+@pytest.mark.parametrize("family", ["MllamaConfig", "Qwen2AudioConfig"])
+def test_architectures_that_are_not_modelled_are_refused(ask, tmp_path, family):
+    code, _, err = ask({"model_name_or_path": tiny(family, tmp_path)})
+    assert code == 2 and "not modelled" in err
+
+
+def test_a_state_that_runs_through_a_row_keeps_it_from_being_shared(ask, tmp_path):
+    config = transformers.Qwen3_5Config(
+        text_config=dict(hidden_size=32, num_hidden_layers=4, intermediate_size=64, vocab_size=64),
+        vision_config=dict(depth=1, hidden_size=16, intermediate_size=32, num_heads=2, out_hidden_size=32),
+    )
+    config.save_pretrained(tmp_path / "model")
+    code, out, _ = ask({"model_name_or_path": str(tmp_path / "model")})
+    assert code == 0 and "shared_prefix: off, because linear attention" in out
+
+
+def test_images_longer_than_cutoff_len_are_told(ask):
+    _, out, _ = ask({"cutoff_len": 64}, "--image-tokens", "100", "--text-tokens", "9", "--response-tokens", "9")
+    assert "which cuts into the images: a run would fail" in out
+
+
+def test_image_tokens_are_those_of_llamafactory():
+    """Against the collator's own image processing; sizes below, within and beyond the pixel limits."""
+    from types import SimpleNamespace
+
+    from llamafactory.data.mm_plugin import get_mm_plugin
+    from PIL import Image
+    from transformers import AutoProcessor
+
+    limits = SimpleNamespace(image_max_pixels=50176, image_min_pixels=784)
+    processor = AutoProcessor.from_pretrained(MODEL)
+    for name, value in vars(limits).items():
+        setattr(processor, name, value)
+    plugin = get_mm_plugin("qwen2_vl", image_token="<|image_pad|>")
+    vision = Vision(2, 16, 4, None, 2, 0, 0, 0, token_pixels=28 * 28)
+    for size in ((28, 28), (56, 84), (100, 37), (640, 480), (1024, 300), (8, 8)):
+        grid = plugin._get_mm_inputs([Image.new("RGB", size)], [], [], processor)["image_grid_thw"]
+        assert abs(image_tokens(size, vision, limits) - int(grid.prod()) // 4) <= 1, size
+
+
+def test_gpus_by_name():
+    assert gpu_gibibytes("h200") == GPUS["H200"] and gpu_gibibytes("A100 40GB".replace(" ", "-")) == 40

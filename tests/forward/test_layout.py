@@ -1,0 +1,124 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Which batches share their prompts, and what the plain layout is used for."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from forward.tiny import FAMILIES, PICTURE, for_training, make, pairs, picture
+from resonance.forward import layout
+from resonance.forward.call import Forward, capabilities
+from resonance.forward.names import SHARED_PREFIX, SPEEDUPS, VISION_ONCE
+from resonance.forward.result import TokenLogps, length_desensitized_sums, sums
+
+
+@pytest.fixture(scope="module")
+def model():
+    return for_training(make(FAMILIES["qwen2_vl"]()), "full")
+
+
+@pytest.fixture
+def batch(model):
+    return pairs(model, [[picture(model, 0)], [picture(model, 1)]], chosen=[6, 9], rejected=[8, 5])
+
+
+def test_positions_segments_and_pictures(batch, model):
+    rows = layout.shared(batch, 2, [PICTURE])
+    prompt = int((batch["labels"][0] != -100).int().argmax())
+    ids = rows.inputs["input_ids"][0]
+    assert torch.equal(ids[:prompt], batch["input_ids"][0, :prompt])
+    assert torch.equal(ids[prompt : prompt + 6], batch["input_ids"][0, prompt : prompt + 6])
+    assert torch.equal(ids[prompt + 6 : prompt + 14], batch["input_ids"][2, prompt : prompt + 8])
+    # the rejected response keeps the positions of its own row, in all four rows of M-RoPE
+    assert torch.equal(
+        rows.inputs["position_ids"][:, 0, prompt + 6 : prompt + 14], batch["position_ids"][:, 2, prompt : prompt + 8]
+    )
+    assert rows.segments.segment[0].tolist()[: prompt + 15] == [0] * prompt + [1] * 6 + [2] * 8 + [-1]
+    assert len(rows.inputs["pixel_values"]) * 2 == len(batch["pixel_values"])
+    # the token before each target predicts it; the last of the prompt predicts the first of both responses
+    predicting = [*range(prompt - 1, prompt + 5), prompt - 1, *range(prompt + 6, prompt + 13)]
+    assert rows.positions[:14].tolist() == predicting
+    assert rows.targets[:6].tolist() == batch["input_ids"][0, prompt : prompt + 6].tolist()
+
+
+def refused(batch, match):
+    with pytest.raises(layout.CannotShareError, match=match):
+        layout.shared(batch, 2, [PICTURE])
+
+
+def test_other_prompt(batch):
+    batch["input_ids"][2, 1] = 77
+    refused(batch, "different prompts")
+
+
+def test_picture_token_in_a_response(batch):
+    first = int((batch["labels"][0] != -100).int().argmax())
+    batch["input_ids"][0, first + 1] = batch["labels"][0, first + 1] = PICTURE
+    refused(batch, "a response contains picture tokens")
+
+
+def test_other_pixels(batch):
+    batch["pixel_values"][-1, -1] += 1.0
+    refused(batch, "pixel_values differs")
+
+
+def test_left_padding(batch):
+    for name in ("input_ids", "attention_mask", "labels"):
+        batch[name] = batch[name].flip(1)
+    refused(batch, "padded on the left")
+
+
+def test_no_response(batch):
+    batch["labels"][1] = -100
+    refused(batch, "no prompt or no response")
+
+
+def test_a_label_missing_in_the_middle(batch):
+    first = int((batch["labels"][0] != -100).int().argmax())
+    batch["labels"][0, first + 2] = -100
+    refused(batch, "not the ends of their rows")
+
+
+def test_unknown_input(batch):
+    batch["cross_attention_mask"] = torch.ones(4, 2)
+    refused(batch, "the batch has cross_attention_mask")
+
+
+def test_refused_batches_take_the_plain_layout_and_stay_exact(model, batch, llamafactory):
+    batch["input_ids"][2, 1] = 77  # the trap: [prompt of the chosen | rejected] would give other log-probabilities
+    prepared = Forward(SPEEDUPS).prepare(batch, model, model)
+    assert prepared.reason == "the responses answer different prompts" and prepared.layout.segments is None
+    theirs = llamafactory(model, batch).tokens
+    assert (Forward.call(model, model, prepared).values - theirs).abs().max() < 1e-5
+
+
+def test_dropout_and_layers_with_state_are_not_shared():
+    config = FAMILIES["qwen2"]()
+    config.attention_dropout = 0.1
+    assert "dropout is on" in capabilities(make(config))[SHARED_PREFIX]
+    assert "dropout is on" in capabilities(make(config))[VISION_ONCE]
+    config = FAMILIES["qwen2"]()
+    model = make(config)
+    model.config.layer_types = ["linear_attention", "full_attention", "full_attention"]
+    assert capabilities(model)[SHARED_PREFIX] == "layers of type linear_attention"
+    model.config.layer_types = None
+    model.config.output_router_logits = True
+    assert "auxiliary loss of the experts" in capabilities(model)[SHARED_PREFIX]
+    model.config.output_router_logits = False
+    model.config._attn_implementation = "flash_attention_2"
+    assert "flash_attention_2" in capabilities(model)[SHARED_PREFIX]
+
+
+def test_sums_are_llamafactorys(batch):
+    from llamafactory.train.trainer_utils import get_batch_logps
+
+    logits = torch.randn(*batch["labels"].shape, 256, generator=torch.Generator().manual_seed(0))
+    labels = batch["labels"][:, 1:]
+    values = logits[:, :-1].log_softmax(-1).gather(2, labels.clamp(min=0)[..., None]).squeeze(2)
+    tokens = TokenLogps(values * (labels != -100), labels != -100, torch.zeros(2))
+    expected, lengths = get_batch_logps(logits, batch["labels"])
+    assert torch.equal(sums(tokens), expected) and torch.equal(tokens.lengths, lengths)
+    for alpha in (0.0, 0.5, 1.0):
+        desensitized, _ = get_batch_logps(logits, batch["labels"], ld_alpha=alpha)
+        assert torch.equal(length_desensitized_sums(tokens, alpha), desensitized)

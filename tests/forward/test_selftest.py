@@ -1,0 +1,109 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""What disagrees with the plain path is switched off, and only that."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from forward.tiny import FAMILIES, for_training, make, pairs, picture
+from resonance.forward import masks
+from resonance.forward.call import Forward
+from resonance.forward.names import RESPONSE_HEAD, SHARED_PREFIX, SPEEDUPS, VISION_ONCE
+from resonance.forward.result import sums
+from resonance.forward.selftest import SelfTest
+
+
+@pytest.fixture
+def model():
+    return for_training(make(FAMILIES["qwen2_vl"]()), "full", "reentrant")
+
+
+def selftest(model, gradients=True, half=False):
+    batch = pairs(model, [[picture(model, 1)], [picture(model, 2)]])
+    forward = Forward(SPEEDUPS)
+
+    def run(on):
+        prepared = forward.prepare(batch, model, model, on)
+        with torch.no_grad():
+            reference = sums(Forward.call(model, model, prepared))
+        return Forward.call(model, model, prepared), reference
+
+    parameters = [p for p in model.parameters() if p.requires_grad] if gradients else []
+    return SelfTest(run, parameters, half, torch.device("cpu"))
+
+
+def test_all_agree(model):
+    verdict = selftest(model).choose(SPEEDUPS)
+    assert verdict.on == set(SPEEDUPS) and not verdict.failed
+    assert verdict.logps < 1e-5 and verdict.gradient < 1e-5
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_a_wrong_mask_costs_the_shared_prefix_alone(model, monkeypatch):
+    """The rejected response sees the chosen one."""
+    leaky = masks._visible
+    monkeypatch.setattr(masks, "_visible", lambda s: leaky(s) | torch.ones_like(leaky(s)).tril())
+    verdict = selftest(model).choose(SPEEDUPS)
+    assert verdict.on == set(SPEEDUPS) - {SHARED_PREFIX}
+    assert "log-probabilities differ by" in verdict.failed[SHARED_PREFIX]
+    assert SHARED_PREFIX not in selftest(model, half=True).choose(SPEEDUPS).on
+
+
+def test_a_wrong_gradient_with_right_values_is_found(model, monkeypatch):
+    """As with an attention patch that is undone before the backward: the loss is right."""
+    from resonance.forward import head
+
+    original = head.token_logps
+    monkeypatch.setattr(head, "token_logps", lambda z, t: original(z, t) * 0.9 + original(z, t).detach() * 0.1)
+    verdict = selftest(model).choose(SPEEDUPS)
+    assert verdict.on == set(SPEEDUPS) - {RESPONSE_HEAD}
+    assert (
+        list(verdict.failed) == [RESPONSE_HEAD] and "the gradient differs by 1.0e-01" in verdict.failed[RESPONSE_HEAD]
+    )
+    assert RESPONSE_HEAD in selftest(model, gradients=False).choose(SPEEDUPS).on  # why gradients are compared
+
+
+def test_an_error_counts_as_disagreement(model, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise TypeError("forward() got an unexpected keyword argument 'position_ids'")
+
+    monkeypatch.setattr(masks, "attention_masks", refuse)
+    verdict = selftest(model).choose(SPEEDUPS)
+    assert verdict.failed == {SHARED_PREFIX: "TypeError: forward() got an unexpected keyword argument 'position_ids'"}
+
+
+def test_wrongly_shared_features_are_found_in_the_reference(monkeypatch):
+    model = for_training(make(FAMILIES["qwen2_vl"]()), "frozen")
+    reference = make(FAMILIES["qwen2_vl"]())
+    with torch.no_grad():
+        for parameter in reference.model.visual.parameters():
+            parameter.add_(0.2)
+    batch = pairs(model, [[picture(model, 1)]])
+    forward = Forward(SPEEDUPS)
+    monkeypatch.setattr(forward, "_same_features", lambda *models: True)
+
+    def run(on):
+        prepared = forward.prepare(batch, model, reference, on)
+        with torch.no_grad():
+            theirs = sums(Forward.call(reference, reference, prepared))
+        return Forward.call(model, model, prepared), theirs
+
+    assert list(SelfTest(run, [], False, torch.device("cpu")).choose(SPEEDUPS).failed) == [VISION_ONCE]
+
+
+@pytest.mark.parametrize("also_without_gradients", [False, True])
+def test_a_plain_path_that_does_not_fit_is_not_the_end(model, also_without_gradients):
+    """Batches that fit only thanks to the speed-ups must train."""
+    test = selftest(model)
+    run = test._run
+
+    def short_of_memory(on):
+        if not on and (torch.is_grad_enabled() or also_without_gradients):
+            raise torch.OutOfMemoryError
+        return run(on)
+
+    test._run = short_of_memory
+    verdict = test.choose(SPEEDUPS)
+    assert verdict.on == set(SPEEDUPS) and verdict.gradient is None
+    assert (verdict.logps is None) == also_without_gradients

@@ -1,0 +1,116 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""How often pictures are encoded, when policy and reference may share them, and that a frozen tower has no graph."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+
+from forward.tiny import FAMILIES, for_training, inner, make, pairs, picture
+from resonance.forward import vision
+from resonance.forward.call import Forward
+from resonance.forward.names import FROZEN_TOWER, SHARED_PREFIX, SPEEDUPS, VISION_ONCE
+
+VISION = [name for name in FAMILIES if name != "qwen2"]
+
+
+class Count:
+    """Calls of a model's tower, the pixels of each, and whether features had a graph."""
+
+    def __init__(self, model):
+        self.pixels, self.graphs = [], []
+        vision.tower_modules(model)[0].register_forward_hook(self.hook, with_kwargs=True)
+
+    def hook(self, module, args, kwargs, output):
+        pixels = next(v for v in [*args, *kwargs.values()] if torch.is_tensor(v) and v.is_floating_point())
+        self.pixels.append(len(pixels))
+        self.graphs.append(output.last_hidden_state.requires_grad)
+
+
+def both(model, reference, batch, on=SPEEDUPS):
+    """A step: the reference first, then the policy."""
+    prepared = Forward(on).prepare(batch, model, reference)
+    with torch.no_grad():
+        if reference is model:
+            with model.disable_adapter():
+                theirs = Forward.call(model, model, prepared)
+        else:
+            theirs = Forward.call(reference, reference, prepared)
+    return Forward.call(model, model, prepared), theirs
+
+
+@pytest.mark.parametrize("family", VISION)
+def test_once_for_policy_and_reference_under_lora(family):
+    model = for_training(make(FAMILIES[family]()), "lora", "reentrant")
+    batch = pairs(model, [[picture(model, 1)], [picture(model, 3)]])
+    plain = both(model, model, batch, ())
+    count = Count(model)
+    fast = both(model, model, batch)
+    assert len(count.pixels) == 1 and count.graphs == [False]
+    for ours, theirs in zip(fast, plain, strict=True):
+        assert (ours.values - theirs.values).abs().max() < 1e-5
+
+
+def test_lora_alone_gives_the_frozen_tower_a_graph_that_no_grad_removes():
+    """PEFT asks every part of the model for input gradients when checkpointing is on."""
+    model = for_training(make(FAMILIES["qwen2_vl"]()), "lora", "reentrant")
+    batch, count = pairs(model, [[picture(model, 1)]]), Count(model)
+    for on in ((), (FROZEN_TOWER,)):
+        Forward.call(model, model, Forward(on).prepare(batch, model, model))
+    assert count.graphs == [True, False]
+
+
+def test_decided_again_at_every_call():
+    model = for_training(make(FAMILIES["qwen2_vl"]()), "lora", "reentrant")
+    batch, count = pairs(model, [[picture(model, 1)]]), Count(model)
+    for trains in (False, True, False):
+        for parameter in vision.tower_parameters(model):
+            parameter.requires_grad_(trains)
+        Forward.call(model, model, Forward(SPEEDUPS).prepare(batch, model))
+    assert count.graphs == [False, True, False]
+
+
+@pytest.mark.parametrize("family", VISION)
+def test_a_tower_that_trains_encodes_each_picture_once_for_both_responses(family):
+    model = for_training(make(FAMILIES[family]()), "full")
+    batch = pairs(model, [[picture(model, 1)], [picture(model, 3)]])
+    batch["input_ids"][2, 0] = 99  # other prompts: the rows are not shared
+    count = Count(model)
+    for on in ((), (VISION_ONCE,), (VISION_ONCE, SHARED_PREFIX)):
+        prepared = Forward(on).prepare(batch, model, copy.deepcopy(model))
+        Forward.call(model, model, prepared)
+    assert count.pixels[0] == 2 * count.pixels[1] == 2 * count.pixels[2] and count.graphs[1:] == [True, True]
+
+
+@pytest.mark.parametrize("what", ["weights", "adapter in the tower", "a tower that trains"])
+def test_not_shared_with_another_reference(what):
+    """Features of one model would be wrong for the other."""
+    model = for_training(make(FAMILIES["qwen2_vl"]()), "frozen")
+    reference = copy.deepcopy(model)
+    same = vision.SameFeatures()
+    assert same(model, reference)
+    if what == "weights":
+        with torch.no_grad():
+            vision.tower_parameters(reference)[3].add_(0.1)
+    elif what == "adapter in the tower":
+        names = [n for n, _ in model.named_modules() if n.endswith(("attn.qkv", "q_proj"))]
+        model = reference = get_peft_model(model, LoraConfig(r=2, target_modules=names))
+        for parameter in vision.tower_parameters(model):
+            parameter.requires_grad_(False)  # also when nothing in the tower trains at the moment
+    else:
+        vision.tower_parameters(model)[0].requires_grad_(True)
+    assert not same(model, reference)
+    batch = pairs(model, [[picture(model, 1)]])
+    for ours, theirs in zip(both(model, reference, batch), both(model, reference, batch, ()), strict=True):
+        assert (ours.values - theirs.values).abs().max() < 1e-5
+
+
+def test_everything_is_as_before_after_a_call():
+    model = make(FAMILIES["qwen2_vl"]())
+    batch = pairs(model, [[picture(model, 1)]])
+    Forward.call(model, model, Forward(SPEEDUPS).prepare(batch, model, model))
+    assert "get_image_features" not in vars(inner(model).model) and "forward" not in vars(model.lm_head)
+    assert set(batch) == set(pairs(model, [[picture(model, 1)]]))

@@ -1,0 +1,100 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""`scripts/benchmark_gpu.py`: its whole protocol on a CPU, and cells that run out of memory or of time as results."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+import time
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "benchmark_gpu.py"
+
+
+@pytest.fixture(scope="module")
+def script() -> Any:
+    spec = importlib.util.spec_from_file_location("benchmark_gpu", SCRIPT)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # its dataclasses look themselves up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def full_memory(script, monkeypatch):
+    """A bench whose GPU holds one pair."""
+    monkeypatch.setattr(script, "make_batch", lambda model, work, pairs, device: {"pairs": pairs})
+
+    def step(variant: str, batch: dict[str, int]) -> Any:
+        def run() -> Any:
+            if batch["pairs"] > 1:
+                raise torch.cuda.OutOfMemoryError("no")
+            return torch.ones((), requires_grad=True) * 1
+
+        return run
+
+    return SimpleNamespace(
+        mode="lora",
+        device="cpu",
+        base=None,
+        model=torch.nn.Linear(1, 1),
+        step=step,
+        protocol=replace(script.SHRUNKEN, batches=(1, 2)),
+        estimate=lambda work, pairs, variant: (1e12, 2**30),
+        checkpointing=lambda on: nullcontext(),
+    )
+
+
+def test_running_out_of_memory_is_a_result(script, full_memory):
+    found = list(script.cells(full_memory, time.monotonic() + 60))
+    works, variants = len(script.SHRUNKEN.workloads), len(script.VARIANTS["lora"])
+    assert len(found) == works * variants * 2
+    assert {(cell.batch, cell.outcome) for cell in found} == {(1, "ok"), (2, "out of memory")}
+    assert all((cell.ms is None) == (cell.outcome != "ok") for cell in found)
+    most = script.largest(full_memory, (3, 5, 10), "llamafactory", time.monotonic() + 60)
+    assert (most["pairs"], most["ended_by"]) == (1, "out of memory")
+
+
+def test_cells_for_which_no_time_was_left_are_recorded(script, full_memory):
+    assert {cell.outcome for cell in script.cells(full_memory, time.monotonic() - 1)} == {"no time left"}
+    assert script.largest(full_memory, (3, 5, 10), "llamafactory", time.monotonic() - 1)["pairs"] == 0
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_without_a_gpu_it_says_what_to_type(script, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["benchmark_gpu.py"])
+    assert script.main() == 2
+    assert "--shrink" in capsys.readouterr().err
+
+
+def test_the_real_model_is_qwen2_vl_2b(script):
+    from transformers import AutoModelForImageTextToText
+
+    with torch.device("meta"):
+        model = AutoModelForImageTextToText.from_config(script.make_config(script.REAL))
+    assert sum(p.numel() for p in model.parameters()) == pytest.approx(2.209e9, rel=0.001)
+
+
+@pytest.mark.slow
+def test_the_whole_protocol_runs_on_a_cpu(tmp_path, cli_env):
+    path = tmp_path / "cpu.json"
+    command = [sys.executable, str(SCRIPT), "--shrink", "--json", str(path)]
+    done = subprocess.run(command, env=cli_env, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    report = json.loads(path.read_text())
+    assert {cell["outcome"] for cell in report["cells"]} == {"ok"} and len(report["cells"]) == 32
+    assert {cell["mode"] for cell in report["cells"]} == {"lora", "full"}
+    assert sorted(report["auto"]) == ["frozen_tower", "response_head", "shared_prefix", "vision_once"]
+    parity = report["parity"]
+    assert parity["float32 ours dloss"] < 1e-5 and parity["float32 ours dgrad_rel"] < 1e-5
+    assert parity["bfloat16 ours dgrad_rel"] < 1.2 * parity["bfloat16 llamafactory dgrad_rel"]
