@@ -26,10 +26,11 @@ OLDEST = ("llamafactory==0.9.4", "transformers==4.57.1", "peft==0.17.1", "huggin
 OVERRIDDEN = {
     "DatasetAttr": {"join": ("attr",)},
     "PairwiseDatasetProcessor": {"preprocess_dataset": ("examples",)},
-    "PairwiseDataCollatorWithPadding": {"__call__": ("features",)},
+    "PairwiseDataCollatorWithPadding": {"__call__": ("features",), "__post_init__": ()},
     "CustomDPOTrainer": {
         "__init__": ("model", "ref_model", "finetuning_args", "processor"),
         "concatenated_forward": ("model", "batch"),
+        "compute_reference_log_probs": ("model", "batch"),
         "get_batch_loss_metrics": ("model", "batch", "train_eval"),
         "store_metrics": ("metrics", "train_eval"),
         "evaluate": ("eval_dataset", "ignore_keys", "metric_key_prefix"),
