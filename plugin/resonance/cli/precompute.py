@@ -27,5 +27,5 @@ def run(args: argparse.Namespace) -> int:
     code = subprocess.run(command).returncode
     if code:
         print(f"resonance precompute: the run ended with {code}; its last lines say why.", file=sys.stderr)
-        print(f"Next: resonance precompute {args.recipe}, which goes on from what was finished.", file=sys.stderr)
+        print(f"Next: resonance precompute {args.recipe} (rows that were finished are kept)", file=sys.stderr)
     return 1 if code else 0
