@@ -4,6 +4,7 @@
 import argparse
 import json
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     """Estimate memory and FLOPs of a recipe, without and with the speed-ups; loads no weight."""
     from ..checks.estimate.entry import Options, estimate_recipe
 
-    given = {name: value for name, value in vars(args).items() if name not in ("recipe", "json", "command")}
+    given = {field.name: getattr(args, field.name) for field in fields(Options)}
     try:
         found = estimate_recipe(args.recipe, Options(**given))
     except ValueError as error:
