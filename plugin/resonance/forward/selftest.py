@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
+from .flops import MatrixFlops
 from .names import SPEEDUPS
 from .result import TokenLogps, sums
 from .vision import agreed
@@ -28,13 +29,15 @@ class Verdict:
     """What may be used: `on`; `failed`: what disagreed, and how.
 
     `logps`, `gradient`: the differences that remain; None if not compared, as when the plain path needs more memory
-    than there is.
+    than there is. `saving`: FLOPs of the plain path's matrix products on that batch over those with `on`; of forward
+    and backward if gradients were compared, else of the forward alone.
     """
 
     on: frozenset[str]
     failed: dict[str, str] = field(default_factory=dict)
     logps: float | None = None
     gradient: float | None = None
+    saving: float | None = None
 
 
 @dataclass
@@ -42,6 +45,7 @@ class _Sample:
     logps: torch.Tensor
     reference: torch.Tensor | None
     gradients: list[torch.Tensor]
+    flops: int
 
 
 class SelfTest:
@@ -111,15 +115,15 @@ class SelfTest:
         return found
 
     def _sample(self, on: Collection[str]) -> _Sample:
-        with torch.set_grad_enabled(bool(self._watched)):
+        with torch.set_grad_enabled(bool(self._watched)), MatrixFlops() as flops:
             tokens, reference = self._run(on)
             if not self._watched:
-                return _Sample(tokens.values, reference, [])
+                return _Sample(tokens.values, reference, [], flops.total)
             weight = torch.linspace(1.0, -1.0, tokens.continuations, device=tokens.values.device)
             (sums(tokens).view(tokens.continuations, -1) * weight[:, None]).sum().backward()
         gradients = [p.grad.detach().clone() if p.grad is not None else torch.zeros_like(p) for p in self._watched]
         self._clear()
-        return _Sample(tokens.values.detach(), reference, gradients)
+        return _Sample(tokens.values.detach(), reference, gradients, flops.total)
 
     def _compare(self, plain: _Sample, fast: _Sample, on: frozenset[str]) -> Verdict | str:
         off_logps, off_gradient = ROUNDED if self._half else EXACT
@@ -141,4 +145,5 @@ class SelfTest:
             gradient = (error / norm) ** 0.5 if norm else error**0.5
             if not gradient <= off_gradient:
                 return f"the gradient differs by {gradient:.1e} of its norm"
-        return Verdict(on, logps=logps, gradient=gradient)
+        saving = plain.flops / fast.flops if fast.flops else None
+        return Verdict(on, logps=logps, gradient=gradient, saving=saving)

@@ -30,7 +30,7 @@ def choose(trainer: Any, model: Any, batch: dict[str, Any], asked: Collection[st
         return _told(Verdict(frozenset()), reasons, batch, policy)
 
     parameters = _trainable(trainer, policy)
-    forward = Forward(candidates)
+    forward = Forward(candidates, pack_always=True)  # a first batch of equal rows must not leave packing untested
 
     def run(on: Collection[str]) -> tuple[TokenLogps, torch.Tensor | None]:
         prepared = forward.prepare(batch, policy, reference, on)
@@ -70,7 +70,7 @@ def _told(verdict: Verdict, reasons: dict[str, str], batch: dict[str, Any], poli
     elif verdict.on:
         parts.append("not compared with the plain path, which does not fit into memory")
     if verdict.on:
-        parts.append(_saving(forward.prepare(batch, policy)))
+        parts.append(_saving(verdict, forward.prepare(batch, policy)))
     if verdict.failed:
         parts.append(f"{type(policy).__name__} does not agree with its plain path there, please report it")
     doubtful = verdict.failed or (verdict.on and verdict.logps is None)
@@ -78,11 +78,19 @@ def _told(verdict: Verdict, reasons: dict[str, str], batch: dict[str, Any], poli
     return forward
 
 
-def _saving(prepared: Prepared) -> str:
+def _saving(verdict: Verdict, prepared: Prepared) -> str:
+    """The expected saving of compute, as it was on the first batch, and where it comes from."""
     rows = prepared.layout
     plain = rows.shape[0] * (rows.shape[1] + 1)
     tokens = rows.inputs["input_ids"].numel()
     shared = f"{plain} tokens a pass become {tokens}" if tokens != plain else f"{plain} tokens a pass"
-    return f"first batch: {shared}, the head sees {len(rows.positions)} of them" + (
-        f", prompts not shared ({prepared.reason})" if SHARED_PREFIX in prepared.on and prepared.reason else ""
+    if SHARED_PREFIX in prepared.on and prepared.reason:
+        shared += f", prompts not shared ({prepared.reason})"
+    told = f"first batch: {shared}, the head sees {len(rows.positions)} of them"
+    if verdict.saving is None:
+        return told
+    counted = "forward" if verdict.gradient is None else "forward and backward"
+    return (
+        f"expected saving: {verdict.saving:.2f} times fewer FLOPs (counted: matrix products of {counted}, without "
+        f"attention; {told})"
     )
