@@ -64,11 +64,19 @@ def sequences(segments: Segments) -> Sequences:
         for start, stop in zip(ends, ends[1:], strict=False):
             queries.append(torch.arange(start, stop))
             keys.append(torch.cat((prompt, queries[-1])))
-    lengths = [[len(sequence) for sequence in side] for side in (queries, keys)]
     device = segments.segment.device
-    places = [torch.cat(side).to(device) for side in (queries, keys)]
-    ends_of = [torch.tensor([0, *accumulate(side)], dtype=torch.int32).to(device) for side in lengths]
-    return Sequences(*places, *ends_of, (max(lengths[0]), max(lengths[1])))
+    query_lengths, key_lengths = ([len(sequence) for sequence in side] for side in (queries, keys))
+    return Sequences(
+        queries=torch.cat(queries).to(device),
+        keys=torch.cat(keys).to(device),
+        query_ends=_ends(query_lengths, device),
+        key_ends=_ends(key_lengths, device),
+        longest=(max(query_lengths), max(key_lengths)),
+    )
+
+
+def _ends(lengths: list[int], device: torch.device) -> torch.Tensor:
+    return torch.tensor([0, *accumulate(lengths)], dtype=torch.int32).to(device)
 
 
 class VarlenAttention:
