@@ -1,0 +1,10 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""What the benchmarks of this folder's parent are made of.
+
+| file | what |
+|---|---|
+| `small_step.py` | a small Qwen2-VL with the proportions of a large one, and the least its step can cost |
+| `resident.py` | the peak of a process's memory |
+| `collators.py` | JPEG pairs through LlamaFactory's collator and ours |
+| `gpu_step.py` | Qwen2-VL-2B with random weights and both trainers, on one GPU |
+"""
