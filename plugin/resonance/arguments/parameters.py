@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from numbers import Real
 from typing import Any, get_args
 
+from .features import feature_cache_bytes
 from .preference import DEFAULTS, PreferenceArguments
 from .reference import reference_problems
 from .speedups import asked_speedups
@@ -91,10 +92,11 @@ def problems(values: Mapping[str, Any]) -> list[str]:
     found: list[str] = []
     if values["pref_engine"] not in ENGINES:
         found.append(f"pref_engine: {values['pref_engine']!r} is not one of {', '.join(ENGINES)}")
-    try:
-        asked_speedups(values["pref_speedups"])
-    except ValueError as exc:
-        found.append(str(exc))
+    for check, key in ((asked_speedups, "pref_speedups"), (feature_cache_bytes, "image_feature_cache")):
+        try:
+            check(values[key])
+        except ValueError as exc:
+            found.append(str(exc))
     average = values["dpo_average_log_prob"]
     if average is not None and not isinstance(average, bool):
         found.append(f"dpo_average_log_prob: {average!r} is not true or false")

@@ -83,6 +83,15 @@ class PreferenceArguments(ReferenceKeys):
             )
         },
     )
+    image_feature_cache: str = field(
+        default="off",
+        metadata={
+            "help": (
+                "Host memory in which each process keeps the features of pictures that a frozen vision tower has "
+                "encoded, so that later epochs need not encode them again: a size such as 8GB, or off."
+            )
+        },
+    )
     allow_missing_weights: bool = field(
         default=False,
         metadata={

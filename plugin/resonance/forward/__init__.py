@@ -12,6 +12,8 @@ collators make it: the first continuation of B prompts, then the second, and so 
 | `attention.py` | the same without an S x S mask, for long rows |
 | `head.py` | the output head on response rows only |
 | `vision.py` | towers without useless graphs, each picture once |
+| `features.py` | features of pictures kept from epoch to epoch; `account.py`: whether that pays |
+| `pictures.py` | the inputs of one picture, and what it is known by |
 | `result.py` | per-token log-probabilities and what follows from them |
 | `call.py` | puts these together around one call of the model |
 | `selftest.py` | compares with the plain path on a real batch |

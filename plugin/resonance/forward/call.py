@@ -10,13 +10,16 @@ from __future__ import annotations
 from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from . import attention, head, layout, masks, vision
 from .names import FROZEN_TOWER, RESPONSE_HEAD, SHARED_PREFIX, SPEEDUPS, VISION_ONCE
 from .result import TokenLogps
+
+if TYPE_CHECKING:
+    from .features import FeatureCache
 
 _MEDIA_TOKEN = ("image_token_id", "image_token_index", "video_token_id", "video_token_index", "audio_token_id")
 
@@ -29,6 +32,7 @@ class Prepared:
     on: Collection[str]
     reason: str | None = None
     features: dict[Any, Any] | None = field(default=None, repr=False)
+    caches: dict[int, FeatureCache] = field(default_factory=dict, repr=False)  # by the id of the model they serve
 
 
 class Forward:
@@ -37,6 +41,7 @@ class Forward:
     def __init__(self, on: Collection[str], continuations: int = 2) -> None:
         self.on = frozenset(on)
         self.continuations = continuations
+        self.feature_cache: FeatureCache | None = None  # of the policy, and of a reference with the same features
         self._same_features = vision.SameFeatures()
 
     def prepare(
@@ -57,8 +62,14 @@ class Forward:
                     attention.install(model)
             except layout.CannotShareError as error:
                 rows, reason = None, str(error)
-        share = VISION_ONCE in on and reference is not None and self._same_features(policy, reference)
-        return Prepared(rows or layout.plain(batch, self.continuations), on, reason, {} if share else None)
+        # all ranks compare or none: a cache may be switched off on one of them only
+        compare = reference is not None and (VISION_ONCE in on or self.feature_cache is not None)
+        same = compare and self._same_features(policy, reference)
+        caches = {}
+        if self.feature_cache is not None and self.feature_cache.serves(policy):
+            caches = {id(model): self.feature_cache for model in ((policy, reference) if same else (policy,))}
+        features: dict[Any, Any] | None = {} if same and VISION_ONCE in on else None
+        return Prepared(rows or layout.plain(batch, self.continuations), on, reason, features, caches)
 
     @staticmethod
     def call(model: Any, inner: Any, prepared: Prepared) -> TokenLogps:
@@ -71,7 +82,8 @@ class Forward:
             }
         with ExitStack() as stack:
             copies = rows.copies if VISION_ONCE in on else 1
-            stack.enter_context(vision.pictures(inner, FROZEN_TOWER in on, prepared.features, copies))
+            cache = prepared.caches.get(id(inner))
+            stack.enter_context(vision.pictures(inner, FROZEN_TOWER in on, prepared.features, copies, cache))
             calls = stack.enter_context(head.on_response_rows(inner, rows)) if RESPONSE_HEAD in on else None
             logits = model(**inputs, return_dict=True, use_cache=False).logits
         if calls is not None and calls() != 1:
@@ -117,7 +129,7 @@ def capabilities(policy: Any, reference: Any = None) -> dict[str, str]:
         reasons |= dict.fromkeys((FROZEN_TOWER, VISION_ONCE), "no vision tower")
     if any(model.get_output_embeddings() is None for model in models):
         reasons[RESPONSE_HEAD] = "no output head"
-    if active := next(filter(None, map(_dropout, models)), None):
+    if active := next(filter(None, map(vision.dropout, models)), None):
         reasons |= dict.fromkeys((SHARED_PREFIX, VISION_ONCE), f"dropout is on ({active})")
     for model in models:
         try:
@@ -139,14 +151,3 @@ def _check_shareable(model: Any) -> None:
         raise layout.CannotShareError("the model attends to pictures across")
     if getattr(text, "output_router_logits", False):
         raise layout.CannotShareError("the auxiliary loss of the experts counts tokens")
-
-
-def _dropout(model: torch.nn.Module) -> str | None:
-    """The first dropout that is not 0, by name."""
-    for name, module in model.named_modules():
-        if isinstance(module, torch.nn.modules.dropout._DropoutNd) and module.p > 0:
-            return name
-        rates = {k: v for k, v in vars(module).items() if "drop" in k and isinstance(v, float) and v > 0}
-        if rates:
-            return f"{name}.{next(iter(rates))}"
-    return None

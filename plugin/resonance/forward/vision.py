@@ -6,12 +6,16 @@ Room: `forward/`. The tower is everything under the module that owns `get_image_
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
+
+if TYPE_CHECKING:
+    from .features import FeatureCache
 
 _FEATURES = ("get_image_features", "get_video_features")
 _UNUSED = ("hidden_states", "attentions")  # of the tower's layers; models read them before they return features
@@ -46,6 +50,22 @@ def is_frozen(model: torch.nn.Module) -> bool:
     return bool(parameters) and not any(p.requires_grad for p in parameters)
 
 
+def dropout(model: torch.nn.Module) -> str | None:
+    """The first dropout that is not 0, by name."""
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.modules.dropout._DropoutNd) and module.p > 0:
+            return name
+        rates = {k: v for k, v in vars(module).items() if "drop" in k and isinstance(v, float) and v > 0}
+        if rates:
+            return f"{name}.{next(iter(rates))}"
+    return None
+
+
+def has_adapters(model: torch.nn.Module) -> bool:
+    """Whether the tower has adapters, which may be on for one model call and off for the next."""
+    return any(hasattr(type(m), "adapter_layer_names") for t in tower_modules(model) for m in t.modules())
+
+
 class SameFeatures:
     """Whether policy and reference turn a picture into the same features, so that it need be encoded once for both.
 
@@ -61,7 +81,7 @@ class SameFeatures:
         if not is_frozen(policy):
             return False
         if reference is policy:  # an adapter inside the tower is off in the reference
-            return not any(hasattr(type(m), "adapter_layer_names") for t in tower_modules(policy) for m in t.modules())
+            return not has_adapters(policy)
         pair = tower_parameters(policy), tower_parameters(reference)
         seen = tuple((id(p), p._version) for parameters in pair for p in parameters)
         if seen != self._seen:
@@ -90,11 +110,18 @@ def agreed(answer: bool, device: torch.device) -> bool:
 
 
 @contextmanager
-def pictures(model: torch.nn.Module, no_graph: bool, memo: dict[Any, Any] | None, copies: int) -> Iterator[None]:
+def pictures(
+    model: torch.nn.Module,
+    no_graph: bool,
+    memo: dict[Any, Any] | None,
+    copies: int,
+    cache: FeatureCache | None = None,
+) -> Iterator[None]:
     """Within it, `model` makes features of pictures and videos with less work.
 
     `no_graph`: without a graph while the tower does not train. `memo`: features are taken from it and kept in it, by
-    the pixels they were made of. `copies`: the pixels are that many equal parts, one of which is encoded.
+    the pixels they were made of. `copies`: the pixels are that many equal parts, one of which is encoded. `cache`:
+    features of earlier batches, used while the tower does not train.
     """
     owner = owner_of_features(model)
     names = [name for name in _FEATURES if owner is not None and callable(getattr(type(owner), name, None))]
@@ -109,8 +136,10 @@ def pictures(model: torch.nn.Module, no_graph: bool, memo: dict[Any, Any] | None
                 return memo[key]
             busy.append(name)
             try:
-                with torch.no_grad() if no_graph and is_frozen(model) else nullcontext():
-                    result = _encode(original, args, kwargs, copies)
+                frozen = (no_graph or cache is not None) and is_frozen(model)
+                encode = original if cache is None or not frozen else partial(cache.encode, name, original)
+                with torch.no_grad() if frozen else nullcontext():
+                    result = _encode(encode, args, kwargs, copies)
             finally:
                 busy.pop()
             if memo is not None:
@@ -149,20 +178,26 @@ def _encode(original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[st
 
 def _repeat(features: Any, copies: int) -> Any:
     """Features as they are for pictures repeated block by block; None for a structure that is not known."""
-    if isinstance(features, torch.Tensor):
-        return torch.cat([features] * copies)
-    if hasattr(features, "keys"):  # a ModelOutput
-        return type(features)(**{name: _repeat_field(name, features[name], copies) for name in features.keys()})
-    if isinstance(features, tuple | list) and all(isinstance(item, torch.Tensor) for item in features):
-        return features * copies  # one tensor a picture
+    return join([features] * copies)
+
+
+def join(parts: Sequence[Any]) -> Any:
+    """Features of several calls as one call with all their pictures gives them; None for an unknown structure."""
+    first = parts[0]
+    if isinstance(first, torch.Tensor):
+        return torch.cat(tuple(parts))
+    if hasattr(first, "keys"):  # a ModelOutput
+        return type(first)(**{name: _join_field(name, [part[name] for part in parts]) for name in first.keys()})
+    if isinstance(first, tuple | list) and all(isinstance(item, torch.Tensor) for item in first):
+        return type(first)(item for part in parts for item in part)  # one tensor a picture
     return None
 
 
-def _repeat_field(name: str, value: Any, copies: int) -> Any:
-    if name in _UNUSED or value is None:
+def _join_field(name: str, values: list[Any]) -> Any:
+    if name in _UNUSED or values[0] is None:
         return None
-    if isinstance(value, torch.Tensor):
-        return torch.cat([value] * copies)
+    if isinstance(values[0], torch.Tensor):
+        return torch.cat(values)
     if name == "pooler_output":  # one tensor a picture
-        return value * copies
-    return type(value)(torch.cat([item] * copies) for item in value)  # one tensor a layer, over all pictures
+        return type(values[0])(item for value in values for item in value)
+    return type(values[0])(map(torch.cat, zip(*values, strict=True)))  # one tensor a layer, over all pictures

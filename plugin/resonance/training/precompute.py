@@ -124,7 +124,7 @@ class _Call:
     def __init__(self, model: Any, inner: Any, asked: frozenset[str], trainer: Any) -> None:
         self.model, self.inner = model, inner
         self.candidates = asked - set(capabilities(inner))
-        self.device = trainer.accelerator.device
+        self.device, self.feature_cache = trainer.accelerator.device, trainer.feature_cache
         self.half = trainer.accelerator.mixed_precision != "no" or torch.backends.cuda.matmul.allow_tf32
         self.half = self.half or any(p.dtype in (torch.bfloat16, torch.float16) for p in inner.parameters())
         self.forward: Forward | None = None
@@ -133,6 +133,7 @@ class _Call:
         inputs = {name: value for name, value in batch.items() if name not in SCORE_FIELDS}
         if self.forward is None:
             self.forward = self._choose(inputs)
+            self.forward.feature_cache = self.feature_cache
         return self._run(self.forward, inputs)
 
     def _run(self, forward: Forward, inputs: dict[str, Any]) -> TokenLogps:

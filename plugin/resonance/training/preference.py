@@ -25,6 +25,7 @@ from ..losses.metrics import pair_metrics
 from ..rows.fields import SCORE_FIELDS
 from .baseline import BaselineCallback
 from .checkpoint import load_renamed
+from .features import feature_cache
 from .metrics import Meter, non_finite
 from .reference import REFERENCE_FIELDS, CachedReference
 from .speedups import choose
@@ -63,6 +64,7 @@ class PreferenceTrainer(CustomDPOTrainer):
         self.meters = {"train": Meter(), "eval": Meter()}
         self.eval_prefix = "eval"
         super().__init__(model, ref_model, finetuning_args, processor, **kwargs)
+        self.feature_cache = feature_cache(self, *datasets)
         self.uses_bco = finetuning_args.use_ref_model and self.bco_gemma > _OFF
         self.baseline = BaselineCallback()
         self.uses_baseline = self.spec.baseline or self.uses_bco
@@ -97,6 +99,7 @@ class PreferenceTrainer(CustomDPOTrainer):
         inputs = {name: value for name, value in batch.items() if name not in _NO_INPUTS}
         if self.forward is None:
             self.forward = choose(self, model, inputs, self.asked_speedups)
+            self.forward.feature_cache = self.feature_cache
         prepared = self.forward.prepare(inputs, *self.unwrapped(model))
         if prepared.reason and prepared.reason not in self.plain_reasons:
             self.plain_reasons.add(prepared.reason)
