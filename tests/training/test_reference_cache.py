@@ -22,7 +22,9 @@ PATHS = os.pathsep.join(filter(None, (CPU_RANKS, os.environ.get("PYTHONPATH"))))
 TWO_RANKS = {"FORCE_TORCHRUN": "1", "NPROC_PER_NODE": "2", "PYTHONPATH": PATHS}
 
 CACHED = {"precompute_ref_log_probs": True}
-UNI_DPO = {"pref_loss": "uni_dpo", "pref_beta": 2.0}
+# Without its NLL term: that is for pairs whose chosen response the policy likes less than the reference does, which is
+# decided by rounding while the two are the same model.
+UNI_DPO = {"pref_loss": "uni_dpo", "pref_beta": 2.0, "uni_dpo_nll_lambda": 0.0}
 LORA = {"finetuning_type": "lora", "lora_rank": 4}
 EVALUATED = {"eval_dataset": "pairs", "eval_strategy": "steps", "eval_steps": 2, "per_device_eval_batch_size": 3}
 NOT_COMPARED = ("runtime", "per_second", "total_flos")
