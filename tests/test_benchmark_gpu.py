@@ -94,7 +94,7 @@ def test_the_whole_protocol_runs_on_a_cpu(tmp_path, cli_env):
     report = json.loads(path.read_text())
     assert {cell["outcome"] for cell in report["cells"]} == {"ok"} and len(report["cells"]) == 32
     assert {cell["mode"] for cell in report["cells"]} == {"lora", "full"}
-    assert sorted(report["auto"]) == ["frozen_tower", "response_head", "shared_prefix", "vision_once"]
+    assert sorted(report["auto"]) == ["frozen_tower", "padding_free", "response_head", "shared_prefix", "vision_once"]
     parity = report["parity"]
     assert parity["float32 ours dloss"] < 1e-5 and parity["float32 ours dgrad_rel"] < 1e-5
     assert parity["bfloat16 ours dgrad_rel"] < 1.2 * parity["bfloat16 llamafactory dgrad_rel"]

@@ -20,6 +20,7 @@ from resonance.forward.names import SPEEDUPS
         (["response_head"], {"response_head"}),
         ("response_head,shared_prefix", {"response_head", "shared_prefix"}),
         (["frozen_tower", "vision_once"], {"frozen_tower", "vision_once"}),
+        ("padding_free", {"padding_free"}),
     ],
 )
 def test_what_is_understood(given, expected):
@@ -30,8 +31,8 @@ def test_what_is_understood(given, expected):
     ("given", "message"),
     [
         (
-            ["padding_free"],
-            "'padding_free' is no speed-up; allowed: auto, off, or a list of frozen_tower, response_head",
+            ["liger"],
+            "'liger' is no speed-up; allowed: auto, off, or a list of frozen_tower, response_head",
         ),
         ("shared_prefx", "'shared_prefx' is no speed-up; did you mean shared_prefix?"),
         (["auto", "response_head"], "'auto' is no speed-up"),

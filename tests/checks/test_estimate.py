@@ -181,16 +181,26 @@ def test_quantised_weights(numbers, big_model):
 @pytest.mark.parametrize(
     ("changes", "off"),
     [
-        ({"pref_speedups": "off", "pref_loss": "uni_dpo"}, {"response_head", "shared_prefix", "vision_once"}),
-        ({"flash_attn": "fa2"}, {"shared_prefix"}),
-        ({"finetuning_type": "lora", "lora_dropout": 0.1}, {"shared_prefix", "vision_once"}),
-        ({"pref_speedups": ["response_head"], "pref_loss": "uni_dpo"}, {"shared_prefix", "vision_once"}),
+        (
+            {"pref_speedups": "off", "pref_loss": "uni_dpo"},
+            {"response_head", "shared_prefix", "vision_once", "padding_free"},
+        ),
+        ({"flash_attn": "disabled"}, {"padding_free"}),
+        ({"finetuning_type": "lora", "lora_dropout": 0.1}, {"shared_prefix", "vision_once", "padding_free"}),
+        (
+            {"pref_speedups": ["response_head"], "pref_loss": "uni_dpo"},
+            {"shared_prefix", "vision_once", "padding_free"},
+        ),
     ],
-    ids=["off", "flash attention", "dropout", "one asked for"],
+    ids=["off", "eager attention", "dropout", "one asked for"],
 )
 def test_only_speedups_that_can_be_used_count(numbers, changes, off):
     found = numbers(changes)
     assert not off & set(found["paths"][-1]["speedups"])
+
+
+def test_flash_attention_shares_prompts_and_packs_rows(numbers):
+    assert {"shared_prefix", "padding_free"} <= set(numbers({"flash_attn": "fa2"})["paths"][-1]["speedups"])
 
 
 def test_advice_when_it_does_not_fit(ask, big_model):

@@ -9,7 +9,7 @@ import torch
 from forward.tiny import FAMILIES, PICTURE, for_training, make, pairs, picture
 from resonance.forward import layout
 from resonance.forward.call import Forward, capabilities
-from resonance.forward.names import SHARED_PREFIX, SPEEDUPS, VISION_ONCE
+from resonance.forward.names import PADDING_FREE, SHARED_PREFIX, SPEEDUPS, VISION_ONCE
 from resonance.forward.result import TokenLogps, length_desensitized_sums, sums
 
 
@@ -87,10 +87,12 @@ def test_unknown_input(batch):
 
 def test_refused_batches_take_the_plain_layout_and_stay_exact(model, batch, llamafactory):
     batch["input_ids"][2, 1] = 77  # the trap: [prompt of the chosen | rejected] would give other log-probabilities
-    prepared = Forward(SPEEDUPS).prepare(batch, model, model)
-    assert prepared.reason == "the responses answer different prompts" and prepared.layout.segments is None
     theirs = llamafactory(model, batch).tokens
-    assert (Forward.call(model, model, prepared).values - theirs).abs().max() < 1e-5
+    for on, packed in ((SPEEDUPS, True), (set(SPEEDUPS) - {PADDING_FREE}, False)):
+        prepared = Forward(on).prepare(batch, model, model)
+        assert prepared.reasons == {SHARED_PREFIX: "the responses answer different prompts"}
+        assert (len(prepared.layout.inputs["input_ids"]) == 1) == packed
+        assert (Forward.call(model, model, prepared).values - theirs).abs().max() < 1e-5
 
 
 def test_dropout_and_layers_with_state_are_not_shared():
@@ -106,8 +108,8 @@ def test_dropout_and_layers_with_state_are_not_shared():
     model.config.output_router_logits = True
     assert "auxiliary loss of the experts" in capabilities(model)[SHARED_PREFIX]
     model.config.output_router_logits = False
-    model.config._attn_implementation = "flash_attention_2"
-    assert "flash_attention_2" in capabilities(model)[SHARED_PREFIX]
+    model.config._attn_implementation = "flex_attention"
+    assert "flex_attention" in capabilities(model)[SHARED_PREFIX]
 
 
 def test_sums_are_llamafactorys(batch):

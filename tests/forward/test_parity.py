@@ -9,7 +9,7 @@ import torch
 from forward.conftest import gradients, worst
 from forward.tiny import FAMILIES, for_training, make, pairs, picture
 from resonance.forward.call import Forward, capabilities
-from resonance.forward.names import FROZEN_TOWER, RESPONSE_HEAD, SHARED_PREFIX, SPEEDUPS, VISION_ONCE
+from resonance.forward.names import FROZEN_TOWER, PADDING_FREE, SHARED_PREFIX, SPEEDUPS, VISION_ONCE
 from resonance.forward.result import sums
 
 MODES = ("lora", "full", "frozen", "trainable")
@@ -31,6 +31,10 @@ def batches(model, family):
     return {name: pairs(model, given) for name, given in prompts.items()}
 
 
+def shares(rows):
+    return rows.segments is not None and all(len(piece) == 4 for piece in rows.segments.pieces)
+
+
 def compare(model, batch, llamafactory, on=SPEEDUPS):
     """Ours against theirs: (largest difference a token, of a sum relative to it, worst gradient and its name)."""
     prompts = len(batch["input_ids"]) // 2
@@ -40,7 +44,10 @@ def compare(model, batch, llamafactory, on=SPEEDUPS):
     expected = gradients(model)
     forward = Forward(on)
     prepared = forward.prepare(batch, model, model)
-    assert (prepared.layout.segments is not None) == (SHARED_PREFIX in on), prepared.reason
+    assert set(prepared.reasons) <= set(capabilities(model, model)), prepared.reasons
+    assert shares(prepared.layout) == (SHARED_PREFIX in on)
+    packs = PADDING_FREE in on and PADDING_FREE not in prepared.reasons and (prompts > 1 or SHARED_PREFIX not in on)
+    assert (len(prepared.layout.inputs["input_ids"]) == 1) == (packs or prompts == 1 and SHARED_PREFIX in on)
     tokens = Forward.call(model, model, prepared)
     (sums(tokens) * sign).sum().backward()
     found = gradients(model)
@@ -75,7 +82,12 @@ def test_all_speedups_with_other_checkpointing(family, mode, checkpointing, llam
     check(for_training(make(FAMILIES[family]()), mode, checkpointing), family, llamafactory)
 
 
-@pytest.mark.parametrize("on", [{FROZEN_TOWER}, {RESPONSE_HEAD}, {VISION_ONCE}, {SHARED_PREFIX}, set()], ids=str)
+ALONE = [{name} for name in SPEEDUPS]
+
+
+@pytest.mark.parametrize(
+    "on", [*ALONE, set(SPEEDUPS) - {PADDING_FREE}, set(SPEEDUPS) - {SHARED_PREFIX}, set()], ids=sorted
+)
 @pytest.mark.parametrize("family", ["qwen2_vl", "qwen3_vl", "llava_next", "gemma3"])
 def test_each_speedup_alone(family, on, llamafactory):
     check(for_training(make(FAMILIES[family]()), "full", "reentrant"), family, llamafactory, on)
@@ -103,6 +115,8 @@ def test_nothing_on_is_the_plain_path_bit_for_bit(llamafactory):
 def test_every_family_can_use_all_of_them(family):
     model = make(FAMILIES[family]())
     expected = {FROZEN_TOWER: "no vision tower", VISION_ONCE: "no vision tower"} if family == "qwen2" else {}
+    if family == "gemma3":
+        expected = {PADDING_FREE: "sliding windows take a mask, which is as large as all rows together"}
     assert capabilities(model, model) == expected
 
 

@@ -8,13 +8,15 @@ collators make it: the first continuation of B prompts, then the second, and so 
 |---|---|
 | `names.py` | the speed-ups a recipe can name; imports nothing |
 | `layout.py` | rows the model reads, and which hidden state predicts which response token: plain or shared prefix |
+| `packing.py` | all rows in one, without padding |
 | `masks.py` | who attends to whom in shared rows |
-| `attention.py` | the same without an S x S mask, for long rows |
+| `attention.py` | the same without an S x S mask, for long rows and packed ones |
 | `head.py` | the output head on response rows only |
 | `vision.py` | towers without useless graphs, each picture once |
 | `features.py` | features of pictures kept from epoch to epoch; `account.py`: whether that pays |
 | `pictures.py` | the inputs of one picture, and what it is known by |
 | `result.py` | per-token log-probabilities and what follows from them |
 | `call.py` | puts these together around one call of the model |
+| `flops.py` | counts what a run of the model costs |
 | `selftest.py` | compares with the plain path on a real batch |
 """

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from . import attention, head, layout, masks, vision
-from .names import FROZEN_TOWER, RESPONSE_HEAD, SHARED_PREFIX, SPEEDUPS, VISION_ONCE
+from . import attention, head, layout, masks, packing, varlen, vision
+from .names import FROZEN_TOWER, PADDING_FREE, RESPONSE_HEAD, SHARED_PREFIX, SPEEDUPS, VISION_ONCE
 from .result import TokenLogps
 
 if TYPE_CHECKING:
@@ -26,21 +26,33 @@ _MEDIA_TOKEN = ("image_token_id", "image_token_index", "video_token_id", "video_
 
 @dataclass
 class Prepared:
-    """A batch laid out once for all models that read it. `reason`: why its prompts are not shared, if they are not."""
+    """A batch laid out once for all models that read it. `reasons`: by name, why a speed-up is not used for it."""
 
     layout: layout.Layout
     on: Collection[str]
-    reason: str | None = None
+    reasons: dict[str, str] = field(default_factory=dict)
     features: dict[Any, Any] | None = field(default=None, repr=False)
     caches: dict[int, FeatureCache] = field(default_factory=dict, repr=False)  # by the id of the model they serve
 
+    @property
+    def reason(self) -> str | None:
+        """Why its prompts are not shared, if they should be and are not."""
+        return self.reasons.get(SHARED_PREFIX)
+
 
 class Forward:
-    """Prepares batches and calls models. `on`: the speed-ups in use, names of `names.SPEEDUPS`."""
+    """Prepares batches and calls models.
 
-    def __init__(self, on: Collection[str], continuations: int = 2) -> None:
+    Args:
+        on: the speed-ups in use, names of `names.SPEEDUPS`.
+        continuations: K, of each prompt.
+        pack_always: under `padding_free`, pack rows even if nothing is saved, so that a test of one batch tests it.
+    """
+
+    def __init__(self, on: Collection[str], continuations: int = 2, pack_always: bool = False) -> None:
         self.on = frozenset(on)
         self.continuations = continuations
+        self.pack_always = pack_always
         self.feature_cache: FeatureCache | None = None  # of the policy, and of a reference with the same features
         self._same_features = vision.SameFeatures()
 
@@ -53,15 +65,8 @@ class Forward:
         nothing but the policy reads the batch.
         """
         on = self.on if on is None else frozenset(on)
-        rows, reason = None, None
-        if SHARED_PREFIX in on:
-            try:
-                rows = layout.shared(batch, self.continuations, media_tokens(policy.config))
-                masks.check_token_types(rows.inputs.get("token_type_ids"), policy.config)
-                for model in {id(policy): policy, id(reference or policy): reference or policy}.values():
-                    attention.install(model)
-            except layout.CannotShareError as error:
-                rows, reason = None, str(error)
+        models = list({id(model): model for model in (policy, reference or policy)}.values())
+        rows, reasons = self._lay_out(batch, models, on)
         # all ranks compare or none: a cache may be switched off on one of them only
         compare = reference is not None and (VISION_ONCE in on or self.feature_cache is not None)
         same = compare and self._same_features(policy, reference)
@@ -69,7 +74,43 @@ class Forward:
         if self.feature_cache is not None and self.feature_cache.serves(policy):
             caches = {id(model): self.feature_cache for model in ((policy, reference) if same else (policy,))}
         features: dict[Any, Any] | None = {} if same and VISION_ONCE in on else None
-        return Prepared(rows or layout.plain(batch, self.continuations), on, reason, features, caches)
+        return Prepared(rows, on, reasons, features, caches)
+
+    def _lay_out(
+        self, batch: dict[str, Any], models: list[Any], on: Collection[str]
+    ) -> tuple[layout.Layout, dict[str, str]]:
+        """The rows that all `models` can read, and why they are not shared or packed where they should be."""
+        media, rows, reasons = media_tokens(models[0].config), None, {}
+        for model in models:
+            varlen.install(model)
+        if SHARED_PREFIX in on:
+            try:
+                shared = layout.shared(batch, self.continuations, media)
+                masks.check_token_types(shared.inputs.get("token_type_ids"), models[0].config)
+                for model in models:
+                    attention.install(model)
+                rows = shared
+            except layout.CannotShareError as error:
+                reasons[SHARED_PREFIX] = str(error)
+        rows = rows or layout.plain(batch, self.continuations)
+        if PADDING_FREE in on:
+            try:
+                rows = self._packed(rows, models, media)
+            except layout.CannotShareError as error:
+                reasons[PADDING_FREE] = str(error)
+        return rows, reasons
+
+    def _packed(self, rows: layout.Layout, models: list[Any], media: Collection[int]) -> layout.Layout:
+        """All rows in one; `rows` themselves if there is but one, or nothing to save."""
+        if len(rows.inputs["input_ids"]) == 1 and not self.pack_always:
+            return rows
+        for model in models:
+            if why := attention.cannot_split(model):
+                raise layout.CannotShareError(why)
+            attention.install(model)
+        masks.check_token_types(rows.inputs.get("token_type_ids"), models[0].config)
+        packed = packing.pack(rows, media)
+        return packed if self.pack_always or packing.tokens(packed) < packing.tokens(rows) else rows
 
     @staticmethod
     def call(model: Any, inner: Any, prepared: Prepared) -> TokenLogps:
@@ -130,12 +171,15 @@ def capabilities(policy: Any, reference: Any = None) -> dict[str, str]:
     if any(model.get_output_embeddings() is None for model in models):
         reasons[RESPONSE_HEAD] = "no output head"
     if active := next(filter(None, map(vision.dropout, models)), None):
-        reasons |= dict.fromkeys((SHARED_PREFIX, VISION_ONCE), f"dropout is on ({active})")
+        reasons |= dict.fromkeys((PADDING_FREE, SHARED_PREFIX, VISION_ONCE), f"dropout is on ({active})")
     for model in models:
         try:
             _check_shareable(model)
         except layout.CannotShareError as error:
-            reasons.setdefault(SHARED_PREFIX, str(error))
+            reasons = dict.fromkeys((PADDING_FREE, SHARED_PREFIX), str(error)) | reasons
+            continue
+        if why := attention.cannot_split(model):
+            reasons.setdefault(PADDING_FREE, why)
     return reasons
 
 
@@ -143,7 +187,7 @@ def _check_shareable(model: Any) -> None:
     text = model.config.get_text_config()
     masks.windows(model.config)
     implementation = getattr(text, "_attn_implementation", None)
-    if implementation not in ("sdpa", "eager", attention.NAME):
+    if implementation not in ("sdpa", "eager", attention.NAME) and not varlen.serves(model):
         raise layout.CannotShareError(f"attention {implementation} takes no mask of one's own")
     if getattr(model, "_is_stateful", False) or getattr(model.config, "is_encoder_decoder", False):
         raise layout.CannotShareError("the model carries a state from token to token")

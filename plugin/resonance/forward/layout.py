@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -22,13 +23,9 @@ IGNORED = -100  # label of a token that is no response token
 PREFIX, OUTSIDE = 0, -1  # segments of a shared row; continuation k is segment k + 1
 _PAD_TO = 8  # as LlamaFactory's collator of pairs
 _MEDIA = re.compile(r"pixel_values|image_|video_|second_per_grid")
-_PER_TOKEN = ("input_ids", "token_type_ids")
-_NOT_SHARED = (
-    "attention_mask",
-    "labels",
-    "position_ids",
-    "rope_deltas",
-)  # replaced, or unused once positions are given
+PER_TOKEN = ("input_ids", "token_type_ids")
+# replaced, or unused once positions are given
+NOT_SHARED = ("attention_mask", "labels", "position_ids", "rope_deltas")
 
 
 class CannotShareError(ValueError):
@@ -37,15 +34,17 @@ class CannotShareError(ValueError):
 
 @dataclass(frozen=True)
 class Segments:
-    """Whose token each column of the shared rows is. `segment` and `column` are (B, S) integers.
+    """Whose token each column of the shared rows is. `segment` and `column` are (R, S) integers.
 
     `segment`: PREFIX, 1..K for the continuations, OUTSIDE for padding; `column`: the token's place in its plain row.
-    `ends`: for each row the ends of prefix and continuations, K+1 numbers.
+    `pieces`: for each prompt where it begins, where it ends, and where each of its continuations ends, places in the
+    flattened rows. `packed`: a row holds several prompts, which only attention by pieces keeps apart (`packing.py`).
     """
 
     segment: torch.Tensor
     column: torch.Tensor
-    ends: list[list[int]]
+    pieces: list[list[int]]
+    packed: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ def shared(batch: dict[str, Any], continuations: int, media_tokens: Collection[i
         raise CannotShareError("a response contains picture tokens")
     tails = _unattended_pictures(media & (attended == 0), ends, continuations)
     copies = _copies(media, continuations)
-    inputs = {name: value for name, value in batch.items() if name not in (*_NOT_SHARED, *_PER_TOKEN)}
+    inputs = {name: value for name, value in batch.items() if name not in (*NOT_SHARED, *PER_TOKEN)}
     for name, value in inputs.items():
         if not is_media(name):
             raise CannotShareError(f"the batch has {name}")
@@ -209,9 +208,10 @@ def _lay_out(
     device = batch["input_ids"].device
     rows, columns, segment = source.to(device)
     positions, targets, owners, blocks = torch.cat(found, 1).to(device)
-    inputs = {name: batch[name][rows, columns] for name in _PER_TOKEN if name in batch}
+    inputs = {name: batch[name][rows, columns] for name in PER_TOKEN if name in batch}
     inputs["position_ids"] = batch["position_ids"][..., rows, columns] if "position_ids" in batch else columns
-    row_ends = [[sum(s[2] - s[1] for s in row[: n + 1]) for n in range(continuations + 1)] for row in spans]
+    widths = [[stop - start for _, start, stop, _ in row[:-1]] for row in spans]
+    pieces = [list(accumulate(row, initial=i * size)) for i, row in enumerate(widths)]
     return Layout(
         inputs=inputs | media,
         positions=positions,
@@ -220,7 +220,7 @@ def _lay_out(
         blocks=blocks,
         shape=(len(ids), length - 1),
         continuations=continuations,
-        segments=Segments(segment, columns, row_ends),
+        segments=Segments(segment, columns, pieces),
     )
 
 

@@ -13,7 +13,7 @@ import torch
 from .layout import OUTSIDE, PREFIX, CannotShareError, Segments
 
 FULL, SLIDING = "full_attention", "sliding_attention"
-_TWO_WAY_PICTURES = ("gemma3",)  # token_type_ids 1: the tokens of a picture see each other in both directions
+TWO_WAY_PICTURES = ("gemma3",)  # token_type_ids 1: the tokens of a picture see each other in both directions
 
 
 def windows(config: Any) -> dict[str, int | None]:
@@ -62,13 +62,13 @@ def _visible(segments: Segments) -> torch.Tensor:
 
 def check_token_types(token_types: torch.Tensor | None, config: Any) -> None:
     """Raise CannotShareError if tokens have types whose effect on attention is not known here."""
-    if token_types is not None and config.model_type not in _TWO_WAY_PICTURES and bool(token_types.any()):
+    if token_types is not None and config.model_type not in TWO_WAY_PICTURES and bool(token_types.any()):
         raise CannotShareError(f"token_type_ids of {config.model_type} models")
 
 
 def _picture_blocks(token_types: torch.Tensor | None, config: Any) -> torch.Tensor | None:
     """(B, S, S), true between tokens of one picture, for models that look at pictures in both directions."""
-    if token_types is None or config.model_type not in _TWO_WAY_PICTURES:
+    if token_types is None or config.model_type not in TWO_WAY_PICTURES:
         return None
     picture = token_types == 1
     starts = picture & ~torch.nn.functional.pad(picture, (1, 0))[:, :-1]

@@ -8,7 +8,7 @@ others, because under ZeRO-3 and DDP every call is a meeting of all ranks.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -142,8 +142,11 @@ class _Call:
     def _choose(self, inputs: dict[str, Any]) -> Forward:
         if not self.candidates:
             return Forward(())
-        test = SelfTest(lambda on: (self._run(Forward(on), inputs), None), [], self.half, self.device)
-        verdict = test.choose(self.candidates)
+
+        def run(on: Collection[str]) -> tuple[TokenLogps, None]:
+            return self._run(Forward(on, pack_always=True), inputs), None
+
+        verdict = SelfTest(run, [], self.half, self.device).choose(self.candidates)
         for name, why in verdict.failed.items():
             logger.warning_rank0(f"pref_speedups: {name} is off in the pass of the reference: {why}.")
         return Forward(verdict.on)

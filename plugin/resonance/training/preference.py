@@ -54,7 +54,7 @@ class PreferenceTrainer(CustomDPOTrainer):
         self.uses_means = uses_means(vars(finetuning_args))
         self.asked_speedups = asked_speedups(finetuning_args.pref_speedups)
         self.forward: Forward | None = None  # decided on the first batch
-        self.plain_reasons: set[str] = set()
+        self.told_reasons: set[tuple[str, str]] = set()  # why some batches were laid out otherwise
         datasets = kwargs.get("train_dataset"), kwargs.get("eval_dataset")
         self._check_scores(*datasets)
         self.cached_reference = None
@@ -101,9 +101,9 @@ class PreferenceTrainer(CustomDPOTrainer):
             self.forward = choose(self, model, inputs, self.asked_speedups)
             self.forward.feature_cache = self.feature_cache
         prepared = self.forward.prepare(inputs, *self.unwrapped(model))
-        if prepared.reason and prepared.reason not in self.plain_reasons:
-            self.plain_reasons.add(prepared.reason)
-            logger.info_rank0(f"pref_speedups: prompts are not shared in some batches: {prepared.reason}.")
+        for name, why in sorted(set(prepared.reasons.items()) - self.told_reasons):
+            self.told_reasons.add((name, why))
+            logger.info_rank0(f"pref_speedups: {name} is not used for some batches: {why}.")
         return prepared
 
     @override

@@ -53,9 +53,10 @@ def estimate_recipe(path: File, options: Options) -> Estimate:
             "response": options.response_tokens,
             "image_tokens": options.image_tokens,
         }
-        if ours.shared_prefix and 0 in model.decoder.spans:
-            ours = replace(ours, shared_prefix=False)
-            told.append("shared_prefix: off, because linear attention carries a state from token to token")
+        if (ours.shared_prefix or ours.padding_free) and 0 in model.decoder.spans:
+            names = ", ".join(name for name in ("padding_free", "shared_prefix") if getattr(ours, name))
+            ours = replace(ours, shared_prefix=False, padding_free=False)
+            told.append(f"{names}: off, because linear attention carries a state from token to token")
         lengths = lengths_of(recipe, given, model.vision, (model_args, data_args))
     notes = told + recipes.notes(recipe, finetuning_args)
     return estimate((model, setup), lengths, ours, memory, notes, runs_here)
@@ -70,10 +71,14 @@ def speedups(recipe: Mapping[str, Any], model_args: Any, finetuning_args: Any) -
         return Path(), False, []
     asked = asked_speedups(recipe.get("pref_speedups", "auto"))
     reasons = {}
-    if model_args.flash_attn in ("fa2", "fa3"):
-        reasons[f"flash_attn: {model_args.flash_attn} takes no mask of one's own (sdpa does)"] = {"shared_prefix"}
+    if model_args.flash_attn == "disabled":
+        reasons["flash_attn: disabled, for eager attention is not computed by pieces"] = {"padding_free"}
     if finetuning_args.finetuning_type == "lora" and finetuning_args.lora_dropout > 0:
-        reasons[f"lora_dropout: {finetuning_args.lora_dropout}"] = {"shared_prefix", "vision_once"}
+        reasons[f"lora_dropout: {finetuning_args.lora_dropout}"] = {
+            "shared_prefix",
+            "padding_free",
+            "vision_once",
+        }
     off = set().union(*reasons.values())
     told = [
         f"{', '.join(sorted(names & asked))}: off, because of {why}" for why, names in reasons.items() if names & asked

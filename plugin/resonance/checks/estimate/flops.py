@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .shapes import Lengths, Model, Part, Path, Setup, padded, row_tokens
+from .shapes import Lengths, Model, Part, Path, Setup, packs, padded, row_tokens
 
 
 @dataclass(frozen=True)
@@ -70,14 +70,14 @@ def attention_flops(model: Model, setup: Setup, lengths: Lengths, path: Path, co
     response, prompt = lengths.response, lengths.prompt
     total = 0.0
     for span in model.decoder.spans:
-        if path.shared_prefix and counting.causal < 1:
+        if path.shared_prefix and (counting.causal < 1 or packs(setup, path)):
             products = counting.causal * seen(prompt + response, span)
             later = min(span, prompt) if span is not None else prompt
             products += (setup.responses - 1) * (response * later + counting.causal * seen(response, span))
         elif path.shared_prefix:
             products = padded(prompt + setup.responses * response) ** 2  # one dense kernel with a mask
         else:
-            row = padded(prompt + response)
+            row = int(prompt + response) if packs(setup, path) else padded(prompt + response)
             products = setup.responses * (row**2 if counting.causal == 1 else counting.causal * seen(row, span))
         total += 4 * model.decoder.attention * products * (0 if span == 0 else 1)
     return total * setup.batch

@@ -185,10 +185,11 @@ class Path:
     response_head: bool = False
     vision_once: bool = False
     shared_prefix: bool = False
+    padding_free: bool = False
 
     @property
     def any(self) -> bool:
-        return self.frozen_tower or self.response_head or self.vision_once or self.shared_prefix
+        return any(vars(self).values())
 
 
 LLAMAFACTORY = Path()
@@ -199,8 +200,17 @@ def padded(tokens: float, multiple: int = 8) -> int:
     return -(-int(tokens) // multiple) * multiple
 
 
+def rows_of(setup: Setup, path: Path) -> int:
+    """Rows of one micro-batch: plain rows, or one a prompt."""
+    return setup.batch * (1 if path.shared_prefix else setup.responses)
+
+
+def packs(setup: Setup, path: Path) -> bool:
+    """Whether these rows become one without padding."""
+    return path.padding_free and rows_of(setup, path) > 1
+
+
 def row_tokens(lengths: Lengths, setup: Setup, path: Path) -> int:
     """Tokens of all rows that one micro-batch becomes: plain rows, or `[prompt | chosen | rejected]`."""
-    if path.shared_prefix:
-        return setup.batch * padded(lengths.prompt + setup.responses * lengths.response)
-    return setup.batch * setup.responses * padded(lengths.prompt + lengths.response)
+    row = lengths.prompt + lengths.response * (setup.responses if path.shared_prefix else 1)
+    return rows_of(setup, path) * (int(row) if packs(setup, path) else padded(row))
