@@ -11,6 +11,7 @@ collators make it: the first continuation of B prompts, then the second, and so 
 | `packing.py` | all rows in one, without padding |
 | `masks.py` | who attends to whom in shared rows |
 | `attention.py` | the same without an S x S mask, for long rows and packed ones |
+| `varlen.py` | the same in one call of FlashAttention a layer |
 | `head.py` | the output head on response rows only |
 | `vision.py` | towers without useless graphs, each picture once |
 | `features.py` | features of pictures kept from epoch to epoch; `account.py`: whether that pays |

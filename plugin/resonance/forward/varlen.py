@@ -130,7 +130,10 @@ def serves(model: Any) -> bool:
 
 
 def install(model: Any) -> None:
-    """Let `model` be called with sequences if it uses flash attention; other calls stay as they are. Idempotent."""
+    """Let `model` be called with sequences if it uses flash attention; other calls stay as they are. Idempotent.
+
+    Also where no rows are shared or packed: without it some Transformers' flash attention fails (`_CONVERTS_NONE`).
+    """
     function = ALL_ATTENTION_FUNCTIONS.get(_name(model))
     if is_flash(model) and not isinstance(function, VarlenAttention):
         ALL_ATTENTION_FUNCTIONS.register(_name(model), VarlenAttention(function))
