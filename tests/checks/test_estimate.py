@@ -16,7 +16,7 @@ import yaml
 from conftest import DATA, MODEL, base_recipe
 from forward.tiny import FAMILIES
 from resonance.checks.estimate.gpus import GPUS, gpu_gibibytes
-from resonance.checks.estimate.lengths import image_tokens
+from resonance.checks.estimate.lengths import image_tokens, picture_counter, spread
 from resonance.checks.estimate.shapes import Vision
 from resonance.cli.main import main
 
@@ -302,3 +302,62 @@ def test_image_tokens_are_those_of_llamafactory():
 
 def test_gpus_by_name():
     assert gpu_gibibytes("h200") == GPUS["H200"] and gpu_gibibytes("A100 40GB".replace(" ", "-")) == 40
+
+
+def test_a_reference_on_disk_costs_nothing_on_the_right(numbers, ask):
+    full = {"precompute_ref_log_probs": True, "pref_loss": "uni_dpo"}
+    found = numbers(full, *GIVEN)
+    theirs, ours = found["paths"]
+    assert (theirs["reference"], ours["reference"]) == ("copy", "none")
+    assert theirs["flops"]["reference"] > 0 == ours["flops"]["reference"]
+    assert theirs["bytes"]["fixed"]["reference"] > 0 == ours["bytes"]["fixed"]["reference"]
+    _, out, _ = ask(full, *GIVEN)
+    assert "reference: copy, on disk for Resonance" in out and "once before the training" in out
+    off = numbers({**full, "pref_speedups": "off"}, *GIVEN)["paths"]
+    assert len(off) == 2 and off[1]["speedups"] == [] and off[1]["flops"]["reference"] == 0
+
+
+def test_a_cache_of_features_is_told(ask):
+    """By hand: 576 tokens x width 64 x 4 bytes are 147,456 of 1,000,000 bytes: 6 pictures."""
+    frozen = {"pref_loss": "uni_dpo", "freeze_vision_tower": True, "freeze_multi_modal_projector": True}
+    _, out, _ = ask({**frozen, "image_feature_cache": "1MB"}, *GIVEN)
+    width = json.loads((MODEL / "config.json").read_text())["text_config"]["hidden_size"]
+    assert f"so that about {1_000_000 // (576 * width * 4)} fit" in out
+    _, out, _ = ask({"pref_loss": "uni_dpo", "image_feature_cache": "1MB"}, *GIVEN)
+    assert "image_feature_cache: no effect, the vision tower or its projector trains" in out
+
+
+def test_rows_of_a_micro_batch_are_padded_to_the_longest():
+    """By hand: of two rows drawn from 10 and 30 the longest is 10 once in four times: 25, and the mean is 20."""
+    assert spread([30, 10], 2) == 1.25
+    assert spread([30, 10], 1) == 1.0 == spread([7], 5)
+
+
+def test_padding_free_saves_what_uneven_rows_are_padded_by(numbers):
+    whole = numbers({"pref_loss": "uni_dpo"}, "--batch", "4")["paths"][1]["flops"]["decoder"]
+    padded = numbers({"pref_loss": "uni_dpo", "pref_speedups": ["shared_prefix", "response_head"]}, "--batch", "4")[
+        "paths"
+    ][1]["flops"]["decoder"]
+    assert whole < padded
+
+
+@pytest.mark.parametrize("family", ["llava_next", "intern_vl"])
+def test_tiles_are_counted_by_the_processor(family, tmp_path, monkeypatch):
+    """A small picture becomes fewer tiles than the most; the numbers are the counter's, which the rows use, too."""
+    from types import SimpleNamespace
+
+    monkeypatch.syspath_prepend(Path(__file__).resolve().parents[2] / "scripts")
+    from benchmark_image_tokens import FAMILIES as PROCESSORS
+    from benchmark_image_tokens import make_processor
+    from llamafactory.data.template import TEMPLATES
+    from llamafactory.model import loader
+
+    from resonance.rows.vision import make_counter
+
+    processor = make_processor(family)
+    template = TEMPLATES[PROCESSORS[family].template]
+    monkeypatch.setattr(loader, "load_tokenizer", lambda model_args: {"processor": processor})
+    vision = Vision(2, 16, 1, 576, 2, 0, 0, 0, tiles=5)
+    count = picture_counter(vision, SimpleNamespace(), SimpleNamespace(template=PROCESSORS[family].template))
+    assert count((300, 200)) == make_counter(template, processor).image_tokens((300, 200)) != 5 * 576
+    assert count(None) == 5 * 576

@@ -166,3 +166,34 @@ def test_a_shared_row_attends_once_to_the_prompt():
     model = Model("hand", decoder, Part(), Part(), Part())
     found = attention_flops(model, SETUP, Lengths(5, 0, 0, 3), Path(shared_prefix=True), Counting())
     assert found == 4 * 4 * (32 + 15 + 4.5)
+
+
+@pytest.mark.parametrize("mode", ["lora", "full"])
+def test_step_with_the_reference_on_disk(mode):
+    """Beside the step with a live reference on the same batch, the estimate's difference is the counter's."""
+    model, reference, setup = set_up("qwen2_vl", mode, reference_on_disk=True)
+    batch, lengths = batch_of(model, "qwen2_vl")
+
+    def step() -> None:
+        from resonance.forward.call import Forward
+        from resonance.forward.result import sums
+
+        forward = Forward([name for name in Path.__dataclass_fields__ if getattr(ALL, name)])
+        sums(Forward.call(model, model, forward.prepare(batch, model))).sum().backward()
+
+    measured = counted(step)
+    assert abs(off_by(model, setup.on_resonance, lengths, ALL, measured)) < 0.1
+    assert measured < 0.9 * counted(our_step, model, reference, batch, ALL)
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["padded", "padding free"])
+def test_step_over_uneven_rows(packed):
+    """Two shared rows of very different lengths: padded to the longer one, or end to end."""
+    model, reference, setup = set_up("qwen2", "full", batch=2)
+    batch = pairs(model, [[], []], [8, 60], [8, 60])
+    prompts = [int((row != -100).int().argmax()) for row in batch["labels"][:2]]
+    mean = sum(prompts) / 2 + 2 * 34
+    lengths = Lengths(round(sum(prompts) / 2), 0, 0, 34, spread=(prompts[1] + 2 * 60) / mean)
+    path = replace(ALL, padding_free=packed)
+    measured = counted(our_step, model, reference, batch, path)
+    assert abs(off_by(model, setup, lengths, path, measured)) < 0.1

@@ -9,11 +9,12 @@ from pathlib import Path as File
 from typing import Any
 
 from . import recipe as recipes
+from .flops import step_flops
 from .gpus import gpu_gibibytes
 from .lengths import lengths_of
 from .model import count_model, quiet
 from .report import Estimate, estimate
-from .shapes import Path
+from .shapes import Lengths, Model, Path, Setup
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ def estimate_recipe(path: File, options: Options) -> Estimate:
             names = ", ".join(name for name in ("padding_free", "shared_prefix") if getattr(ours, name))
             ours = replace(ours, shared_prefix=False, padding_free=False)
             told.append(f"{names}: off, because linear attention carries a state from token to token")
-        lengths = lengths_of(recipe, given, model.vision, (model_args, data_args))
-    notes = told + recipes.notes(recipe, finetuning_args)
+        lengths = lengths_of(recipe, given, model.vision, (model_args, data_args), setup.batch)
+    notes = told + recipes.notes(recipe, finetuning_args) + cache_notes(recipe, (model, setup), lengths[0], ours)
     return estimate((model, setup), lengths, ours, memory, notes, runs_here)
 
 
@@ -84,6 +85,35 @@ def speedups(recipe: Mapping[str, Any], model_args: Any, finetuning_args: Any) -
         f"{', '.join(sorted(names & asked))}: off, because of {why}" for why, names in reasons.items() if names & asked
     ]
     return Path(**dict.fromkeys(asked - off, True)), runs_on_resonance(recipe), told
+
+
+def cache_notes(recipe: Mapping[str, Any], counted: tuple[Model, Setup], lengths: Lengths, ours: Path) -> list[str]:
+    """What the numbers do not show of the recipe's caches: of reference log-probabilities, and of image features."""
+    from ...arguments.features import feature_cache_bytes
+
+    model, setup = counted
+    found = []
+    if setup.reference_on_disk:
+        parts = step_flops(model, setup, lengths, ours)
+        found.append(
+            f"precompute_ref_log_probs: the pass of the reference is left out on the right; once before the training "
+            f"it takes {parts['reference'] / 1e12:.2g} TFLOP for the rows of a micro-batch, and the encoding of "
+            "their images"
+        )
+    budget = feature_cache_bytes(recipe.get("image_feature_cache", "off"))
+    if budget and model.vision is None:
+        found.append("image_feature_cache: no effect, the model has no vision tower")
+    elif budget and model.vision_trains:
+        found.append("image_feature_cache: no effect, the vision tower or its projector trains")
+    elif budget:
+        vision = step_flops(model, setup.on_resonance, lengths, ours)["vision"]
+        size = lengths.image_tokens * model.decoder.width * setup.compute_bytes
+        found.append(
+            f"image_feature_cache: {vision / 1e12:.2g} TFLOP of the right column are the first epoch's alone, for "
+            f"images that are kept; one takes {size / 1e6:.2g} MB of host memory, so that about "
+            f"{budget // max(size, 1)} fit"
+        )
+    return found
 
 
 def check(options: Options) -> None:

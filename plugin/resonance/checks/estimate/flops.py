@@ -75,9 +75,10 @@ def attention_flops(model: Model, setup: Setup, lengths: Lengths, path: Path, co
             later = min(span, prompt) if span is not None else prompt
             products += (setup.responses - 1) * (response * later + counting.causal * seen(response, span))
         elif path.shared_prefix:
-            products = padded(prompt + setup.responses * response) ** 2  # one dense kernel with a mask
+            # one dense kernel with a mask
+            products = padded((prompt + setup.responses * response) * lengths.spread) ** 2
         else:
-            row = int(prompt + response) if packs(setup, path) else padded(prompt + response)
+            row = prompt + response if packs(setup, path) else padded((prompt + response) * lengths.spread)
             products = setup.responses * (row**2 if counting.causal == 1 else counting.causal * seen(row, span))
         total += 4 * model.decoder.attention * products * (0 if span == 0 else 1)
     return total * setup.batch

@@ -7,8 +7,8 @@ Of an image only the header is read. LlamaFactory is imported inside functions.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ ROWS = 64  # of each data set
 DEFAULT_TEXT, DEFAULT_RESPONSE = 100, 200
 MARKUP = 5  # tokens that a template puts around a message, about
 CHARACTERS_PER_TOKEN = 4  # English text without a tokenizer at hand
+
+PictureCounter = Callable[[tuple[int, int] | None], int]
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,18 @@ class RowLengths:
 
 
 def lengths_of(
-    recipe: Mapping[str, Any], given: Mapping[str, int | None], vision: Vision | None, args: tuple[Any, Any]
+    recipe: Mapping[str, Any],
+    given: Mapping[str, int | None],
+    vision: Vision | None,
+    args: tuple[Any, Any],
+    batch: int = 1,
 ) -> tuple[Lengths, Lengths]:
     """Lengths of the mean row, from which FLOPs are computed, and of the longest one, which memory has to hold.
 
     Args:
         given: `text`, `response`, `image_tokens` of the options; None where none was given.
         args: LlamaFactory's model and data arguments.
+        batch: examples of a micro-batch, which are padded to the longest of them.
 
     Raises:
         ValueError: the data set cannot be read.
@@ -69,10 +76,19 @@ def lengths_of(
         round(sum(row.response for row in rows) / count),
     )
     longest = max(rows, key=lambda row: row.total)
+    uneven = spread([min(row.total, data_args.cutoff_len) for row in rows], batch)
     return (
-        cut(mean, data_args.cutoff_len, f"mean of {why}"),
+        replace(cut(mean, data_args.cutoff_len, f"mean of {why}"), spread=uneven),
         cut(longest, data_args.cutoff_len, f"longest of {why}"),
     )
+
+
+def spread(totals: Sequence[int], batch: int) -> float:
+    """Expected longest of `batch` rows drawn from `totals` at random, over the mean row."""
+    count = len(totals)
+    shares = ((i / count) ** batch - ((i - 1) / count) ** batch for i in range(1, count + 1))
+    longest = sum(total * share for total, share in zip(sorted(totals), shares, strict=True))
+    return longest * count / sum(totals)
 
 
 def replace_given(row: RowLengths, given: Mapping[str, int | None]) -> RowLengths:
@@ -124,6 +140,36 @@ def image_tokens(size: tuple[int, int] | None, vision: Vision, model_args: Any) 
     return max(1, round(width / side)) * max(1, round(height / side))
 
 
+def picture_counter(vision: Vision | None, model_args: Any, data_args: Any) -> PictureCounter | None:
+    """Tokens of an image by its size: for towers with tiles as the run itself counts them, from the processor."""
+    if vision is None:
+        return None
+    count = None if vision.token_pixels else tile_counter(model_args, data_args)
+
+    def tokens(size: tuple[int, int] | None) -> int:
+        if count is None or size is None:
+            return image_tokens(size, vision, model_args)
+        return count(size)
+
+    return tokens
+
+
+def tile_counter(model_args: Any, data_args: Any) -> Callable[[tuple[int, int]], int] | None:
+    """None without a template or a processor at hand, or for a family that has no rule for sizes."""
+    from llamafactory.data.template import TEMPLATES
+    from llamafactory.model.loader import load_tokenizer
+
+    from ...rows.vision import make_counter
+
+    template = TEMPLATES.get(data_args.template)
+    try:
+        processor = load_tokenizer(model_args)["processor"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    counter = make_counter(template, processor) if template and processor else None
+    return counter.image_tokens if counter else None
+
+
 def sample_rows(
     recipe: Mapping[str, Any], vision: Vision | None, model_args: Any, data_args: Any
 ) -> tuple[list[RowLengths], str]:
@@ -136,7 +182,7 @@ def sample_rows(
     if not isinstance(data_args.dataset_dir, str) or not Path(data_args.dataset_dir, "dataset_info.json").is_file():
         return [], f"{data_args.dataset_dir}/dataset_info.json is not there"
     rows: list[RowLengths] = []
-    count = token_counter(model_args)
+    count, pictures = token_counter(model_args), picture_counter(vision, model_args, data_args)
     named = []
     for name, attr in zip(data_args.dataset, get_dataset_list(data_args.dataset, data_args.dataset_dir), strict=True):
         path = Path(data_args.dataset_dir, attr.dataset_name)
@@ -150,17 +196,17 @@ def sample_rows(
                 f"dataset: {name}: a row of {path} is not as dataset_info.json says: {error!r}. "
                 f"Next: resonance data check, or give --text-tokens, --response-tokens and --image-tokens"
             ) from error
-        rows += [row_lengths(row, vision, model_args, count) for row in found if row["_response"]]
+        rows += [row_lengths(row, pictures, count) for row in found if row["_response"]]
         named.append(f"the first {len(found)} rows of {name}")
     return rows, " and ".join(named)
 
 
-def row_lengths(row: Mapping[str, Any], vision: Vision | None, model_args: Any, count: Any) -> RowLengths:
+def row_lengths(row: Mapping[str, Any], pictures: PictureCounter | None, count: Callable[[str], int]) -> RowLengths:
     text = sum(count(message["content"]) + MARKUP for message in row["_prompt"])
     text += count(row["_system"] or "") + count(row["_tools"] or "")
     response = max(count(message["content"]) + MARKUP for message in row["_response"])
     sizes = [image_size(image) for image in row["_images"] or []]
-    images = [] if vision is None else [image_tokens(size, vision, model_args) for size in sizes]
+    images = [] if pictures is None else [pictures(size) for size in sizes]
     return RowLengths(text, tuple(images), response)
 
 

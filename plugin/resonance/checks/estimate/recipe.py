@@ -122,6 +122,7 @@ def read_setup(recipe: Mapping[str, Any], model_args: Any, finetuning_args: Any,
         world_size=positive("--world-size", world_size),
         batch=batch,
         accumulation=accumulation,
+        reference_on_disk=reference != "none" and recipe.get("precompute_ref_log_probs") is True,
     )
 
 

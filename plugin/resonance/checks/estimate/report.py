@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,10 +21,14 @@ CAVEAT = (
 
 @dataclass(frozen=True)
 class Column:
-    """One path: its FLOPs a micro-batch, its memory, and the largest micro-batch for each size of a GPU in GiB."""
+    """One path and the setup it runs under: its FLOPs a micro-batch, its memory, and the largest micro-batches.
+
+    `largest`: for each size of a GPU in GiB.
+    """
 
     title: str
     path: Path
+    setup: Setup
     flops: dict[str, float]
     memory: Memory
     largest: dict[float, int]
@@ -53,6 +56,7 @@ class Estimate:
             "paths": [
                 {
                     "path": column.title,
+                    "reference": column.setup.reference,
                     "speedups": [name for name, on in asdict(column.path).items() if on],
                     "flops": {**column.flops, "total": sum(column.flops.values())},
                     "bytes": {**asdict(column.memory), "peak": column.memory.peak},
@@ -77,7 +81,7 @@ class Estimate:
             f"{model.name}: {model.params / 1e9:.2f} B parameters, {model.trained / 1e6:,.1f} M of them train ({how})",
             f"stage {setup.stage}, micro-batch {setup.batch} x accumulation {setup.accumulation} x {setup.world_size} "
             f"GPU{'s' * (setup.world_size > 1)}, {zero}, checkpointing {'on' if setup.checkpointing else 'off'}, "
-            f"reference: {setup.reference}",
+            f"reference: {setup.reference}{', on disk for Resonance' * setup.reference_on_disk}",
         ]
         both = (
             (("lengths", self.mean),)
@@ -143,26 +147,31 @@ def estimate(
     Args:
         counted: model and setup.
         lengths: of the mean and of the longest row.
-        ours: the speed-ups Resonance's trainer may use; without any there is only LlamaFactory's column.
+        ours: the speed-ups Resonance's trainer may use; without any, and without a reference on disk, there is only
+            LlamaFactory's column.
         gpu: GiB of the GPU; None for a table of usual sizes.
         notes: what the numbers leave out.
         runs_here: whether Resonance's trainer runs the recipe as it stands.
     """
     model, setup = counted
     mean, longest = lengths
-    paths: Mapping[str, Path] = {"LlamaFactory": LLAMAFACTORY} | ({"Resonance": ours} if ours.any else {})
+    paths: dict[str, tuple[Path, Setup]] = {"LlamaFactory": (LLAMAFACTORY, setup)}
+    differs = ours.any or setup.reference_on_disk
+    if differs:
+        paths["Resonance"] = ours, setup.on_resonance
     sizes = TYPICAL_GPUS if gpu is None else (gpu,)
     columns = [
         Column(
             title,
             path,
-            step_flops(model, setup, mean, path),
-            step_memory(model, setup, longest, path),
-            {size: largest_batch(model, setup, longest, path, size * GIB) for size in sizes},
+            how,
+            step_flops(model, how, mean, path),
+            step_memory(model, how, longest, path),
+            {size: largest_batch(model, how, longest, path, size * GIB) for size in sizes},
         )
-        for title, path in paths.items()
+        for title, (path, how) in paths.items()
     ]
-    advice = advise(model, setup, longest, columns[-1].path, gpu)
-    if ours.any and not runs_here:
+    advice = advise(model, columns[-1].setup, longest, columns[-1].path, gpu)
+    if differs and not runs_here:
         advice.insert(0, "pref_engine: resonance runs this recipe on the right column's path; LlamaFactory's does now")
     return Estimate(model, setup, mean, longest, columns, notes, advice)

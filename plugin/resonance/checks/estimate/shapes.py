@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,7 @@ class Setup:
         stage: dpo, rm or sft.
         adapters: LoRA or OFT through PEFT.
         reference: `none`; `adapter off`, the policy itself; `copy`, a second model.
+        reference_on_disk: its log-probabilities were computed before the training, for Resonance's trainer.
         checkpointing: gradient checkpointing.
         tower_graph: PEFT beside transformers >= 5 makes a frozen tower keep its graph (see `flops.vision_flops`).
         autocast: bfloat16 or float16 beside float32 weights, not under DeepSpeed.
@@ -151,22 +152,32 @@ class Setup:
     world_size: int
     batch: int
     accumulation: int
+    reference_on_disk: bool = False
 
     @property
     def responses(self) -> int:
         """Rows that a prompt becomes."""
         return 1 if self.stage == "sft" else 2
 
+    @property
+    def on_resonance(self) -> Setup:
+        """The same on Resonance's trainer, which calls no reference that is on disk."""
+        return replace(self, reference="none") if self.reference_on_disk else self
+
 
 @dataclass(frozen=True)
 class Lengths:
-    """Tokens of one example. `source` says where they come from."""
+    """Tokens of one example. `source` says where they come from.
+
+    `spread`: length of the longest of a micro-batch over that of the mean row; rows are padded to it.
+    """
 
     text: int
     images: int
     image_tokens: int
     response: int
     source: str = ""
+    spread: float = 1.0
 
     @property
     def visual(self) -> int:
@@ -213,4 +224,4 @@ def packs(setup: Setup, path: Path) -> bool:
 def row_tokens(lengths: Lengths, setup: Setup, path: Path) -> int:
     """Tokens of all rows that one micro-batch becomes: plain rows, or `[prompt | chosen | rejected]`."""
     row = lengths.prompt + lengths.response * (setup.responses if path.shared_prefix else 1)
-    return rows_of(setup, path) * (int(row) if packs(setup, path) else padded(row))
+    return rows_of(setup, path) * (int(row) if packs(setup, path) else padded(row * lengths.spread))
