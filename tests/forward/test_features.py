@@ -136,6 +136,16 @@ def test_filled_up_tiles_and_grids():
     assert len({pictures.keys(calls)[0] for calls in grids}) == 3
 
 
+def test_masks_of_pixels_count():
+    """As Idefics has them: more numbers than are taken as they are."""
+    pixels, masks = torch.randn(2, 1, 3, 9, 9), torch.ones(2, 1, 9, 9, dtype=torch.bool)
+    whole = pictures.keys(pictures.split((pixels,), {"pixel_attention_mask": masks}))
+    again = pictures.keys(pictures.split((pixels,), {"pixel_attention_mask": masks.clone()}))
+    masks[1, 0, 8, 8] = False
+    cut = pictures.keys(pictures.split((pixels,), {"pixel_attention_mask": masks}))
+    assert whole == again and whole[0] == cut[0] and whole[1] != cut[1]
+
+
 def test_inputs_that_cannot_be_told_apart():
     pixels, rows = torch.randn(24, 8), torch.randn(2, 3, 4, 4)
     for args, kwargs in (

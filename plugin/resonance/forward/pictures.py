@@ -14,6 +14,7 @@ import torch
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 
+_FEW = 64  # numbers beside the pixels that are taken as they are
 _WIDTH, _LANES, _LEVELS = 4096, 4, 3
 _PIECE = _WIDTH * 256  # words hashed at a time: bounds the memory that takes, whatever the size of a video
 
@@ -74,7 +75,11 @@ def _named(call: Call) -> list[tuple[Any, Any]]:
 
 def _plain(item: tuple[Any, Any]) -> Any:
     name, value = item
-    return name, None if _is_pixels(value) else repr(value.tolist() if isinstance(value, torch.Tensor) else value)
+    if _is_pixels(value):
+        return name, None
+    if isinstance(value, torch.Tensor) and value.numel() > _FEW:  # a mask of pixels
+        return name, (value.shape, *digest(value).tolist())
+    return name, repr(value.tolist() if isinstance(value, torch.Tensor) else value)
 
 
 def _is_pixels(value: Any) -> bool:
@@ -89,7 +94,7 @@ def digest(values: torch.Tensor) -> torch.Tensor:
     integers do not depend on their order, so the result is the same on every device.
     """
     words = values.detach().contiguous().flatten()
-    words = words.view({1: torch.int8, 2: torch.int16}.get(words.element_size(), torch.int32)).long()[None]
+    words = words.view({1: torch.uint8, 2: torch.int16}.get(words.element_size(), torch.int32)).long()[None]
     for weights in _weights(words.device):
         words = torch.cat([_hash_rows(piece, weights) for piece in words.split(_PIECE, 1)], 1)
     if words.shape[1] != 1:
