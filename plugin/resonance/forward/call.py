@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .features import FeatureCache
 
 _MEDIA_TOKEN = ("image_token_id", "image_token_index", "video_token_id", "video_token_index", "audio_token_id")
+_NOISE = "neftune_noise_alpha"  # the recipe's key, and the attribute that Transformers gives the embeddings
 
 
 @dataclass
@@ -168,10 +169,15 @@ def capabilities(policy: Any, reference: Any = None) -> dict[str, str]:
         return dict.fromkeys(SPEEDUPS, "torch.compile")
     if vision.owner_of_features(policy) is None:
         reasons |= dict.fromkeys((FROZEN_TOWER, VISION_ONCE), "no vision tower")
-    if any(model.get_output_embeddings() is None for model in models):
+    heads = [model.get_output_embeddings() for model in models]
+    if any(head is None for head in heads):
         reasons[RESPONSE_HEAD] = "no output head"
+    elif active := next(filter(None, map(vision.dropout, heads)), None):
+        reasons[RESPONSE_HEAD] = f"dropout is on in the head ({active})"
     if active := next(filter(None, map(vision.dropout, models)), None):
         reasons |= dict.fromkeys((PADDING_FREE, SHARED_PREFIX, VISION_ONCE), f"dropout is on ({active})")
+    if any(getattr(model.get_input_embeddings(), _NOISE, None) for model in models):
+        reasons |= dict.fromkeys((PADDING_FREE, SHARED_PREFIX), f"embeddings are noisy ({_NOISE})")
     for model in models:
         try:
             _check_shareable(model)
