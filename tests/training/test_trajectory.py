@@ -34,7 +34,11 @@ NAMES = {
 }
 
 
-def compare(run, recorded):
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_trajectory(name, recipe, train):
+    recorded = EXPECTED[name]
+    run = train(recipe(**recorded["recipe"]))
+    assert on_off(run)[0] == set(SPEEDUPS), "on our trainer, with every speed-up"
     expected = [step for step in recorded["steps"] if "loss" in step]
     found = [entry for entry in run.state["log_history"] if "loss" in entry]
     assert len(found) == len(expected) == 8
@@ -48,10 +52,3 @@ def compare(run, recorded):
             assert ours[key] == pytest.approx(theirs[NAMES[key]], rel=1e-4, abs=1e-5), (key, ours["step"])
     if recorded["recipe"]["pref_loss"] == "uni_dpo":
         assert {"w_qual", "w_perf", "nll", "nll_coeffi", "logits"} <= set(found[0])
-
-
-@pytest.mark.parametrize("name", sorted(EXPECTED))
-def test_trajectory(name, recipe, train):
-    run = train(recipe(**EXPECTED[name]["recipe"]))
-    compare(run, EXPECTED[name])
-    assert on_off(run)[0] == set(SPEEDUPS), "on our trainer, with every speed-up"

@@ -33,6 +33,7 @@ def choose(trainer: Any, model: Any, batch: dict[str, Any], asked: Collection[st
     forward = Forward(candidates, pack_always=True)  # a first batch of equal rows must not leave packing untested
 
     def run(on: Collection[str]) -> tuple[TokenLogps, torch.Tensor | None]:
+        torch.manual_seed(0)  # where random numbers are drawn, the same ones both ways
         prepared = forward.prepare(batch, policy, reference, on)
         caller = policy if parameters else model  # gradients must not reach the hooks of a wrapper
         references = trainer.compute_reference_log_probs(caller, prepared)
