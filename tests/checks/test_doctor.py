@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +106,27 @@ def test_torch_family(
         ({"disabled": True, "finder_at_start": False}, "fail"),
     ],
 )
+@pytest.mark.parametrize(
+    ("flash", "transformers", "count"), [("2.8.3", "5.6.0", 1), ("2.8.3", "4.57.1", 0), (None, "5.6.0", 0)]
+)
+def test_flash_attention_of_transformers(monkeypatch, flash, transformers, count):
+    installed = {"flash-attn": flash, "transformers": transformers}
+    monkeypatch.setattr(versions, "installed_version", installed.get)
+    found = doctor.examine_flash_attention()
+    assert len(found) == count and all("fa2" in finding.text and "sdpa" in finding.cure for finding in found)
+
+
+def test_lock_that_a_killed_build_left(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
+    for name, age in (("old", 3600), ("new", 0)):
+        lock = tmp_path / "py311_cpu" / name / "lock"
+        lock.parent.mkdir(parents=True)
+        lock.touch()
+        os.utime(lock, (time.time() - age,) * 2)
+    (finding,) = doctor.examine_extensions()
+    assert finding.cure == f"rm {tmp_path / 'py311_cpu' / 'old' / 'lock'}" and "without end" in finding.text
+
+
 def test_startup_hook(startup: dict[str, Any], mark: str) -> None:
     (finder, *_) = doctor.examine_startup({"value": SOUND_STARTUP | startup})
     assert (finder.name, finder.mark) == ("finder", mark)

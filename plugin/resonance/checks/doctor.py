@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import platform
+import time
+from pathlib import Path
 from typing import Any
 
 from .. import SUPPORTED_LLAMAFACTORY, __version__
@@ -17,6 +19,7 @@ from . import probe, versions
 from .findings import Finding, Report
 
 Result = dict[str, Any]
+STALE_SECONDS = 1800  # no build of DeepSpeed's extensions takes that long
 SAME_RELEASE = (
     "install the three of one release, from one index: "
     "pip install torch==2.11.0 torchvision==0.26.0 torchaudio==2.11.0"
@@ -42,7 +45,7 @@ def examine() -> Report:
             "Devices": examine_devices(results["torch"]),
             "Start-up hook": examine_startup(results["startup"]),
             "torchrun": examine_torchrun(len(devices)),
-            "Imports": examine_imports(results),
+            "Imports": examine_imports(results) + examine_extensions(),
             "Patches": examine_patches(results["patches"], switched_off=bool(os.environ.get("RESONANCE_DISABLE"))),
         }
     )
@@ -65,7 +68,16 @@ def examine_versions() -> list[Finding]:
     for distribution in ("llamafactory-resonance", "llamafactory"):
         found += examine_requirements(distribution)
     found += [Finding("warn", "torch family", text, SAME_RELEASE) for text in versions.mismatched_torch_family()]
-    return found
+    return found + examine_flash_attention()
+
+
+def examine_flash_attention() -> list[Finding]:
+    """Transformers 5.6.0 calls FlashAttention with the sinks of a model that has none, and fails (its issue 45588)."""
+    flash, transformers = map(versions.installed_version, ("flash-attn", "transformers"))
+    if flash is None or transformers != "5.6.0":
+        return []
+    text = f"Transformers {transformers} fails with `flash_attn: fa2` in all runs but those of our preference trainer"
+    return [Finding("warn", "flash-attn", text, "write `flash_attn: sdpa` into other recipes")]
 
 
 def examine_requirements(distribution: str) -> list[Finding]:
@@ -135,6 +147,14 @@ def examine_imports(results: dict[str, Result]) -> list[Finding]:
         else:
             found.append(Finding("ok", name, "imports"))
     return found
+
+
+def examine_extensions() -> list[Finding]:
+    """Locks that a killed build left: PyTorch's next build of that extension, as DeepSpeed starts one, never ends."""
+    folder = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or "~/.cache/torch_extensions").expanduser()
+    locks = [lock for lock in sorted(folder.glob("**/lock")) if time.time() - lock.stat().st_mtime > STALE_SECONDS]
+    text = "is locked, and nobody has built there for {} minutes: DeepSpeed waits for it without end"
+    return [Finding("warn", "extension", f"{x.parent} {text.format(STALE_SECONDS // 60)}", f"rm {x}") for x in locks]
 
 
 def examine_patches(patches: Result, switched_off: bool = False) -> list[Finding]:
