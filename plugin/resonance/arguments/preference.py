@@ -79,7 +79,8 @@ class PreferenceArguments(ReferenceKeys):
         metadata={
             "help": (
                 "Exact speed-ups of the forward pass: auto (all that agree with the plain path on the first batch), "
-                "off, or a list of frozen_tower, response_head, vision_once, shared_prefix (with commas as a flag)."
+                "off, or a list of frozen_tower, response_head, vision_once, shared_prefix, padding_free (with commas "
+                "as a flag)."
             )
         },
     )

@@ -28,7 +28,8 @@ from .checkpoint import load_renamed
 from .features import feature_cache
 from .metrics import Meter, non_finite
 from .reference import REFERENCE_FIELDS, CachedReference
-from .speedups import choose
+from .sampling import seeded, with_lengths
+from .speedups import choose, may_share
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 
@@ -44,8 +45,8 @@ class PreferenceTrainer(CustomDPOTrainer):
 
     Differences from LlamaFactory's trainer: the loss is looked up in `resonance.losses`; the model is called by
     `resonance.forward`, the reference first, when no graph of the policy holds memory yet; scores are taken out of the
-    batch before the model sees it; metrics stay on the device until they are logged; the running baseline of
-    `bco_pair` and `pref_bco_weight` survives a resume.
+    batch before the model sees it; `group_by_length` knows how long a pair is; metrics stay on the device until they
+    are logged; the running baseline of `bco_pair` and `pref_bco_weight` survives a resume.
     """
 
     def __init__(self, model: Any, ref_model: Any, finetuning_args: Any, processor: Any, **kwargs: Any) -> None:
@@ -175,6 +176,19 @@ class PreferenceTrainer(CustomDPOTrainer):
             reward = self.accelerator.reduce(reward, "mean")
             self.baseline.running.update(reward, count=self.accelerator.num_processes)
         return torch.as_tensor(self.baseline.running.mean, device=reward.device)
+
+    # -- order of the rows ----------------------------------------------------------------------------------------
+
+    @override
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        rows = self.train_dataset if train_dataset is None else train_dataset
+        sampler = super()._get_train_sampler(with_lengths(rows, self.args, lambda: may_share(self)))
+        return seeded(sampler, self.args, lambda: int(self.state.epoch or 0))
+
+    @override
+    def _get_eval_sampler(self, eval_dataset: Any) -> Any:
+        sampler = super()._get_eval_sampler(with_lengths(eval_dataset, self.args, lambda: may_share(self)))
+        return seeded(sampler, self.args, lambda: 0)
 
     # -- resume ---------------------------------------------------------------------------------------------------
 

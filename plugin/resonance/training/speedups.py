@@ -48,6 +48,12 @@ def choose(trainer: Any, model: Any, batch: dict[str, Any], asked: Collection[st
     return _told(verdict, reasons, batch, policy)
 
 
+def may_share(trainer: Any) -> bool:
+    """Whether prompts can be shared, before a batch has been seen."""
+    asked = SHARED_PREFIX in trainer.asked_speedups
+    return asked and SHARED_PREFIX not in capabilities(*trainer.unwrapped(trainer.model))
+
+
 def _trainable(trainer: Any, policy: torch.nn.Module) -> list[torch.nn.Parameter]:
     """Parameters whose gradients can be compared: none where a backward does more than fill `.grad`."""
     if not torch.is_grad_enabled() or trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:
