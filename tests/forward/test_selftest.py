@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from forward.tiny import FAMILIES, for_training, make, pairs, picture
-from resonance.forward import masks
+from resonance.forward import attention, masks, packing
 from resonance.forward.call import Forward
-from resonance.forward.names import RESPONSE_HEAD, SHARED_PREFIX, SPEEDUPS, VISION_ONCE
+from resonance.forward.names import PADDING_FREE, RESPONSE_HEAD, SHARED_PREFIX, SPEEDUPS, VISION_ONCE
 from resonance.forward.result import sums
 from resonance.forward.selftest import SelfTest
 
@@ -19,9 +21,9 @@ def model():
     return for_training(make(FAMILIES["qwen2_vl"]()), "full", "reentrant")
 
 
-def selftest(model, gradients=True, half=False):
-    batch = pairs(model, [[picture(model, 1)], [picture(model, 2)]])
-    forward = Forward(SPEEDUPS)
+def selftest(model, gradients=True, half=False, batch=None):
+    batch = batch or pairs(model, [[picture(model, 1)], [picture(model, 2)]])
+    forward = Forward(SPEEDUPS, pack_always=True)
 
     def run(on):
         prepared = forward.prepare(batch, model, model, on)
@@ -48,6 +50,32 @@ def test_a_wrong_mask_costs_the_shared_prefix_alone(model, monkeypatch):
     assert verdict.on == set(SPEEDUPS) - {SHARED_PREFIX}
     assert "log-probabilities differ by" in verdict.failed[SHARED_PREFIX]
     assert SHARED_PREFIX not in selftest(model, half=True).choose(SPEEDUPS).on
+
+
+def test_pieces_that_run_into_each_other_cost_padding_free_alone(model, monkeypatch):
+    """A row sees the row before it in the packed one."""
+    right = packing._segments
+
+    def leaky(*args):
+        segments = right(*args)
+        return replace(segments, pieces=[[0, segments.pieces[-1][-1]]])
+
+    monkeypatch.setattr(packing, "_segments", leaky)
+    verdict = selftest(model).choose(SPEEDUPS)
+    assert verdict.on == set(SPEEDUPS) - {PADDING_FREE} and list(verdict.failed) == [PADDING_FREE]
+
+
+def test_one_pair_tells_what_packing_would_do(model, monkeypatch):
+    """Training may have one pair a batch and the evaluation eight; the comparison packs the first batch anyway."""
+    split = attention.split_attention
+
+    def deaf(*args, **kwargs):  # as in a model that does not hand its arguments on to its layers
+        kwargs.pop(attention.PIECES, None)
+        return split(*args, **kwargs)
+
+    monkeypatch.setattr(attention, "split_attention", deaf)
+    one = pairs(model, [[picture(model, 1)]])
+    assert PADDING_FREE not in selftest(model, batch=one).choose(SPEEDUPS).on
 
 
 def test_a_wrong_gradient_with_right_values_is_found(model, monkeypatch):
