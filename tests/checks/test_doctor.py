@@ -99,14 +99,6 @@ def test_torch_family(
 
 
 @pytest.mark.parametrize(
-    ("startup", "mark"),
-    [
-        ({}, "ok"),
-        ({"finder_at_start": False, "pth": []}, "fail"),
-        ({"disabled": True, "finder_at_start": False}, "fail"),
-    ],
-)
-@pytest.mark.parametrize(
     ("flash", "transformers", "count"), [("2.8.3", "5.6.0", 1), ("2.8.3", "4.57.1", 0), (None, "5.6.0", 0)]
 )
 def test_flash_attention_of_transformers(monkeypatch, flash, transformers, count):
@@ -127,6 +119,14 @@ def test_lock_that_a_killed_build_left(monkeypatch, tmp_path):
     assert finding.cure == f"rm {tmp_path / 'py311_cpu' / 'old' / 'lock'}" and "without end" in finding.text
 
 
+@pytest.mark.parametrize(
+    ("startup", "mark"),
+    [
+        ({}, "ok"),
+        ({"finder_at_start": False, "pth": []}, "fail"),
+        ({"disabled": True, "finder_at_start": False}, "fail"),
+    ],
+)
 def test_startup_hook(startup: dict[str, Any], mark: str) -> None:
     (finder, *_) = doctor.examine_startup({"value": SOUND_STARTUP | startup})
     assert (finder.name, finder.mark) == ("finder", mark)
