@@ -24,6 +24,7 @@ GOLDEN = Path(__file__).parent / "golden"
 MODEL = GOLDEN / "trajectory" / "model"
 DATA = GOLDEN / "trajectory" / "data"
 SCRIPTS = Path(sysconfig.get_path("scripts"))
+SIDES = ("chosen", "rejected")
 # What whoever runs the tests may have set; tests read the INFO lines of runs.
 DROPPED = ("RESONANCE_", "WANDB_", "LLAMAFACTORY_VERBOSITY")
 
@@ -154,12 +155,22 @@ def train(tmp_path: Path, cli_env: dict[str, str]) -> Callable[..., Run]:
 
 @pytest.fixture
 def with_sft_set(tmp_path: Path) -> Path:
-    """A data folder with the golden pairs and an `sft` set of their chosen answers."""
+    """A data folder with the golden pairs, an `sft` set of their chosen answers and a `kto` set of both
+    without pictures, on which LlamaFactory 0.9.5 calls Qwen2-VL without positions and fails."""
     folder = tmp_path / "data"
     folder.mkdir()
     info = json.loads((DATA / "dataset_info.json").read_text())
     info["pairs"]["file_name"] = str(DATA / "pairs.json")
     columns = {"prompt": "instruction", "response": "chosen", "images": "images"}
     info["sft"] = {"file_name": str(DATA / "pairs.json"), "columns": columns}
+    pairs = json.loads((DATA / "pairs.json").read_text())
+    judged = [
+        {"instruction": "What is it?", "response": pair[side], "good": side == "chosen"}
+        for pair in pairs
+        for side in SIDES
+    ]
+    (folder / "kto.json").write_text(json.dumps(judged))
+    tagged = {"prompt": "instruction", "response": "response", "kto_tag": "good"}
+    info["kto"] = {"file_name": "kto.json", "columns": tagged}
     (folder / "dataset_info.json").write_text(json.dumps(info))
     return folder

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from forward.tiny import FAMILIES, make, pairs, picture
 from resonance.forward import layout, masks
@@ -12,29 +13,29 @@ from resonance.forward.call import media_tokens
 PREFIX, FIRST, SECOND, OUTSIDE = layout.PREFIX, 1, 2, layout.OUTSIDE
 
 
-@pytest.fixture(scope="module")
-def rows():
-    """Shared rows of Gemma3, which has windows and picture blocks, one of them shorter than the other."""
-    model = make(FAMILIES["gemma3"]())
+def shared(family):
+    model = make(FAMILIES[family]())
     batch = pairs(model, [[picture(model, 0), picture(model, 1)], []])
     return model, layout.shared(batch, 2, media_tokens(model.config))
 
 
-def test_everybody_sees_somebody(rows):
+@pytest.mark.parametrize("family", ["gemma3", "qwen2_vl"])
+def test_everybody_sees_somebody(family):
     """A row of a mask without any true is NaN in some kernels, and NaN times 0 is NaN in the backward."""
-    model, shared = rows
-    found = masks.attention_masks(shared.segments, model.config, shared.inputs["token_type_ids"])
-    assert bool((shared.segments.segment == OUTSIDE).any()), "there is padding"
-    for mask in found.values():
+    model, rows = shared(family)
+    found = masks.attention_masks(rows.segments, model.config, rows.inputs.get("token_type_ids"))
+    assert bool((rows.segments.segment == OUTSIDE).any()), "there is padding"
+    for mask in found.values() if isinstance(found, dict) else [found]:
         assert bool(mask.any(-1).all())
 
 
-def test_cell_by_cell(rows):
-    model, shared = rows
-    found = masks.attention_masks(shared.segments, model.config, shared.inputs["token_type_ids"])
+def test_cell_by_cell():
+    """Gemma3 has windows and picture blocks."""
+    model, rows = shared("gemma3")
+    types = rows.inputs["token_type_ids"]
+    found = masks.attention_masks(rows.segments, model.config, types)
     window = model.config.text_config.sliding_window
-    segments, columns = shared.segments.segment, shared.segments.column
-    types = shared.inputs["token_type_ids"]
+    segments, columns = rows.segments.segment, rows.segments.column
     for row in range(len(segments)):
         for query in range(segments.shape[1]):
             for key in range(segments.shape[1]):
@@ -46,3 +47,12 @@ def test_cell_by_cell(rows):
                 for kind, windowed in (("full_attention", False), ("sliding_attention", True)):
                     expected = (sees and (near or not windowed)) or together or itself
                     assert bool(found[kind][row, 0, query, key]) == expected, (kind, row, query, key)
+
+
+def test_token_types_of_models_whose_use_of_them_is_not_known():
+    kinds = torch.tensor([[0, 0, 1, 1]])
+    masks.check_token_types(kinds, FAMILIES["gemma3"]())
+    masks.check_token_types(torch.zeros_like(kinds), FAMILIES["qwen2_vl"]())
+    masks.check_token_types(None, FAMILIES["qwen2_vl"]())
+    with pytest.raises(layout.CannotShareError, match="token_type_ids of qwen2_vl models"):
+        masks.check_token_types(kinds, FAMILIES["qwen2_vl"]())

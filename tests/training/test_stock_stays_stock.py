@@ -16,6 +16,7 @@ DPO = {"stage": "dpo", "logging_steps": 1, "plot_loss": True}
 RECIPES = {
     "sft": {"stage": "sft", "dataset": "sft"},
     "rm": {"stage": "rm"},
+    "kto": {"stage": "kto", "dataset": "kto", "template": "qwen"},
     "sigmoid": {**DPO, "pref_loss": "sigmoid", "pref_ftx": 0.1},
     "simpo": {**DPO, "pref_loss": "simpo", "pref_beta": 2.0},
     "orpo": {**DPO, "pref_loss": "orpo"},
