@@ -120,6 +120,17 @@ def test_our_keys_beside_a_loss_that_llamafactory_trains(caplog):
     assert "pref_loss_params, uni_dpo_tau_ref: no effect" in caplog.text and "pref_engine: resonance" in caplog.text
 
 
+def test_default_speedups_that_are_written_down_are_not_ignored_in_silence(caplog):
+    given = {"pref_speedups": "auto"}
+    with caplog.at_level("WARNING", logger="llamafactory"):
+        recipe.check_parsed({}, None, None, parsed_values(stage="dpo", pref_speedups=False, image_feature_cache=False))
+        assert not caplog.text
+        recipe.check_parsed(given, None, None, parsed_values(stage="dpo"))
+    assert "pref_speedups: no effect" in caplog.text and "pref_engine: resonance" in caplog.text
+    with pytest.raises(ValueError, match="pref_speedups: has a meaning in stage: dpo only"):
+        recipe.check_parsed(given, None, None, parsed_values(stage="rm"))
+
+
 def test_extra_keys_are_allowed_where_llamafactory_allows_them(monkeypatch):
     monkeypatch.setenv("ALLOW_EXTRA_ARGS", "1")
     recipe.check({"stage": "sft", "anything": 1}, parser)

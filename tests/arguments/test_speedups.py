@@ -19,6 +19,7 @@ from resonance.forward.names import SPEEDUPS
         (False, set()),  # what YAML makes of `off`
         (["response_head"], {"response_head"}),
         ("response_head,shared_prefix", {"response_head", "shared_prefix"}),
+        ("response_head, shared_prefix", {"response_head", "shared_prefix"}),  # a YAML line without brackets
         (["frozen_tower", "vision_once"], {"frozen_tower", "vision_once"}),
         ("padding_free", {"padding_free"}),
     ],

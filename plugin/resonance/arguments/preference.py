@@ -122,9 +122,14 @@ def runs_on_resonance(values: Mapping[str, Any]) -> bool:
     )
 
 
-def idle_keys(values: Mapping[str, Any]) -> list[str]:
-    """Our keys that a recipe sets although LlamaFactory's own trainer runs it, which does not read them."""
-    return [key for key in KEYS if key in values and values[key] != DEFAULTS[key]]
+def idle_keys(values: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> list[str]:
+    """Our keys that a recipe sets although LlamaFactory's own trainer runs it, which does not read them.
+
+    `given`: the recipe as it is written, where that is known; the default of `pref_speedups` asks for something, so
+    writing it down is seen there only. What is switched off (`off` is false in YAML) is so without us.
+    """
+    idle = [key for key in KEYS if key in values and values[key] != DEFAULTS[key] and values[key] is not False]
+    return [*idle, "pref_speedups"] if (given or {}).get("pref_speedups") == DEFAULTS["pref_speedups"] else idle
 
 
 def extend_finetuning_arguments(original: type) -> type:

@@ -70,7 +70,7 @@ def check_parsed(given: Any, data_args: Any, training_args: Any, finetuning_args
         if found:
             raise ValueError(preference.report(found))
     if not ours:
-        check_idle(values)
+        check_idle(values, given if isinstance(given, Mapping) else None)
         return
     if training_args.do_train:
         wanted = given.get("resume_from_checkpoint") if isinstance(given, Mapping) else None
@@ -80,9 +80,9 @@ def check_parsed(given: Any, data_args: Any, training_args: Any, finetuning_args
             logger.warning(warning)
 
 
-def check_idle(values: Mapping[str, Any]) -> None:
+def check_idle(values: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> None:
     """Say which of our keys LlamaFactory's own run will not read; outside the DPO stage they are an error."""
-    idle = preference.idle_keys(values)
+    idle = preference.idle_keys(values, given)
     if idle and values["stage"] != "dpo":
         raise ValueError(preference.report([f"{key}: has a meaning in stage: dpo only" for key in idle]))
     if idle:

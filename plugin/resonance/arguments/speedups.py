@@ -18,7 +18,9 @@ def asked_speedups(given: Any) -> frozenset[str]:
     Raises:
         ValueError: for anything but `auto`, `off` (which YAML reads as false) and names, as a list or with commas.
     """
-    names = given.split(",") if isinstance(given, str) else [given] if isinstance(given, bool) else given
+    names = [given] if isinstance(given, bool) else given
+    if isinstance(given, str):
+        names = [name.strip() for name in given.split(",")]
     if names in ([AUTO], [OFF], [False]):
         return frozenset(SPEEDUPS) if names == [AUTO] else frozenset()
     if not isinstance(names, list | tuple) or not names:
