@@ -69,6 +69,18 @@ def test_left_padding(batch):
     refused(batch, "padded on the left")
 
 
+@pytest.mark.parametrize(
+    ("row", "match"),
+    [(0, "have different pictures"), (2, "padding contains picture tokens")],
+    ids=["chosen", "rejected"],
+)
+def test_picture_token_in_the_padding_beside_pictures(batch, row, match):
+    """LlamaFactory appends an unattended picture only where there is none."""
+    assert batch["attention_mask"][row, -1] == 0
+    batch["input_ids"][row, -1] = PICTURE
+    refused(batch, match)
+
+
 def test_no_response(batch):
     batch["labels"][1] = -100
     refused(batch, "no prompt or no response")
