@@ -114,3 +114,29 @@ def test_everything_is_as_before_after_a_call():
     Forward.call(model, model, Forward(SPEEDUPS).prepare(batch, model, model))
     assert "get_image_features" not in vars(inner(model).model) and "forward" not in vars(model.lm_head)
     assert set(batch) == set(pairs(model, [[picture(model, 1)]]))
+
+
+class Tower(torch.nn.Module):
+    """A model that casts its pixels anew for each picture, so that one's memory may be the next one's."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(1), requires_grad=False)
+
+    def get_image_features(self, pixels):
+        return pixels.sum()[None] * self.scale
+
+    def get_input_embeddings(self):
+        return None
+
+    get_output_embeddings = get_input_embeddings
+
+    def forward(self, pixels):
+        return [float(self.get_image_features(one.to(torch.float32))) for one in pixels]
+
+
+def test_pixels_at_the_address_of_earlier_ones_are_other_pixels():
+    pixels, model = torch.arange(8, dtype=torch.float64)[:, None, None].expand(8, 64, 64), Tower()
+    with vision.pictures(model, no_graph=True, memo={}, copies=1):
+        found = model(pixels)
+    assert found == [4096.0 * i for i in range(8)]

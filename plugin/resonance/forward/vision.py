@@ -131,9 +131,10 @@ def pictures(
         def features(*args: Any, **kwargs: Any) -> Any:
             if busy:
                 return original(*args, **kwargs)
-            key = (name, *_pixels([*args, *kwargs.values()]))
+            pixels = [v for v in [*args, *kwargs.values()] if isinstance(v, torch.Tensor) and v.is_floating_point()]
+            key = (name, *_identity(pixels))
             if memo is not None and key in memo:
-                return memo[key]
+                return memo[key][0]
             busy.append(name)
             try:
                 frozen = (no_graph or cache is not None) and is_frozen(model)
@@ -143,7 +144,7 @@ def pictures(
             finally:
                 busy.pop()
             if memo is not None:
-                memo[key] = result
+                memo[key] = result, pixels  # kept alive, or others could come to their addresses
             return result
 
         return features
@@ -157,9 +158,8 @@ def pictures(
             delattr(owner, name)
 
 
-def _pixels(values: list[Any]) -> list[Any]:
-    """What tells one call's pixels from another's while the batch is alive, and the precision they are encoded in."""
-    tensors = [v for v in values if isinstance(v, torch.Tensor) and v.is_floating_point()]
+def _identity(tensors: list[torch.Tensor]) -> list[Any]:
+    """What tells one call's pixels from another's while they are alive, and the precision they are encoded in."""
     kind = tensors[0].device.type if tensors else "cpu"
     autocast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
     return [autocast, *((t.data_ptr(), t.shape, t.dtype) for t in tensors)]
