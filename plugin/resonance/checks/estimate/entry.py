@@ -64,7 +64,10 @@ def estimate_recipe(path: File, options: Options) -> Estimate:
 
 
 def speedups(recipe: Mapping[str, Any], model_args: Any, finetuning_args: Any) -> tuple[Path, bool, list[str]]:
-    """What Resonance's trainer may use, whether that trainer runs the recipe as it stands, and what it cannot use."""
+    """What Resonance's trainer may use, whether that trainer runs the recipe as it stands, and what it cannot use.
+
+    `lora_dropout` takes nothing away: LlamaFactory's DPO trainer sets all dropout to 0.
+    """
     from ...arguments.preference import runs_on_resonance
     from ...arguments.speedups import asked_speedups
 
@@ -74,12 +77,6 @@ def speedups(recipe: Mapping[str, Any], model_args: Any, finetuning_args: Any) -
     reasons = {}
     if model_args.flash_attn == "disabled":
         reasons["flash_attn: disabled, for eager attention is not computed by pieces"] = {"padding_free"}
-    if finetuning_args.finetuning_type == "lora" and finetuning_args.lora_dropout > 0:
-        reasons[f"lora_dropout: {finetuning_args.lora_dropout}"] = {
-            "shared_prefix",
-            "padding_free",
-            "vision_once",
-        }
     off = set().union(*reasons.values())
     told = [
         f"{', '.join(sorted(names & asked))}: off, because of {why}" for why, names in reasons.items() if names & asked
