@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from types import SimpleNamespace
 
 import pytest
@@ -129,6 +130,13 @@ def test_default_speedups_that_are_written_down_are_not_ignored_in_silence(caplo
     assert "pref_speedups: no effect" in caplog.text and "pref_engine: resonance" in caplog.text
     with pytest.raises(ValueError, match="pref_speedups: has a meaning in stage: dpo only"):
         recipe.check_parsed(given, None, None, parsed_values(stage="rm"))
+
+
+def test_a_key_that_transformers_has_renamed():
+    known = {field.name for field in fields(parser.TrainingArguments)}
+    if "group_by_length" in known:
+        pytest.skip("this Transformers has the key")
+    assert "it is `train_sampling_strategy: group_by_length`" in problems({"group_by_length": True})
 
 
 def test_extra_keys_are_allowed_where_llamafactory_allows_them(monkeypatch):

@@ -26,6 +26,8 @@ _ARGUMENT_CLASSES = (
     "FinetuningArguments",
     "GeneratingArguments",
 )
+# Keys of Transformers 4 that Transformers 5 has under other names.
+_NOW = {"group_by_length": "train_sampling_strategy: group_by_length"}
 
 
 def needs_resonance(given: Mapping[str, Any]) -> bool:
@@ -95,6 +97,7 @@ def check_idle(values: Mapping[str, Any], given: Mapping[str, Any] | None = None
 
 
 def unknown_keys(given: Mapping[str, Any], parser: ModuleType) -> list[str]:
+    """Keys that no argument class has, with the nearest that are there."""
     classes = [getattr(parser, name, None) for name in _ARGUMENT_CLASSES]
     if not all(is_dataclass(cls) for cls in classes):
         return []  # another version of LlamaFactory: its own parser judges
@@ -104,6 +107,8 @@ def unknown_keys(given: Mapping[str, Any], parser: ModuleType) -> list[str]:
         if key not in known:
             near = get_close_matches(str(key), known, n=3, cutoff=0.6)
             hint = f"did you mean {' or '.join(near)}?" if near else "see `llamafactory-cli train -h` for all keys"
+            if _NOW.get(key, "").partition(":")[0] in known:
+                hint = f"it is `{_NOW[key]}` in this Transformers"
             messages.append(f"{key}: no such key (not used by the HfArgumentParser); {hint}")
     return messages
 

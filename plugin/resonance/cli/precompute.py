@@ -12,7 +12,11 @@ _ALWAYS = ("precompute_ref_log_probs=true", "precompute_only=true", "report_to=n
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", type=Path, help="a DPO recipe (YAML or JSON)")
     parser.add_argument(
-        "overrides", nargs="*", metavar="KEY=VALUE", help="another value of a recipe key, as llamafactory-cli takes it"
+        "overrides",
+        nargs="*",
+        default=[],
+        metavar="KEY=VALUE",
+        help="another value of a recipe key, as llamafactory-cli takes it",
     )
 
 

@@ -94,5 +94,5 @@ class _Summary(TrainerCallback):
         self.cache = cache
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self.cache.reason is None:
+        if self.cache.reason is None and self.cache.account.lookups:
             logger.info_rank0(f"image_feature_cache: {self.cache.summary()}.")
