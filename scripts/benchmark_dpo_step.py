@@ -97,7 +97,7 @@ class Bench:
         """MB of activations by variant. Gradients are there when a step begins, and not counted."""
         import torch
 
-        return_memory_at_once(True)
+        self.steps[AUTO]().backward()  # code that a copy of a process has not called is not resident
         found: dict[str, float] = {}
         for variant in self.steps:
             for parameter in self.parameters:
@@ -122,6 +122,7 @@ class Bench:
     def run(self, repetitions: int, until: float) -> list[Row]:
         """All rows. Memory is weighed in a child process meanwhile; what is timed for good is timed after that."""
         weighing = in_a_fork(self.weigh)
+        return_memory_at_once(False)
         for variant in self.steps:
             self.count(variant)
         gradients = sum(p.numel() * p.element_size() for p in self.parameters) / 2**20
@@ -170,6 +171,7 @@ def measure(ratio: str, mode: str, count: int, repetitions: int, started: float)
     import torch
 
     torch.set_num_threads(1)
+    return_memory_at_once(True)
     model, reference = build(ratio, mode)
     pairs = make_pairs(count)
     batches = tuple(make_batch(model, SHAPES[ratio]["vocabulary"], p) for p in (pairs, make_pairs(count, 1 / 16)))

@@ -28,7 +28,7 @@ def reset_peak() -> float | None:
 def return_memory_at_once(yes: bool) -> bool:
     """Whether glibc gives freed blocks back to the system: the peak is then what is in use, but all is slower.
 
-    Useful from the start of a process only; blocks that were kept once are used again.
+    From the start of a process: blocks that were kept once are used again, and nobody sees it.
     """
     trim, threshold = -1, -3
     try:

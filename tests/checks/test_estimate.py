@@ -220,6 +220,7 @@ def test_advice_when_it_does_not_fit(ask, big_model):
         ({"pref_los": 1}, (), "pref_los: no such key"),
         ({"stage": "kto"}, (), "'kto' is not modelled; allowed: dpo, rm, sft"),
         ({"model_name_or_path": "/nowhere/at/all"}, (), "model_name_or_path: no configuration of '/nowhere/at/all'"),
+        ({"model_name_or_path": "saves/made/later"}, (), "an earlier recipe may have to make it"),
         ({"deepspeed": "nowhere.json"}, (), "deepspeed: cannot read nowhere.json"),
         ({"pref_loss": "uni_dp"}, (), "uni_dp"),
         ({"dataset": "pears"}, (), "pears"),

@@ -77,9 +77,12 @@ def read_config(model_args: Any) -> Any:
         )
     except (OSError, ValueError, KeyError) as error:
         first = str(error).strip().partition("\n")[0]
+        if name.count("/") != 1 or name.startswith((".", "~")):  # no name of the hub
+            first = "there is no such folder with a config.json here (an earlier recipe may have to make it)."
         raise ValueError(
             f"model_name_or_path: no configuration of {name!r}: {first} "
-            "Allowed: a folder with config.json, or a model of the hub (once online, then from the cache)"
+            "Allowed: a folder with config.json, or a model of the hub (once online, then from the cache). "
+            "Another one: --set model_name_or_path=..."
         ) from error
 
 

@@ -77,8 +77,9 @@ class Estimate:
         model, setup = self.model, self.setup
         how = "LoRA or OFT" if setup.adapters else "full or partial"
         zero = "no DeepSpeed" if setup.zero is None else f"ZeRO-{setup.zero}"
+        count = f"{model.params / 1e9:.2f} B" if model.params > 1e8 else f"{model.params / 1e6:.1f} M"
         lines = [
-            f"{model.name}: {model.params / 1e9:.2f} B parameters, {model.trained / 1e6:,.1f} M of them train ({how})",
+            f"{model.name}: {count} parameters, {model.trained / 1e6:,.1f} M of them train ({how})",
             f"stage {setup.stage}, micro-batch {setup.batch} x accumulation {setup.accumulation} x {setup.world_size} "
             f"GPU{'s' * (setup.world_size > 1)}, {zero}, checkpointing {'on' if setup.checkpointing else 'off'}, "
             f"reference: {setup.reference}{', on disk for Resonance' * setup.reference_on_disk}",
