@@ -8,7 +8,8 @@ import torch
 
 from forward.tiny import FAMILIES, make, pairs, picture
 from resonance.forward import layout, masks
-from resonance.forward.call import media_tokens
+from resonance.forward.call import Forward, media_tokens
+from resonance.forward.names import PADDING_FREE, SHARED_PREFIX
 
 PREFIX, FIRST, SECOND, OUTSIDE = layout.PREFIX, 1, 2, layout.OUTSIDE
 
@@ -56,3 +57,12 @@ def test_token_types_of_models_whose_use_of_them_is_not_known():
     masks.check_token_types(None, FAMILIES["qwen2_vl"]())
     with pytest.raises(layout.CannotShareError, match="token_type_ids of qwen2_vl models"):
         masks.check_token_types(kinds, FAMILIES["qwen2_vl"]())
+
+
+@pytest.mark.parametrize("name", [SHARED_PREFIX, PADDING_FREE])
+def test_rows_with_such_types_are_left_as_they_are(name):
+    model = make(FAMILIES["qwen2"]())
+    batch = pairs(model, [[], []])
+    batch["token_type_ids"] = torch.ones_like(batch["input_ids"])
+    prepared = Forward({name}).prepare(batch, model)
+    assert prepared.reasons == {name: "token_type_ids of qwen2 models"} and prepared.layout.segments is None
