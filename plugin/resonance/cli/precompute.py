@@ -2,6 +2,7 @@
 """`resonance precompute`. Room: `cli/`."""
 
 import argparse
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -31,5 +32,6 @@ def run(args: argparse.Namespace) -> int:
     code = subprocess.run(command).returncode
     if code:
         print(f"resonance precompute: the run ended with {code}; its last lines say why.", file=sys.stderr)
-        print(f"Next: resonance precompute {args.recipe} (rows that were finished are kept)", file=sys.stderr)
+        again = shlex.join([str(args.recipe), *args.overrides])
+        print(f"Next: resonance precompute {again} (rows that were finished are kept)", file=sys.stderr)
     return 1 if code else 0
