@@ -44,6 +44,22 @@ def test_in_pieces(monkeypatch, text_pairs, llamafactory):
     assert tokens.mean_logits.shape == (2,)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_few_rows_at_a_time(dtype, monkeypatch):
+    """11 rows of 50 logits, three at a time, against float32 log_softmax of all, value and gradient."""
+    monkeypatch.setattr(head, "_CHUNK_BYTES", 3 * 50 * 4)
+    generator = torch.Generator().manual_seed(0)
+    logits = (5 * torch.randn(11, 50, generator=generator)).to(dtype).requires_grad_()
+    targets = torch.randint(50, (11,), generator=generator)
+    weights = torch.randn(11, generator=generator)
+    expected = logits.float().log_softmax(-1).gather(1, targets[:, None]).squeeze(1)
+    (right,) = torch.autograd.grad((expected * weights).sum(), logits)
+    found = head.token_logps(logits, targets)
+    (gradient,) = torch.autograd.grad((found * weights).sum(), logits)
+    assert found.dtype == torch.float32 and torch.equal(found, expected)
+    torch.testing.assert_close(gradient, right)
+
+
 @pytest.mark.parametrize("wrapped", ["lora", "modules_to_save"])
 def test_adapters_on_the_head(wrapped, text_pairs, llamafactory):
     options = dict(target_modules=["lm_head", "q_proj"]) if wrapped == "lora" else dict(target_modules=["q_proj"])

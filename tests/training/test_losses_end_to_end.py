@@ -7,7 +7,9 @@ import math
 
 import pytest
 
+from resonance.forward.names import SPEEDUPS
 from resonance.losses import LOSSES
+from training.mixed import on_off
 
 LN2 = math.log(2)
 # At step 1 policy and reference are the same model, so every log-ratio is 0 and the loss of most names is a constant
@@ -96,12 +98,16 @@ def test_a_users_own_loss_runs_without_a_fork(runs):
     [("our-sigmoid", "stock-sigmoid"), ("our-ld", "stock-ld"), ("orpo", "stock-orpo"), ("simpo", "stock-simpo")],
 )
 def test_our_trainer_agrees_with_llamafactorys_where_it_is_right(runs, ours, stock):
+    assert on_off(runs[ours])[0] == set(SPEEDUPS) and on_off(runs[stock])[0] == set()
     for mine, theirs in zip(runs[ours].state["log_history"], runs[stock].state["log_history"], strict=True):
         assert set(theirs) <= set(mine)
         for key in theirs:
             # theirs average logits/chosen and logits/rejected over prompt and padding too, ours over the responses
             if not key.endswith(("runtime", "per_second")) and not key.startswith("logits/"):
-                assert mine[key] == pytest.approx(theirs[key], rel=1e-5, abs=1e-6), key
+                # beta (0.1) times a difference of log-probabilities, which two orders of summing leave apart by one
+                # or two steps of float32, 2^-16 between 128 and 256
+                close = 0.1 * 2 * 2**-16 if key.startswith("rewards/") else 1e-6
+                assert mine[key] == pytest.approx(theirs[key], rel=1e-5, abs=close), key
 
 
 def test_average_log_prob_is_asked_for_not_imposed(runs):
