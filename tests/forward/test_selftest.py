@@ -92,6 +92,21 @@ def test_a_wrong_gradient_with_right_values_is_found(model, monkeypatch):
     assert RESPONSE_HEAD in selftest(model, gradients=False).choose(SPEEDUPS).on  # why gradients are compared
 
 
+def test_fresh_adapters_whose_first_matrices_have_no_gradient_are_compared(monkeypatch):
+    """Every other parameter is a `lora_A`, and an even step over 16 of them would meet no `lora_B`."""
+    from resonance.forward import head
+
+    model = for_training(make(FAMILIES["qwen2_vl"]()), "lora")
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            parameter.data.zero_()
+    original = head.token_logps
+    monkeypatch.setattr(head, "token_logps", lambda z, t: original(z, t) * 0.9 + original(z, t).detach() * 0.1)
+    test = selftest(model)
+    fresh = SelfTest(test._run, test._parameters[:16], False, torch.device("cpu"))
+    assert list(fresh.choose(SPEEDUPS).failed) == [RESPONSE_HEAD]
+
+
 def test_an_error_counts_as_disagreement(model, monkeypatch):
     def refuse(*args, **kwargs):
         raise TypeError("forward() got an unexpected keyword argument 'position_ids'")

@@ -19,7 +19,7 @@ from .vision import agreed
 # Largest difference of a token's log-probability, and of the gradient relative to its norm. In bfloat16 the two paths
 # round differently: their mean difference is what is looked at, and one order above its usual size is an error.
 EXACT, ROUNDED = (1e-4, 1e-4), (0.03, 0.05)
-WATCHED = 8  # parameters whose gradients are compared, evenly spread over the model
+WATCHED = 8  # parameters whose gradients are compared
 
 Run = Callable[[Collection[str]], tuple[TokenLogps, torch.Tensor | None]]
 
@@ -62,7 +62,7 @@ class SelfTest:
         self._run = run
         self._device = device
         self._parameters = parameters
-        self._watched = parameters[:: max(1, len(parameters) // WATCHED)] if parameters else []
+        self._watched = parameters  # until the plain path has told which of them say something
         self._half = half
 
     def choose(self, candidates: Collection[str]) -> Verdict:
@@ -131,6 +131,8 @@ class SelfTest:
                 return _Sample(tokens.values, reference, [], flops.total)
             weight = torch.linspace(1.0, -1.0, tokens.continuations, device=tokens.values.device)
             (sums(tokens).view(tokens.continuations, -1) * weight[:, None]).sum().backward()
+        if not on:
+            self._watched = _telling(self._parameters)
         gradients = [p.grad.detach().clone() if p.grad is not None else torch.zeros_like(p) for p in self._watched]
         self._clear()
         return _Sample(tokens.values.detach(), reference, gradients, flops.total)
@@ -157,3 +159,9 @@ class SelfTest:
                 return f"the gradient differs by {gradient:.1e} of its norm"
         saving = plain.flops / fast.flops if fast.flops else None
         return Verdict(on, logps=logps, gradient=gradient, saving=saving)
+
+
+def _telling(parameters: Sequence[torch.nn.Parameter]) -> Sequence[torch.nn.Parameter]:
+    """WATCHED or a few more, evenly spread over those with a gradient: half of a fresh LoRA's matrices have none."""
+    telling = [p for p in parameters if p.grad is not None and bool(p.grad.any())] or parameters
+    return telling[:: max(1, len(telling) // WATCHED)]
