@@ -91,6 +91,13 @@ def test_logits_changed_after_the_head_and_windows_on_every_layer(config, text_p
     both(model, text_pairs(model), llamafactory)
 
 
+def test_a_cap_is_found_in_the_part_that_speaks():
+    config = FAMILIES["gemma3"]()
+    assert not head.keeps_logits(config)
+    config.text_config.final_logit_softcapping = 30.0
+    assert head.keeps_logits(config)
+
+
 def test_mean_logits_are_those_of_the_response_rows(llamafactory):
     model = for_training(make(FAMILIES["qwen2_vl"]()), "full")
     batch = pairs(model, [[picture(model, 0)], []])

@@ -69,6 +69,20 @@ def test_left_padding(batch):
     refused(batch, "padded on the left")
 
 
+@pytest.mark.parametrize("on", [(), SPEEDUPS], ids=["plain", "fast"])
+def test_a_model_that_writes_into_its_tokens_leaves_them_to_the_next(model, batch, on):
+    """Some replace the tokens of pictures in place; the policy reads the batch after the reference."""
+    prepared = Forward(on).prepare(batch, model, model)
+
+    def writing(**inputs):
+        output = model(**inputs)
+        inputs["input_ids"].zero_()
+        return output
+
+    first, second = (Forward.call(writing, model, prepared).values for _ in range(2))
+    assert torch.equal(first, second) and bool((batch["input_ids"] > 0).any())
+
+
 @pytest.mark.parametrize(
     ("row", "match"),
     [(0, "have different pictures"), (2, "padding contains picture tokens")],

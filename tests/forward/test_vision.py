@@ -8,6 +8,7 @@ import copy
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
 from forward.tiny import FAMILIES, for_training, inner, make, pairs, picture
 from resonance.forward import vision
@@ -140,3 +141,22 @@ def test_pixels_at_the_address_of_earlier_ones_are_other_pixels():
     with vision.pictures(model, no_graph=True, memo={}, copies=1):
         found = model(pixels)
     assert found == [4096.0 * i for i in range(8)]
+
+
+def test_joined_features_are_in_the_order_of_the_pictures():
+    """First all of one part, then all of the other: as rows, one tensor a picture, and one tensor a layer."""
+    one, two = torch.arange(6.0).view(3, 2), 10 + torch.arange(4.0).view(2, 2)
+    both = torch.cat((one, two))
+    assert torch.equal(vision.join([one, two]), both)
+    assert [len(part) for part in vision.join([[one], [two, two]])] == [3, 2, 2]
+
+    def output(rows):
+        return BaseModelOutputWithDeepstackFeatures(rows, (rows,), deepstack_features=[rows, -rows])
+
+    joined = vision.join([output(one), output(two)])
+    assert torch.equal(joined.last_hidden_state, both)
+    assert [len(part) for part in joined.pooler_output] == [3, 2]
+    assert all(
+        torch.equal(layer, sign * both) for layer, sign in zip(joined["deepstack_features"], (1, -1), strict=True)
+    )
+    assert vision.join([{1, 2}, {3}]) is None
