@@ -142,6 +142,15 @@ def test_resumed_in_the_middle_it_is_bit_equal(train_many, data):
 
 
 @pytest.mark.slow
+def test_gradients_are_compared_also_if_an_evaluation_came_first(train_many, data):
+    asked = {**data, **COMMON, "pref_loss": "uni_dpo", "max_steps": 1, "eval_dataset": "mixed"}
+    run = train_many({"r": {**asked, "eval_strategy": "steps", "eval_on_start": True}})["r"]
+    assert run.returncode == 0, run.output[-4000:]
+    first, second = [line for line in run.output.splitlines() if "pref_speedups: on:" in line]
+    assert "gradients not compared" in first and "its gradient by" in second
+
+
+@pytest.mark.slow
 def test_evaluation_alone(train_many, data):
     """No gradients to compare; the log-probabilities are, and the numbers are those of the plain path."""
     alone = {**data, "pref_loss": "simpo", "pref_engine": "resonance", "do_train": None, "do_eval": True}

@@ -54,7 +54,8 @@ class PreferenceTrainer(CustomDPOTrainer):
         self.loss_params = loss_parameters(vars(finetuning_args))
         self.uses_means = uses_means(vars(finetuning_args))
         self.asked_speedups = asked_speedups(finetuning_args.pref_speedups)
-        self.forward: Forward | None = None  # decided on the first batch
+        self.forward: Forward | None = None  # decided on the first batch, again on the first with a backward
+        self.decided_in_training = False
         self.told_reasons: set[tuple[str, str]] = set()  # why some batches were laid out otherwise
         datasets = kwargs.get("train_dataset"), kwargs.get("eval_dataset")
         self._check_scores(*datasets)
@@ -96,9 +97,13 @@ class PreferenceTrainer(CustomDPOTrainer):
         return policy, policy if self.ref_model is None else self.accelerator.unwrap_model(self.ref_model)
 
     def prepare_batch(self, model: Any, batch: dict[str, torch.Tensor]) -> Prepared:
-        """Lay out a batch once for policy and reference; on the first one, decide which speed-ups the run uses."""
+        """Lay out a batch once for policy and reference; on the first one, decide which speed-ups the run uses.
+
+        After an evaluation before step 1, which has no gradients to compare, the first training batch decides again.
+        """
         inputs = {name: value for name, value in batch.items() if name not in _NO_INPUTS}
-        if self.forward is None:
+        if self.forward is None or (torch.is_grad_enabled() and not self.decided_in_training):
+            self.decided_in_training = torch.is_grad_enabled()
             self.forward = choose(self, model, inputs, self.asked_speedups)
             self.forward.feature_cache = self.feature_cache
         prepared = self.forward.prepare(inputs, *self.unwrapped(model))
