@@ -160,3 +160,43 @@ def test_joined_features_are_in_the_order_of_the_pictures():
         torch.equal(layer, sign * both) for layer, sign in zip(joined["deepstack_features"], (1, -1), strict=True)
     )
     assert vision.join([{1, 2}, {3}]) is None
+
+
+def test_one_rank_that_disagrees_is_enough(monkeypatch):
+    """The others must not leave out a call of the tower for which it waits."""
+    model = for_training(make(FAMILIES["qwen2_vl"]()), "frozen")
+    monkeypatch.setattr(vision, "agreed", lambda answer, device: False)
+    assert not vision.SameFeatures()(model, copy.deepcopy(model))
+
+
+def test_features_of_another_precision_are_other_features():
+    """A reference in float32 beside a policy under autocast."""
+    model = for_training(make(FAMILIES["qwen2_vl"]()), "frozen")
+    reference = copy.deepcopy(model)
+    batch = pairs(model, [[picture(model, 1)]])
+    shared, alone = (Forward(SPEEDUPS).prepare(batch, model, reference) for _ in range(2))
+    assert shared.features is not None
+    Forward.call(reference, reference, shared)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, expected = (Forward.call(model, model, prepared).values for prepared in (shared, alone))
+    assert torch.equal(found, expected)
+
+
+def test_parameters_that_ranks_hold_in_parts():
+    """As under ZeRO-3: empty, with this rank's part beside them. Without any to see, nothing is known to be equal."""
+    ours, theirs = ([torch.nn.Parameter(torch.empty(0))] for _ in range(2))
+    assert not vision._equal(ours, theirs)
+    ours[0].ds_tensor, theirs[0].ds_tensor = torch.ones(4), torch.ones(4)
+    assert vision._equal(ours, theirs)
+    theirs[0].ds_tensor[3] = 0.0
+    assert not vision._equal(ours, theirs)
+
+
+def test_a_tower_without_parameters_to_see_is_not_called_frozen(monkeypatch):
+    """As under FSDP, where a flat parameter of the whole hides them; and one's own parameter of the owner counts."""
+    model = for_training(make(FAMILIES["llava_next"]()), "frozen")
+    assert vision.is_frozen(model)
+    vision.owner_of_features(model).image_newline.requires_grad_(True)
+    assert not vision.is_frozen(model)
+    monkeypatch.setattr(vision, "tower_parameters", lambda model: [])
+    assert not vision.is_frozen(model)
