@@ -9,8 +9,8 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from forward.tiny import FAMILIES, make
-from resonance.forward.call import capabilities
+from forward.tiny import FAMILIES, make, pairs, picture
+from resonance.forward.call import Forward, capabilities
 from resonance.forward.names import PADDING_FREE, RESPONSE_HEAD, SHARED_PREFIX, SPEEDUPS, VISION_ONCE
 
 ROWS = {PADDING_FREE, SHARED_PREFIX}  # what lays out the rows in another way
@@ -101,3 +101,18 @@ def test_dropout_in_an_adapter_of_the_head(model):
 def test_compiled_models_run_as_they_are(model):
     compiled = torch.compile(model)
     assert capabilities(compiled) == capabilities(model, compiled) == dict.fromkeys(SPEEDUPS, "torch.compile")
+
+
+def test_pictures_that_see_themselves_in_both_directions_are_not_packed():
+    config = FAMILIES["gemma3"]()
+    config.text_config.layer_types = ["full_attention"] * 3
+    assert capabilities(make(config)) == {PADDING_FREE: "pictures that see themselves in both directions take a mask"}
+
+
+def test_rows_that_the_reference_cannot_read_are_not_packed(model):
+    """Asked again for each batch, because an adapter or a setting may have come since."""
+    batch = pairs(model, [[picture(model, 1)], [picture(model, 2)]], chosen=[5, 20])
+    reference = make(FAMILIES["qwen2_vl"](), attention="eager")
+    prepared = Forward({PADDING_FREE}).prepare(batch, model, reference)
+    assert prepared.reasons == {PADDING_FREE: "attention eager is not computed by pieces"}
+    assert Forward({PADDING_FREE}).prepare(batch, model, model).layout.segments.packed

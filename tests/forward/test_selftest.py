@@ -150,3 +150,18 @@ def test_a_plain_path_that_does_not_fit_is_not_the_end(model, also_without_gradi
     verdict = test.choose(SPEEDUPS)
     assert verdict.on == set(SPEEDUPS) and verdict.gradient is None
     assert (verdict.logps is None) == also_without_gradients
+
+
+def test_a_reference_that_is_wrong_by_itself_is_found(model):
+    """The policy's own numbers are right."""
+    test = selftest(model)
+    right = test._run
+
+    def run(on):
+        tokens, reference = right(on)
+        return tokens, reference + (VISION_ONCE in on)
+
+    test._run = run
+    verdict = test.choose(SPEEDUPS)
+    assert list(verdict.failed) == [VISION_ONCE]
+    assert "log-probabilities of the reference differ" in verdict.failed[VISION_ONCE]

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Two ranks give what one rank with accumulation 2 gives: DDP, ZeRO-2 and ZeRO-3, on CPU."""
+"""Two ranks with every speed-up give what one rank with accumulation 2 and none gives: DDP, ZeRO-2, ZeRO-3, on CPU."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import os
 from pathlib import Path
 
 import pytest
+
+from resonance.forward.names import SPEEDUPS
+from training.mixed import on_off
 
 ROOT = Path(__file__).parents[2]
 # mends two upstream faults of CPU ranks; see the docstring there
@@ -20,6 +23,7 @@ NOT_COMPARED = ("runtime", "per_second", "epoch", "step", "total_flos")
 
 
 def compare(one, two):
+    assert on_off(two)[0] == set(SPEEDUPS) and on_off(one)[0] == set()
     ours, theirs = one.state["log_history"], two.state["log_history"]
     assert sum("loss" in line for line in ours) == 8 and len(ours) == len(theirs)
     for alone, together in zip(ours, theirs, strict=True):
@@ -46,12 +50,9 @@ def train_and_resume(recipe, train):
 
 @pytest.fixture(scope="module")
 def one_rank(train_many):
-    runs = train_many(
-        {
-            "full": {**RECIPE, **EVALUATED, "gradient_accumulation_steps": 2},
-            "lora": {**RECIPE, "gradient_accumulation_steps": 2, "finetuning_type": "lora", "lora_rank": 4},
-        }
-    )
+    plain = {**RECIPE, "gradient_accumulation_steps": 2, "pref_speedups": "off"}
+    lora = {"finetuning_type": "lora", "lora_rank": 4}
+    runs = train_many({"full": {**plain, **EVALUATED}, "lora": {**plain, **lora}})
     for run in runs.values():
         assert run.returncode == 0, run.output[-4000:]
     return runs
