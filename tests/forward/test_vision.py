@@ -117,6 +117,21 @@ def test_everything_is_as_before_after_a_call():
     assert set(batch) == set(pairs(model, [[picture(model, 1)]]))
 
 
+def test_what_others_have_set_is_used_and_stays():
+    """Libraries that speed up a tower replace the method of the object, too."""
+    model = make(FAMILIES["qwen2_vl"]())
+    owner, seen = inner(model).model, []
+    original = owner.get_image_features
+
+    def theirs(*args, **kwargs):
+        seen.append(len(args) + len(kwargs))
+        return original(*args, **kwargs)
+
+    owner.get_image_features = theirs
+    Forward.call(model, model, Forward(SPEEDUPS).prepare(pairs(model, [[picture(model, 1)]]), model, model))
+    assert len(seen) == 1 and owner.get_image_features is theirs
+
+
 class Tower(torch.nn.Module):
     """A model that casts its pixels anew for each picture, so that one's memory may be the next one's."""
 

@@ -149,6 +149,7 @@ def pictures(
 
         return features
 
+    before = {name: vars(owner)[name] for name in names if name in vars(owner)}  # set by somebody else
     for name in names:
         setattr(owner, name, wrap(name, getattr(owner, name)))
     try:
@@ -156,6 +157,7 @@ def pictures(
     finally:
         for name in names:
             delattr(owner, name)
+        vars(owner).update(before)
 
 
 def _identity(tensors: list[torch.Tensor]) -> list[Any]:

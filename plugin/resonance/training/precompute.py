@@ -26,6 +26,7 @@ from ..forward.result import TokenLogps, sums
 from ..forward.selftest import SelfTest
 from ..rows.collate import describe_rows
 from ..rows.fields import SCORE_FIELDS
+from .speedups import computes_in_half
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 
@@ -125,8 +126,7 @@ class _Call:
         self.model, self.inner = model, inner
         self.candidates = asked - set(capabilities(inner))
         self.device, self.feature_cache = trainer.accelerator.device, trainer.feature_cache
-        self.half = trainer.accelerator.mixed_precision != "no" or torch.backends.cuda.matmul.allow_tf32
-        self.half = self.half or any(p.dtype in (torch.bfloat16, torch.float16) for p in inner.parameters())
+        self.half = computes_in_half(trainer, inner)
         self.forward: Forward | None = None
 
     def __call__(self, batch: dict[str, Any]) -> TokenLogps:

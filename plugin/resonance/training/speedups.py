@@ -40,12 +40,17 @@ def choose(trainer: Any, model: Any, batch: dict[str, Any], asked: Collection[st
         tokens = trainer.concatenated_forward(caller, prepared)["tokens"]
         return tokens, None if references[0] is None else torch.cat(references)
 
-    half = trainer.accelerator.mixed_precision != "no" or torch.backends.cuda.matmul.allow_tf32
-    half = half or any(p.dtype in (torch.bfloat16, torch.float16) for p in policy.parameters())
+    half = computes_in_half(trainer, policy)
     devices = [trainer.accelerator.device] if trainer.accelerator.device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         verdict = SelfTest(run, parameters, half, trainer.accelerator.device).choose(candidates)
     return _told(verdict, reasons, batch, policy)
+
+
+def computes_in_half(trainer: Any, model: torch.nn.Module) -> bool:
+    """Whether `model` computes with fewer bits than float32 has, so that two exact paths differ by more rounding."""
+    half = trainer.accelerator.mixed_precision != "no" or torch.backends.cuda.matmul.allow_tf32
+    return half or any(p.dtype in (torch.bfloat16, torch.float16) for p in model.parameters())
 
 
 def may_share(trainer: Any) -> bool:
