@@ -95,6 +95,19 @@ def test_picture_token_in_the_padding_beside_pictures(batch, row, match):
     refused(batch, match)
 
 
+def test_pictures_without_a_known_token(batch):
+    with pytest.raises(layout.CannotShareError, match="pictures, but no known picture token"):
+        layout.shared(batch, 2, [])
+
+
+def test_rows_are_not_filled_with_pictures(batch):
+    """The model counts picture tokens, also in padding; LLaVA's prompts may begin with one."""
+    batch["input_ids"][[0, 2], 0] = PICTURE
+    rows = layout.shared(batch, 2, [PICTURE])
+    assert bool((rows.segments.segment == layout.OUTSIDE).any())
+    assert int((rows.inputs["input_ids"] == PICTURE).sum()) * 2 == int((batch["input_ids"] == PICTURE).sum())
+
+
 def test_no_response(batch):
     batch["labels"][1] = -100
     refused(batch, "no prompt or no response")

@@ -215,3 +215,25 @@ def test_a_tower_without_parameters_to_see_is_not_called_frozen(monkeypatch):
     assert not vision.is_frozen(model)
     monkeypatch.setattr(vision, "tower_parameters", lambda model: [])
     assert not vision.is_frozen(model)
+
+
+class Videos(torch.nn.Module):
+    """Makes features of videos with its function for images, as Qwen3-VL does."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def get_image_features(self, pixels):
+        self.seen.append(len(pixels))
+        return 2 * pixels
+
+    def get_video_features(self, pixels):
+        return self.get_image_features(pixels)
+
+
+def test_one_function_within_another_is_not_halved_twice():
+    model, once = Videos(), torch.arange(4.0)
+    with vision.pictures(model, False, {}, copies=2):
+        found = model.get_video_features(torch.cat((once, once)))
+    assert model.seen == [4] and torch.equal(found, 2 * torch.cat((once, once)))
