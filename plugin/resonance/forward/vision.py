@@ -157,7 +157,8 @@ def pictures(
     finally:
         for name in names:
             delattr(owner, name)
-        vars(owner).update(before)
+            if name in before:
+                setattr(owner, name, before[name])
 
 
 def _identity(tensors: list[torch.Tensor]) -> list[Any]:
