@@ -120,7 +120,7 @@ def test_every_family_can_use_all_of_them(family):
     assert capabilities(model, model) == expected
 
 
-@pytest.mark.parametrize("family", ["qwen2_vl", "llava", "qwen2"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_bfloat16_is_as_close_to_float32_as_llamafactory_is(family, llamafactory):
     """Both round differently; over several batches our error is no more than 1.2 times theirs."""
     exact, half = (for_training(make(FAMILIES[family](), dtype=d), "full") for d in (torch.float32, torch.bfloat16))
