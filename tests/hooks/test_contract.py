@@ -37,6 +37,8 @@ OVERRIDDEN = {
         "compute_reference_log_probs": ("model", "batch"),
         "get_batch_loss_metrics": ("model", "batch", "train_eval"),
         "store_metrics": ("metrics", "train_eval"),
+        "_get_train_sampler": (),  # `*args`, as the Trainer of one version gives the data set and that of another does not
+        "_get_eval_sampler": ("eval_dataset",),
         "evaluate": ("eval_dataset", "ignore_keys", "metric_key_prefix"),
         "log": ("logs",),
         "_load_from_checkpoint": ("resume_from_checkpoint", "model"),
