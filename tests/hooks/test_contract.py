@@ -37,7 +37,7 @@ OVERRIDDEN = {
         "compute_reference_log_probs": ("model", "batch"),
         "get_batch_loss_metrics": ("model", "batch", "train_eval"),
         "store_metrics": ("metrics", "train_eval"),
-        "_get_train_sampler": (),  # `*args`, as the Trainer of one version gives the data set and that of another does not
+        "_get_train_sampler": (),  # `*args`: not every version of the Trainer gives the data set
         "_get_eval_sampler": ("eval_dataset",),
         "evaluate": ("eval_dataset", "ignore_keys", "metric_key_prefix"),
         "log": ("logs",),
