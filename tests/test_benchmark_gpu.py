@@ -56,6 +56,7 @@ def full_memory(script, monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_running_out_of_memory_is_a_result(script, full_memory):
     found = list(script.cells(full_memory, time.monotonic() + 60))
     works, variants = len(script.SHRUNKEN.workloads), len(script.VARIANTS["lora"])

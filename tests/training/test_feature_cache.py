@@ -73,6 +73,7 @@ def test_a_run_with_it_is_a_run_without_it(train_many):
     assert not told(runs["lora"]) and "image_feature_cache" not in runs["lora"].output
 
 
+@pytest.mark.slow
 def test_what_is_said_when_it_is_not_used(train_many, tmp_path):
     text = tmp_path / "text"
     text.mkdir()
@@ -107,6 +108,7 @@ def test_what_is_said_when_it_is_not_used(train_many, tmp_path):
     assert told(runs["small"])[1].startswith("full with ")
 
 
+@pytest.mark.slow
 def test_one_epoch_over_repeated_pictures(train_many, tmp_path):
     """Preference sets ask several questions about one picture: that pays in the first epoch."""
     rows = json.loads((DATA / "pairs.json").read_text())[:6]
@@ -120,6 +122,7 @@ def test_one_epoch_over_repeated_pictures(train_many, tmp_path):
     assert summary(runs["with"]) == (3, 6, 3)
 
 
+@pytest.mark.slow
 def test_what_the_reference_was_computed_with_serves_the_training(train_many):
     """With LoRA the reference's pass fills the cache, and training encodes nothing."""
     recipe = {**RECIPE, **LORA, "precompute_ref_log_probs": True, "num_train_epochs": 1}
