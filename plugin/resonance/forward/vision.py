@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.distributed as dist
@@ -21,10 +22,17 @@ _FEATURES = ("get_image_features", "get_video_features")
 _UNUSED = ("hidden_states", "attentions")  # of the tower's layers; models read them before they return features
 
 
+# Where it is in a model: a model has thousands of modules, and this is asked several times a step.
+_owners: WeakKeyDictionary[torch.nn.Module, str | None] = WeakKeyDictionary()
+
+
 def owner_of_features(model: torch.nn.Module) -> torch.nn.Module | None:
     """The innermost module with `get_image_features`, which is the one that the forward pass calls."""
-    found = {name: m for name, m in model.named_modules() if callable(getattr(type(m), _FEATURES[0], None))}
-    return found[max(found, key=len)] if found else None
+    if model not in _owners:
+        found = [name for name, m in model.named_modules() if callable(getattr(type(m), _FEATURES[0], None))]
+        _owners[model] = max(found, key=len, default=None)
+    name = _owners[model]
+    return None if name is None else model.get_submodule(name)
 
 
 def tower_modules(model: torch.nn.Module) -> list[torch.nn.Module]:
