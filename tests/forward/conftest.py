@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,9 @@ from typing import Any
 import llamafactory.extras.packages  # noqa: F401
 import pytest
 import torch
+
+from resonance.forward.call import Forward
+from resonance.forward.names import SPEEDUPS
 
 torch.set_num_threads(1)
 
@@ -32,6 +36,16 @@ def llamafactory():
         return SimpleNamespace(tokens=found * (labels != -100), sums=logps)
 
     return run
+
+
+def both(model: Any, reference: Any, batch: dict[str, Any], on: Any = SPEEDUPS, cache: Any = None) -> tuple[Any, Any]:
+    """Tokens of policy and reference in one step, the reference first; that may be the policy without its adapters."""
+    forward = Forward(on)
+    forward.feature_cache = cache
+    prepared = forward.prepare(batch, model, reference)
+    with torch.no_grad(), model.disable_adapter() if reference is model else nullcontext():
+        theirs = Forward.call(reference, reference, prepared)
+    return Forward.call(model, model, prepared), theirs
 
 
 def gradients(model: torch.nn.Module) -> dict[str, torch.Tensor]:

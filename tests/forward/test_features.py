@@ -9,7 +9,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from forward.conftest import gradients
+from forward.conftest import both, gradients
 from forward.test_vision import VISION, Count
 from forward.tiny import FAMILIES, for_training, inner, join, make, pairs, picture
 from resonance.forward import pictures, vision
@@ -28,16 +28,7 @@ def cache(budget=1 << 24, pictures=1 << 20, **options):
 
 def step(model, reference, batch, kept=None, on=SPEEDUPS):
     """Log-probabilities of policy and reference, and the policy's gradients."""
-    forward = Forward(on)
-    forward.feature_cache = kept
-    prepared = forward.prepare(batch, model, reference)
-    with torch.no_grad():
-        if reference is model:
-            with model.disable_adapter():
-                theirs = Forward.call(model, model, prepared)
-        else:
-            theirs = Forward.call(reference, reference, prepared)
-    ours = Forward.call(model, model, prepared)
+    ours, theirs = both(model, reference, batch, on, kept)
     sums(ours).sum().backward()
     return ours.values.detach(), theirs.values, gradients(model)
 

@@ -10,6 +10,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
+from forward.conftest import both
 from forward.tiny import FAMILIES, for_training, inner, make, pairs, picture
 from resonance.forward import vision
 from resonance.forward.call import Forward
@@ -29,18 +30,6 @@ class Count:
         pixels = next(v for v in [*args, *kwargs.values()] if torch.is_tensor(v) and v.is_floating_point())
         self.pixels.append(len(pixels))
         self.graphs.append(output.last_hidden_state.requires_grad)
-
-
-def both(model, reference, batch, on=SPEEDUPS):
-    """A step: the reference first, then the policy."""
-    prepared = Forward(on).prepare(batch, model, reference)
-    with torch.no_grad():
-        if reference is model:
-            with model.disable_adapter():
-                theirs = Forward.call(model, model, prepared)
-        else:
-            theirs = Forward.call(reference, reference, prepared)
-    return Forward.call(model, model, prepared), theirs
 
 
 @pytest.mark.parametrize("family", VISION)

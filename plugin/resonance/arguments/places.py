@@ -87,14 +87,14 @@ def _score_problems(name: str, entry: Mapping[str, Any], path: Path, asks: str |
     ]
 
 
-def output_problems(output_dir: Any) -> list[str]:
-    """Whether files can be made in `output_dir`, seen now instead of after the training. Makes no folder."""
-    if not output_dir:
-        return []  # LlamaFactory and Transformers have a default
-    folder = Path(output_dir).absolute()
+def output_problems(given: Any, key: str = "output_dir") -> list[str]:
+    """Whether files can be made in the folder of a key, seen now instead of after the training. Makes no folder."""
+    if not given:
+        return []  # there is a default
+    folder = Path(given).absolute()
     nearest = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), folder)
     try:
         with tempfile.TemporaryFile(dir=nearest):
             return []
     except OSError as exc:
-        return [f"output_dir: cannot write to {str(output_dir)!r}: {exc.strerror or exc}"]
+        return [f"{key}: cannot write to {str(given)!r}: {exc.strerror or exc}"]

@@ -62,4 +62,4 @@ def reference_problems(values: Mapping[str, Any], needs_reference: bool) -> list
             "precompute_ref_log_probs: with `ignore_pad_token_for_loss: false` a row's log-probability depends on the "
             "padding of its batch, so it cannot be kept"
         )
-    return found + [text.replace("output_dir", "ref_log_probs_dir", 1) for text in output_problems(folder)]
+    return found + output_problems(folder, "ref_log_probs_dir")

@@ -18,7 +18,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from . import varlen
 from .layout import Segments
-from .masks import FULL, TWO_WAY_PICTURES, windows
+from .masks import FULL, TWO_WAY_PICTURES, no_mask, windows
 
 NAME = "resonance_sdpa"
 PIECES = "resonance_sdpa_pieces"  # keyword argument with `Segments.pieces`, which the models hand on to their layers
@@ -61,8 +61,7 @@ def arguments(model: Any, segments: Segments) -> dict[str, Any] | None:
         return None
     if not segments.packed and segments.segment.shape[1] < LONG:
         return None
-    nothing = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=segments.segment.device)  # a mask made already is kept
-    return {"attention_mask": nothing, PIECES: segments.pieces}
+    return {"attention_mask": no_mask(segments.segment.device), PIECES: segments.pieces}
 
 
 def split_attention(

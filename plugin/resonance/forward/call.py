@@ -35,11 +35,6 @@ class Prepared:
     features: dict[Any, Any] | None = field(default=None, repr=False)
     caches: dict[int, FeatureCache] = field(default_factory=dict, repr=False)  # by the id of the model they serve
 
-    @property
-    def reason(self) -> str | None:
-        """Why its prompts are not shared, if they should be and are not."""
-        return self.reasons.get(SHARED_PREFIX)
-
 
 class Forward:
     """Prepares batches and calls models.

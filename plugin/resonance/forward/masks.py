@@ -53,6 +53,11 @@ def attention_masks(segments: Segments, config: Any, token_types: torch.Tensor |
     return masks if len(masks) > 1 else next(iter(masks.values()))
 
 
+def no_mask(device: torch.device) -> torch.Tensor:
+    """What models are given where attention needs no mask: models keep a mask of four dimensions as it is."""
+    return torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device)
+
+
 def _visible(segments: Segments) -> torch.Tensor:
     query, key = segments.segment[:, :, None], segments.segment[:, None, :]
     size = segments.segment.shape[1]

@@ -41,7 +41,7 @@ def pack(layout: Layout, media_tokens: Collection[int]) -> Layout:
     there = attended.flatten().to(ids.device)
     if not bool(there[layout.positions].all()):
         raise CannotShareError("a response follows a token that nobody attends to")
-    segments = _segments(layout, attended, kept)
+    segments = _segments(layout, attended, kept, cells)
     cells = cells.to(ids.device)
     inputs = {name: value for name, value in layout.inputs.items() if is_media(name)}
     inputs |= {name: _take(layout.inputs[name], cells) for name in PER_TOKEN if name in layout.inputs}
@@ -74,12 +74,11 @@ def _check(layout: Layout, attended: torch.Tensor, tails: torch.Tensor) -> None:
         raise CannotShareError("pictures that nobody attends to stand among other tokens")
 
 
-def _segments(layout: Layout, attended: torch.Tensor, kept: torch.Tensor) -> Segments:
-    """Those of the packed row; a plain row is a prompt without continuations."""
+def _segments(layout: Layout, attended: torch.Tensor, kept: torch.Tensor, cells: torch.Tensor) -> Segments:
+    """Those of the packed row, made of `cells`; a plain row is a prompt without continuations."""
     widths = kept.sum(1)
     starts = (widths.cumsum(0) - widths).tolist()
     device, size = layout.inputs["input_ids"].device, attended.shape[1]
-    cells = kept.flatten().nonzero().squeeze(1)
     if layout.segments is None:
         ends = attended.sum(1).tolist()
         pieces = [[start, start + end] for start, end in zip(starts, ends, strict=True) if end]

@@ -25,6 +25,7 @@ from transformers.modeling_flash_attention_utils import flash_attn_supports_top_
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from .layout import Segments
+from .masks import no_mask
 
 SEQUENCES = "resonance_sequences"  # keyword argument with `Sequences`, which the models hand on to their layers
 # This Transformers converts attention sinks that are None, so that no model without sinks gets through its flash
@@ -140,6 +141,5 @@ def install(model: Any) -> None:
 
 
 def arguments(segments: Segments) -> dict[str, Any]:
-    """What to call a model with that `serves`: a mask that is kept as it is and not looked at, and the sequences."""
-    nothing = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=segments.segment.device)
-    return {"attention_mask": nothing, SEQUENCES: sequences(segments)}
+    """What to call a model with that `serves`: no mask, and the sequences."""
+    return {"attention_mask": no_mask(segments.segment.device), SEQUENCES: sequences(segments)}

@@ -96,8 +96,8 @@ def _saving(verdict: Verdict, prepared: Prepared) -> str:
     plain = rows.shape[0] * (rows.shape[1] + 1)
     tokens = rows.inputs["input_ids"].numel()
     shared = f"{plain} tokens a pass become {tokens}" if tokens != plain else f"{plain} tokens a pass"
-    if SHARED_PREFIX in prepared.on and prepared.reason:
-        shared += f", prompts not shared ({prepared.reason})"
+    if why := prepared.reasons.get(SHARED_PREFIX):
+        shared += f", prompts not shared ({why})"
     told = f"first batch: {shared}, the head sees {len(rows.positions)} of them"
     if verdict.saving is None:
         return told
