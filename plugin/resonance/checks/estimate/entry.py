@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path as File
 from typing import Any
@@ -12,7 +14,7 @@ from . import recipe as recipes
 from .flops import step_flops
 from .gpus import gpu_gibibytes
 from .lengths import lengths_of
-from .model import count_model, quiet
+from .model import count_model
 from .report import Estimate, estimate
 from .shapes import Lengths, Model, Path, Setup
 
@@ -130,3 +132,17 @@ def check(options: Options) -> None:
         found.append(f"--gpu-memory: {options.gpu_memory}; allowed: GiB, above 0")
     if found:
         raise ValueError("; ".join(found))
+
+
+@contextmanager
+def quiet(*names: str) -> Iterator[None]:
+    """Keeps a library's notes about a model that is never trained out of the output; its warnings stay."""
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

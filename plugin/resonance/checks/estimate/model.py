@@ -7,10 +7,7 @@ casts it as in a run.
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from .families import decoder_of, routed_share, vision_of
@@ -32,7 +29,7 @@ def count_model(model_args: Any, finetuning_args: Any) -> Model:
     from llamafactory.model.adapter import init_adapter
 
     config = read_config(model_args)
-    with quiet("llamafactory", "transformers"), torch.device("meta"):
+    with torch.device("meta"):
         model = model_class(config).from_config(config, trust_remote_code=model_args.trust_remote_code)
         plain = sum(weight_bytes(name, p, config, model_args) for name, p in model.named_parameters())
         wrapped = init_adapter(config, model, model_args, finetuning_args, is_trainable=True)
@@ -150,17 +147,3 @@ def checkpoint_bits(config: Any) -> int | None:
     if values.get("load_in_4bit"):
         return 4
     return values.get("bits") or 8
-
-
-@contextmanager
-def quiet(*names: str) -> Iterator[None]:
-    """Keeps a library's notes about a model that is never trained out of the output; its warnings stay."""
-    loggers = [logging.getLogger(name) for name in names]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)
