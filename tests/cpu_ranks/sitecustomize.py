@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Two upstream faults that only CPU ranks meet, mended for tests: put this folder on PYTHONPATH.
+"""Three upstream faults that only CPU ranks meet, mended for tests: put this folder on PYTHONPATH.
 
 DeepSpeed 0.18.4 launches one asynchronous all-gather a parameter and waits for the last handle only
 (runtime/zero/partition_parameters.py, `_allgather_params_coalesced`). On a CUDA stream that orders them all; gloo runs
@@ -8,11 +8,18 @@ one random parameter of a tiny model holds 1e37 after `from_pretrained` under Ze
 
 Under torchrun with `use_cpu: true` the Trainer's device is "cpu:0", and it resumes an optimizer with
 `torch.load(map_location="cpu:0")`, a location torch 2.11 does not know.
+
+A thread of gloo lets go of the tensors of the last collective a moment after its caller goes on, and needs Python's
+lock for that. If the rank is already leaving, Python ends the thread instead and the process aborts ("terminate called
+without an active exception"), which makes torchrun kill the rank that is still saving. A rank waits before it leaves.
 """
 
+import atexit
 import importlib.abc
 import importlib.machinery
+import os
 import sys
+import time
 
 
 def gather_in_order(module):
@@ -53,3 +60,5 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 
 sys.meta_path.insert(0, _Finder())
+if "LOCAL_RANK" in os.environ:
+    atexit.register(time.sleep, 0.5)
