@@ -13,10 +13,10 @@ import pytest
 import transformers
 import yaml
 
-from conftest import DATA, MODEL, base_recipe
+from conftest import DATA, MODEL, SIDES, base_recipe
 from forward.tiny import FAMILIES
 from resonance.checks.estimate.gpus import GPUS, gpu_gibibytes
-from resonance.checks.estimate.lengths import image_tokens, picture_counter, spread
+from resonance.checks.estimate.lengths import MARKUP, image_tokens, picture_counter, spread
 from resonance.checks.estimate.shapes import Vision
 from resonance.cli.main import main
 
@@ -102,6 +102,19 @@ def test_lengths_come_from_the_data_set(numbers):
     mean, longest = (found["lengths"][which] for which in ("mean", "longest"))
     assert mean["images"] == 1 and mean["image_tokens"] > 0
     assert longest["response"] + longest["text"] > mean["response"] + mean["text"]
+
+
+def test_a_folder_with_nothing_but_a_configuration_counts_text_by_characters(numbers, big_model):
+    """Transformers 5 makes a tokenizer without a vocabulary for it, to which every text is empty."""
+    longest = numbers({"model_name_or_path": str(big_model)})["lengths"]["longest"]
+    rows = json.loads((DATA / "pairs.json").read_text())
+    assert longest["response"] == max(len(row[side]) for row in rows for side in SIDES) // 4 + MARKUP
+    assert longest["text"] > MARKUP
+
+
+def test_a_recipe_that_only_evaluates_is_told_apart(ask):
+    assert "do_train: not true" in ask({"do_train": False, "do_eval": True})[1]
+    assert "do_train" not in ask({})[1]
 
 
 def test_options_replace_what_the_data_set_says(numbers):

@@ -236,5 +236,8 @@ def token_counter(model_args: Any) -> Any:
             model_args.model_name_or_path, trust_remote_code=model_args.trust_remote_code
         )
     except (OSError, ValueError, KeyError, TypeError):
+        tokenizer = None
+    # from a folder with nothing but config.json Transformers 5 makes a tokenizer without a vocabulary
+    if tokenizer is None or tokenizer.decode(tokenizer("a", add_special_tokens=False)["input_ids"]).strip() != "a":
         return lambda text: len(text) // CHARACTERS_PER_TOKEN
     return lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -136,6 +136,8 @@ def notes(recipe: Mapping[str, Any], finetuning_args: Any) -> list[str]:
         found.append("adapter_name_or_path: counted as a new adapter of the recipe's own rank and targets")
     if recipe.get("fsdp"):
         found.append("fsdp: not modelled; counted as plain data parallelism")
+    if not recipe.get("do_train"):
+        found.append("do_train: not true; these are the numbers of a training, an evaluation needs less")
     if finetuning_args.ref_model:
         found.append("ref_model: counted as a copy of the model itself")
     return found
