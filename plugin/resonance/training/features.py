@@ -18,7 +18,7 @@ from ..forward.features import FeatureCache
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 
-_MEDIA = ("images", "videos")
+MEDIA = ("images", "videos")
 _ROWS = 1000  # read at a time, for sets that hold the bytes of their pictures
 
 
@@ -68,7 +68,7 @@ def pictures_of(datasets: list[Any]) -> tuple[int, bool]:
 
 def _media(dataset: Any) -> Iterator[Any]:
     """The lists of media of all rows, one after the other, as arrays of Arrow."""
-    columns = [name for name in _MEDIA if name in dataset.column_names]
+    columns = [name for name in MEDIA if name in dataset.column_names]
     if not columns:
         return
     for table in dataset.select_columns(columns).with_format("arrow").iter(_ROWS):
