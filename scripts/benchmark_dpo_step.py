@@ -8,7 +8,8 @@
 The model is small, but its parts cost relative to each other what those of a 2B or a 7B model cost: output head to
 language model, vision tower to language model a visual token, prompt to response. One thread, process time, the
 variants in turn. A row without a small `dloss` and `dgrad_rel` would mean nothing; the script fails if either is above
-1e-5. A call takes less than a minute on an idle core; repeated steps are left out before rows are. What this does not
+1e-5. A call takes less than a minute on two idle cores. LlamaFactory's step, `auto` and the cached reference are first
+and are repeated while there is time; on a slow machine rows between them are left out, and named. What this does not
 show is in docs/performance.md.
 """
 
@@ -20,7 +21,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,8 @@ from benchmarks.resident import in_a_fork, reset_peak, resident, return_memory_a
 from benchmarks.small_step import SHAPES, build, floor_flops, make_batch, make_pairs, make_trainers
 
 LIMIT = 1e-5
-WALL = 52.0  # seconds after which no step is repeated
-LLAMAFACTORY, AUTO, CACHED = "llamafactory", "auto", "cached reference"
+LADDER, WALL = 36.0, 52.0  # seconds after which no row between the first and `auto` is begun, and no step repeated
+LLAMAFACTORY, AUTO, CACHED = FIRST = "llamafactory", "auto", "cached reference"
 
 
 @dataclass
@@ -66,6 +67,7 @@ class Bench:
     def __init__(self, model: Any, steps: dict[str, Callable[[], Any]], floors: dict[str, float]) -> None:
         self.steps, self.floors = steps, floors
         self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.order = [*FIRST, *(name for name in steps if name not in FIRST)]
         self.rows: dict[str, Row] = {}
         self.loss: float | None = None
         self.gradients: list[Any] = []
@@ -93,13 +95,13 @@ class Bench:
             dgrad_rel=sum(squares) ** 0.5 / norm,
         )
 
-    def weigh(self) -> dict[str, float]:
+    def weigh(self, until: float) -> dict[str, float]:
         """MB of activations by variant. Gradients are there when a step begins, and not counted."""
         import torch
 
         self.steps[AUTO]().backward()  # code that a copy of a process has not called is not resident
         found: dict[str, float] = {}
-        for variant in self.steps:
+        for variant in self.in_time(until):
             for parameter in self.parameters:
                 parameter.grad = torch.full_like(parameter, 0.0)  # written to, so that it is resident
             resting = reset_peak()
@@ -119,22 +121,25 @@ class Bench:
         loss.backward()
         return time.process_time() - start, loss.item()
 
-    def run(self, repetitions: int, until: float) -> list[Row]:
+    def in_time(self, until: float) -> Iterator[str]:
+        """FIRST, and of the others those that can begin before `until`."""
+        return (variant for variant in self.order if variant in FIRST or time.time() < until)
+
+    def run(self, repetitions: int, started: float) -> list[Row]:
         """All rows. Memory is weighed in a child process meanwhile; what is timed for good is timed after that."""
-        weighing = in_a_fork(self.weigh)
+        weighing = in_a_fork(lambda: self.weigh(started + LADDER))
         return_memory_at_once(False)
-        for variant in self.steps:
+        for variant in self.in_time(started + LADDER):
             self.count(variant)
         gradients = sum(p.numel() * p.element_size() for p in self.parameters) / 2**20
         for variant, activations in weighing().items():
-            self.rows[variant].activation_mb, self.rows[variant].peak_mb = activations, activations + gradients
-        first = (LLAMAFACTORY, AUTO, CACHED)
-        order = [*first, *(name for name in self.steps if name not in first)]
+            if variant in self.rows:
+                self.rows[variant].activation_mb, self.rows[variant].peak_mb = activations, activations + gradients
         for again in range(repetitions):
-            for variant in first if again else order:
-                if time.time() + 1.5 * self.rows[variant].seconds < until:
+            for variant in FIRST if again else self.rows:
+                if time.time() + 1.5 * self.rows[variant].seconds < started + WALL:
                     self.time(variant)
-        return list(self.rows.values())
+        return [self.rows[variant] for variant in self.steps if variant in self.rows]
 
 
 def make_steps(model: Any, reference: Any, batches: tuple[Any, Any], folder: str) -> dict[str, Callable[[], Any]]:
@@ -161,6 +166,8 @@ def make_steps(model: Any, reference: Any, batches: tuple[Any, Any], folder: str
 
     steps = {LLAMAFACTORY: lambda: theirs.get_batch_loss_metrics(model, dict(batch))[0]}
     names = [name for name in reversed(SPEEDUPS) if len(batch["labels"]) > 2 or name != "padding_free"]
+    if auto.on.issuperset(names):
+        names.pop()  # that rung would be `auto` itself
     for end, name in enumerate(names, 1):
         steps[f"+ {name}" if end > 1 else name] = our_step(Forward(names[:end]))
     return steps | {AUTO: our_step(auto), CACHED: our_step(auto, on_disk=True)}
@@ -178,7 +185,10 @@ def measure(ratio: str, mode: str, count: int, repetitions: int, started: float)
     with tempfile.TemporaryDirectory() as folder:
         steps = make_steps(model, reference, batches, folder)
     floors = {name: floor_flops(ratio, mode, pairs, reference=name != CACHED) for name in steps}
-    return Bench(model, steps, floors).run(repetitions, started + WALL)
+    rows = Bench(model, steps, floors).run(repetitions, started)
+    if missing := sorted(set(steps) - {row.variant for row in rows}):
+        print(f"left out for want of time: {', '.join(missing)}")
+    return rows
 
 
 def show(rows: list[Row]) -> None:
