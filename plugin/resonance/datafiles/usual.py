@@ -3,40 +3,49 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from .infer import infer_entry
-from .read import read_rows
+from .read import RowError, read_rows
 from .sample import SAMPLE, Unclear, first_file
+
+ROLE_KEYS = ("from", "role")  # who speaks belongs to the shape of a message
 
 
 def infer_usual(file: Path, info_path: Path, given: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Infer an entry from the first rows, or, if one of them is odd, from those of the commonest shape.
+    """Infer an entry from the first rows; if some are odd, from those of the commonest shape and what goes with them.
 
     Raises:
-        ValueError: as `infer_entry` does for all rows.
+        ValueError: as `infer_entry` does for all rows, or for those of the commonest shape.
     """
     try:
         return infer_entry(file, info_path, given)
     except ValueError:
-        usual, odd = _sorted_rows(file)
-        if not usual or not odd:
+        groups = _groups(file)
+        if not groups:
             raise
-        return infer_entry(file, info_path, given, rows=[row for _, row in usual])
+        rows = [row for _, row in groups[0]]
+        entry = infer_entry(file, info_path, given, rows=rows)
+        for group in groups[1:]:
+            more = [*rows, *(row for _, row in group)]
+            with suppress(ValueError):
+                entry = infer_entry(file, info_path, given, rows=more)
+                rows = more
+        return entry
 
 
 def odd_row(file: Path, info_path: Path, given: dict[str, Any] | None = None) -> ValueError | None:
     """The error that names the first row that keeps an entry from being told, None if most rows do."""
-    usual, odd = _sorted_rows(file)
-    rows = [row for _, row in usual]
+    groups = _groups(file)
+    rows = [row for _, row in groups[0]]
     try:
         infer_entry(file, info_path, given, rows=rows)
     except ValueError:
         return None
-    for number, row in odd:
+    for number, row in sorted((each for group in groups[1:] for each in group), key=lambda each: each[0]):
         try:
             infer_entry(file, info_path, given, rows=[*rows, row])
         except Unclear as error:
@@ -46,18 +55,21 @@ def odd_row(file: Path, info_path: Path, given: dict[str, Any] | None = None) ->
     return None
 
 
-def _sorted_rows(file: Path) -> tuple[list[tuple[int, Any]], list[tuple[int, Any]]]:
-    """The first rows that have the commonest shape, and the others; lines that are no JSON are left out."""
-    lines = islice(read_rows(first_file(file), lambda row, what: None), SAMPLE)
-    rows = [(number, row, _shape(row)) for number, row in lines if isinstance(row, dict)]
-    ((commonest, _),) = Counter(shape for _, _, shape in rows).most_common(1) or [("", 0)]
-    usual = [(number, row) for number, row, shape in rows if shape == commonest]
-    return usual, [(number, row) for number, row, shape in rows if shape != commonest]
+def _groups(file: Path) -> list[list[tuple[int, Any]]]:
+    """The first rows by their shape, the commonest first; what is no object, and what cannot be read, is left out."""
+    groups: dict[str, list[tuple[int, Any]]] = {}
+    with suppress(RowError):  # a list that breaks off: what stands before the break is sound
+        for number, row in islice(read_rows(first_file(file), lambda row, what: None), SAMPLE):
+            if isinstance(row, dict):
+                groups.setdefault(_shape(row), []).append((number, row))
+    return sorted(groups.values(), key=len, reverse=True)
 
 
-def _shape(value: Any) -> str:
+def _shape(value: Any, key: str = "") -> str:
     if isinstance(value, dict):
-        return "{" + ",".join(f"{key}:{_shape(value[key])}" for key in sorted(value)) + "}"
+        return "{" + ",".join(f"{name}:{_shape(value[name], name)}" for name in sorted(value)) + "}"
     if isinstance(value, list):
         return "[" + ",".join(sorted({_shape(item) for item in value})) + "]"
+    if isinstance(value, str) and key in ROLE_KEYS:
+        return repr(value)
     return "number" if type(value) in (int, float) else type(value).__name__

@@ -48,6 +48,35 @@ def test_odd_rows_at_the_start_do_not_hide_how_the_others_look(folder, make_pair
     assert folder.found(path) == {"row unreadable": [0], "invalid turns": [1], "mixed column": [1]}
 
 
+@pytest.mark.parametrize("line", ['{"instruction": ', "[1]"])
+def test_a_line_that_is_no_row_does_not_hide_what_is_wrong_with_the_others(folder, make_pair, line) -> None:
+    path = folder.write([make_pair(0), make_pair(1, chosen="")], "pairs.jsonl", name=None)
+    path.write_text(f"{line}\n{path.read_text()}")
+    assert folder.found(path)["empty response"] == [2]
+    assert "--fix" in folder.check(path).out.splitlines()[-1]  # row 1 is sound
+
+
+def test_rows_before_a_break_show_how_a_list_is_read(folder, make_pair) -> None:
+    path = folder.write([make_pair(0, chosen=""), make_pair(1), make_pair(2)], name=None)
+    path.write_text(path.read_text()[:-50])
+    assert folder.found(path) == {"file unreadable": [2], "empty response": [0]}
+    clean = folder.path / "clean.json"
+    folder.check(path, "--fix", clean)
+    assert json.loads(clean.read_text()) == [make_pair(1)]
+
+
+def test_a_role_of_another_style_is_told_with_its_row(folder) -> None:
+    def talk(*roles: str) -> dict[str, object]:
+        return {"conversations": [{"from": role, "value": "text"} for role in roles]}
+
+    many = talk("human", "gpt", "human", "gpt")
+    path = folder.write(
+        [talk("user", "gpt"), *[talk("human", "gpt")] * 3, many, talk("system", "human", "gpt")], name=None
+    )
+    found = folder.found(path)
+    assert found["invalid turns"] == [0] and "unknown columns" not in found
+
+
 def test_a_file_that_looks_like_nothing_known(folder) -> None:
     path = folder.write([{"a": 1}, {"a": 2}], name=None)
     result = folder.check(path, "--json")
@@ -56,6 +85,8 @@ def test_a_file_that_looks_like_nothing_known(folder) -> None:
     assert "Columns found: " in told and "--set" not in told and "dataset_info" not in told
     assert result.code == 1
     assert folder.check(path).out.splitlines()[-1].startswith("Next: resonance data import --list")
+    assert "nobody knows which column is what" in folder.check(path, "--fix", folder.path / "clean.json").err
+    assert not (folder.path / "clean.json").exists()
 
 
 def test_a_folder_stands_for_its_files(folder, make_pair) -> None:

@@ -109,9 +109,11 @@ class Repairer:
         """Write both files, each whole or not at all.
 
         Raises:
-            ValueError: if no row is left, or rows hold bytes, which JSON cannot.
+            ValueError: if no row is left or can be judged, or rows hold bytes, which JSON cannot.
             OSError: if a file cannot be written.
         """
+        if self.scan.rows and not self.scan.entry.columns:
+            raise ValueError(f"--fix {out}: nobody knows which column is what, so no row can be judged.")
         result = Repair(out, dropped_file(out))
         with replacing(out) as kept, replacing(result.dropped_file) as dropped, quiet():
             writer = RowWriter(kept, lines=out.suffix.lower() == ".jsonl")

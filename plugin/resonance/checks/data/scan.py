@@ -6,7 +6,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +40,7 @@ class Scan:
 
     Attributes:
         rows: how many there are.
+        unread: how many rows have only a number, because they could not be read.
         seconds: how long it took.
         columns: types of the columns, by file.
         tallies: numbers for histograms, by name.
@@ -52,6 +52,7 @@ class Scan:
     watch: Watcher | None = None
     progress: Progress | None = None
     rows: int = 0
+    unread: int = 0
     seconds: float = 0.0
     columns: dict[str, Columns] = field(default_factory=dict)
     tallies: dict[str, Tally] = field(default_factory=dict)
@@ -83,6 +84,7 @@ class Scan:
         self.columns[file] = columns
 
         def unreadable_line(row: int, message: str) -> None:
+            self.unread += 1
             self.findings.add(Problem(file, row, unread(path), message))
 
         before = self.rows
@@ -95,7 +97,9 @@ class Scan:
         except (RowError, OSError) as error:
             if self.rows == before:
                 self.findings.discard(file, (unread(path),))
-            self.findings.add(Problem(file, getattr(error, "row", None), "file unreadable", str(error)))
+            row = getattr(error, "row", None)
+            self.unread += row is not None
+            self.findings.add(Problem(file, row, "file unreadable", str(error)))
         else:
             if self.rows == before:
                 self.findings.add(Problem(file, None, "no rows", "no row could be read"))
@@ -153,8 +157,18 @@ class Scan:
 
 
 def _windows(rows: Iterator[Any]) -> Iterator[list[Any]]:
-    while window := list(islice(rows, WINDOW)):
+    """Lists of rows; those before a break of the file come before its RowError."""
+    window: list[Any] = []
+    try:
+        for row in rows:
+            window.append(row)
+            if len(window) == WINDOW:
+                yield window
+                window = []
+    except RowError:
         yield window
+        raise
+    yield window
 
 
 def remember(entry: Entry, leakage: Leakage) -> list[str]:

@@ -158,7 +158,7 @@ def cure(args: argparse.Namespace, scan: Scan, findings: Findings) -> str:
         where = [] if Path(media_dir) == files[0].parent else ["--media-dir", media_dir]
         command = common.typed("fix-paths", files[0], *where, "--search", "DIR")
         return f"Next: {command}, where DIR is the folder that has the media"
-    if findings.rows("error", scan.files) == scan.rows and not MENDED & wrong.keys():
+    if findings.rows("error", scan.files) == scan.rows + scan.unread and not MENDED & wrong.keys():
         return "Every row has an error that cannot be mended: a copy without errors would be empty."
     clean = (files[0] if len(files) == 1 else files[0].parent).with_suffix(".clean.json")  # not among the others
     return f"Next: {common.again(args, '--fix', clean)}"
