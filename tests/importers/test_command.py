@@ -146,7 +146,7 @@ def test_nothing_that_can_be_used(raw: Path, tmp_path: Path, capsys: pytest.Capt
     assert call("rlaif_v", raw, "--out", tmp_path / "out") == 1
     said = capsys.readouterr()
     assert "2  image missing" in said.out
-    why = f"no row could be used, because no image is there, such as {tmp_path / '1.png'}; --image-root DIR says what"
+    why = f"no row could be used; images are missing, such as {tmp_path / '1.png'}; --image-root DIR says what"
     assert why in said.err and f"\nNext: see {tmp_path / 'out' / 'rlaif_v.skipped.jsonl'}" in said.err
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["rlaif_v.skipped.jsonl"]
 
@@ -224,6 +224,22 @@ def test_all_rows_of_a_file_have_the_same_columns(tmp_path: Path) -> None:
         ([], 2.0, 1.5),
     ]
     assert result.file.read_text().count("<image>") == 1
+
+
+def test_lines_that_show_a_column_late_stand_in_front(tmp_path: Path) -> None:
+    """`datasets` takes the columns of JSON lines from the first 10 MB, and fails where an empty one fills up later."""
+    from datasets import load_dataset
+
+    (tmp_path / "1.png").write_bytes(picture(1))
+    plain = [{"q": f"{n} {'x' * 50_000}"} for n in range(220)]
+    late = [{"q": "y", "images": ["1.png"]}, {"q": "z", "scores": [2, 1]}, {"q": "w", "images": ["1.png"]}]
+    raw = write(tmp_path / "rows.jsonl", [*plain, *late])
+    importer = Importer("mixed", "", mixed, layout="alpaca")
+    result = import_dataset(importer, Job(str(raw), tmp_path / "out", suffix="jsonl"))
+    loaded = load_dataset("json", data_files=str(result.file), split="train", cache_dir=str(tmp_path / "cache"))
+    questions = [row["instruction"].removeprefix("<image>") for row in loaded]
+    assert questions == [row["q"] for row in (plain[0], *late[:2], *plain[1:], late[2])]
+    assert loaded[222]["images"] == [str(tmp_path / "1.png")]
 
 
 def test_options_that_an_importer_does_not_read_are_refused_in_code_too(raw: Path, tmp_path: Path) -> None:
@@ -401,7 +417,7 @@ def test_an_image_root_a_level_off(tmp_path: Path, capsys: pytest.CaptureFixture
     other.mkdir(parents=True)
     right, wrong = (other, root) if place == "pictures" else (root, other)
     (right / "1.png").write_bytes(picture(1))
-    raw = write(tmp_path / "rows.jsonl", [ROW])
+    raw = write(tmp_path / "rows.jsonl", [ROW, ROW | {"chosen": ""}])  # another reason, too
     assert call("rlaif_v", raw, "--out", tmp_path / "out", "--image-root", wrong) == 1
     said = capsys.readouterr().err
     assert f"such as {wrong / '1.png'}; they seem to be below {right}\n" in said

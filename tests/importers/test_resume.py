@@ -222,3 +222,11 @@ def test_it_says_that_it_went_on_and_counts_all(raw: Path, tmp_path: Path, capsy
     assert "went on with an import that was not finished" in said
     assert f"{ROWS + 1} rows read in" in said and "\n16 pairs written\n7 pairs left out:\n" in said
     assert "\n1 row left out, of which nothing could be made:\n          1  not JSON\n" in said
+
+
+def test_nothing_to_write_is_told_again_after_a_kill(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"question": "What?", "chosen": "a", "rejected": "b", "image_path": "gone.png"}
+    raw, out = write(tmp_path / "rows.jsonl", [row]), tmp_path / "out"
+    assert killed(raw, out, lambda: setattr(importer_run, "_list_skipped", lambda *args: die())) == -signal.SIGKILL
+    assert main(command(raw, out)) == 1
+    assert "no row could be used\n" in capsys.readouterr().err

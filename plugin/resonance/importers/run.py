@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -100,10 +100,7 @@ def import_dataset(importer: Importer, job: Job, progress: Progress | None = Non
         if not work.tally.rows_out:
             work.remove()
             raise _nothing(plan, media, work.tally, skipped)
-        writer = RowWriter(file, lines=job.suffix == "jsonl")
-        for _, row in read_rows(work.folder / ROWS):
-            writer.write(uniform(row, work.tally.columns))
-        writer.close()
+        _write(work, RowWriter(file, lines=job.suffix == "jsonl"))
     result = Result(plan.file, plan.name, work.tally, work.resumed, skipped)
     if job.registered:
         _register(plan, result)
@@ -145,6 +142,20 @@ def _read(plan: Plan, source: Source, media: Media, work: Work, progress: Progre
     work.save(None)
 
 
+def _write(work: Work, writer: RowWriter) -> None:
+    """Write the rows in their order; in JSON lines those that show a column first stand in front.
+
+    `datasets` tells the columns of JSON lines by the first 10 MB, and fails where an empty one holds something later.
+    """
+    front = work.tally.showing if writer.lines else []
+    until = max(front, default=-1) + 1
+    early = [row for number, row in islice(read_rows(work.folder / ROWS), until) if number in front]
+    rest = (row for number, row in read_rows(work.folder / ROWS) if number not in front)
+    for row in chain(early, rest):
+        writer.write(uniform(row, work.tally.columns))
+    writer.close()
+
+
 def _another_set(importer: Importer, raw: Raw, tally: Tally) -> NothingImported:
     fits = ", ".join(fitting(raw.value))
     told = f"; that is what these importers read: {fits}" if fits else ""
@@ -158,9 +169,9 @@ def _another_set(importer: Importer, raw: Raw, tally: Tally) -> NothingImported:
 def _nothing(plan: Plan, media: Media, tally: Tally, skipped: Path | None) -> NothingImported:
     if not tally.rows_in:
         return NothingImported(f"{plan.job.source or plan.importer.hub_id} holds no rows", tally, skipped)
-    if {*tally.skipped, *tally.rows_skipped} != {"image missing"}:
+    if not media.missing:
         return NothingImported("no row could be used", tally, skipped)
-    told = f"no row could be used, because no image is there, such as {media.missing[0][1] / media.missing[0][0]}"
+    told = f"no row could be used; images are missing, such as {media.missing[0][1] / media.missing[0][0]}"
     near = nearby_root(media.missing)
     if near is None:
         return NothingImported(f"{told}; --image-root DIR says what their paths are relative to", tally, skipped)

@@ -32,6 +32,7 @@ class Tally:
         rows_skipped: raw rows of which no example could be made, by reason.
         listed: how many of both have a line in the list.
         columns: of the rows, in the order of their first appearance.
+        showing: the rows, by number, in which a column appears first.
         seconds: spent, over all starts.
         finished: the source has been read to its end.
     """
@@ -42,6 +43,7 @@ class Tally:
     rows_skipped: dict[str, int] = field(default_factory=dict)
     listed: int = 0
     columns: list[str] = field(default_factory=list)
+    showing: list[int] = field(default_factory=list)
     seconds: float = 0.0
     finished: bool = False
 
@@ -94,8 +96,10 @@ class Work:
     def write(self, row: dict[str, Any]) -> None:
         """Append a row."""
         self._rows.write(row)
+        if new := [name for name in row if name not in self.tally.columns]:
+            self.tally.columns += new
+            self.tally.showing.append(self.tally.rows_out)
         self.tally.rows_out += 1
-        self.tally.columns += [name for name in row if name not in self.tally.columns]
 
     def skip(self, file: str, row: int, skip: Skip) -> None:
         """Count what was left out, and list it."""
