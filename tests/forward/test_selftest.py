@@ -10,6 +10,7 @@ import torch
 
 from forward.tiny import FAMILIES, for_training, make, pairs, picture
 from resonance.forward import attention, masks, packing
+from resonance.forward import selftest as selftest_module
 from resonance.forward.call import Forward
 from resonance.forward.names import PADDING_FREE, RESPONSE_HEAD, SHARED_PREFIX, SPEEDUPS, VISION_ONCE
 from resonance.forward.result import sums
@@ -150,6 +151,22 @@ def test_a_plain_path_that_does_not_fit_is_not_the_end(model, also_without_gradi
     verdict = test.choose(SPEEDUPS)
     assert verdict.on == set(SPEEDUPS) and verdict.gradient is None
     assert (verdict.logps is None) == also_without_gradients
+
+
+def test_a_plain_path_that_cannot_fit_is_not_tried_where_ranks_share_weights(model, monkeypatch):
+    """The others would wait for the rank that runs out of memory."""
+    batch = pairs(model, [[picture(model, 1)], [picture(model, 2)]])
+    needs = selftest_module.logits_bytes(batch, model)
+    responses = int((batch["labels"] != -100).sum())
+    assert needs == model.config.text_config.vocab_size * (4 * batch["labels"].numel() + 12 * responses)
+    for free, compared in ((needs, True), (needs - 1, False)):
+        monkeypatch.setattr(selftest_module, "free_memory", lambda device, free=free: free)
+        test, tried = selftest(model, gradients=False, batch=batch), []
+        run = test._run
+        test._run, test._needs = lambda on, run=run, tried=tried: tried.append(on) or run(on), needs
+        verdict = test.choose(SPEEDUPS)
+        assert verdict.on == set(SPEEDUPS)
+        assert (verdict.logps is not None) == bool(tried) == compared
 
 
 def test_a_reference_that_is_wrong_by_itself_is_found(model):

@@ -6,12 +6,15 @@ Room: `forward/`.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 
 from .flops import MatrixFlops
+from .layout import IGNORED
 from .names import PADDING_FREE, SPEEDUPS
 from .result import TokenLogps, sums
 from .vision import agreed
@@ -55,11 +58,16 @@ class SelfTest:
     have no padding to save, as those of one pair, are not packed.
 
     `parameters`: those whose gradients are compared after a backward through `run`, none of which may hold a gradient;
-    empty to compare log-probabilities only. `half`: the models compute in 16 bits. All ranks come to one verdict.
+    empty to compare log-probabilities only. `half`: the models compute in 16 bits. `needs`: bytes without which the
+    plain path is not tried; where ranks hold parts of the weights, the others would wait for one that ran out of
+    memory on the way. All ranks come to one verdict.
     """
 
-    def __init__(self, run: Run, parameters: Sequence[torch.nn.Parameter], half: bool, device: torch.device) -> None:
+    def __init__(
+        self, run: Run, parameters: Sequence[torch.nn.Parameter], half: bool, device: torch.device, needs: int = 0
+    ) -> None:
         self._run = run
+        self._needs = needs
         self._device = device
         self._parameters = parameters
         self._watched = parameters  # until the plain path has told which of them say something
@@ -85,6 +93,8 @@ class SelfTest:
 
     def _plain(self) -> _Sample | None:
         """The plain path with gradients, without if that takes too much memory, or None if both do."""
+        if not agreed(self._needs <= free_memory(self._device), self._device):
+            return None
         while True:
             try:
                 sample = self._sample(())
@@ -159,6 +169,23 @@ class SelfTest:
                 return f"the gradient differs by {gradient:.1e} of its norm"
         saving = plain.flops / fast.flops if fast.flops else None
         return Verdict(on, logps=logps, gradient=gradient, saving=saving)
+
+
+def logits_bytes(batch: dict[str, Any], model: Any) -> int:
+    """What the plain path takes for the logits of a batch without gradients: of every token in the precision of the
+    weights, and of the response tokens three times in float32.
+    """
+    vocabulary, width = model.config.get_text_config().vocab_size, next(model.parameters()).element_size()
+    return vocabulary * (width * batch["labels"].numel() + 12 * int((batch["labels"] != IGNORED).sum()))
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that torch can still get on a GPU; elsewhere without limit."""
+    if device.type != "cuda":
+        return sys.maxsize
+    return (
+        torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    )
 
 
 def _telling(parameters: Sequence[torch.nn.Parameter]) -> Sequence[torch.nn.Parameter]:

@@ -26,7 +26,7 @@ from ..forward.result import TokenLogps, sums
 from ..forward.selftest import SelfTest
 from ..rows.collate import describe_rows
 from ..rows.fields import SCORE_FIELDS
-from .speedups import computes_in_half
+from .speedups import computes_in_half, must_fit
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 
@@ -127,6 +127,7 @@ class _Call:
         self.candidates = asked - set(capabilities(inner))
         self.device, self.feature_cache = trainer.accelerator.device, trainer.feature_cache
         self.half = computes_in_half(trainer, inner)
+        self.must_fit = lambda inputs: must_fit(trainer, inputs, inner)
         self.forward: Forward | None = None
 
     def __call__(self, batch: dict[str, Any]) -> TokenLogps:
@@ -146,7 +147,7 @@ class _Call:
         def run(on: Collection[str]) -> tuple[TokenLogps, None]:
             return self._run(Forward(on, pack_always=True), inputs), None
 
-        verdict = SelfTest(run, [], self.half, self.device).choose(self.candidates)
+        verdict = SelfTest(run, [], self.half, self.device, self.must_fit(inputs)).choose(self.candidates)
         for name, why in verdict.failed.items():
             logger.warning_rank0(f"pref_speedups: {name} is off in the pass of the reference: {why}.")
         return Forward(verdict.on)

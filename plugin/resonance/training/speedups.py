@@ -17,7 +17,7 @@ from ..forward.call import Forward, Prepared, capabilities, media_tokens
 from ..forward.layout import is_media
 from ..forward.names import FROZEN_TOWER, SHARED_PREFIX, SPEEDUPS
 from ..forward.result import TokenLogps
-from ..forward.selftest import SelfTest, Verdict
+from ..forward.selftest import SelfTest, Verdict, logits_bytes
 from ..forward.vision import is_frozen
 from .features import MEDIA
 
@@ -50,10 +50,10 @@ def choose(trainer: Any, model: Any, batch: dict[str, Any], asked: Collection[st
         tokens = trainer.concatenated_forward(caller, prepared)["tokens"]
         return tokens, None if references[0] is None else torch.cat(references)
 
-    half = computes_in_half(trainer, policy)
+    half, needs = computes_in_half(trainer, policy), must_fit(trainer, batch, policy)
     devices = [trainer.accelerator.device] if trainer.accelerator.device.type == "cuda" else []
     with torch.random.fork_rng(devices):
-        verdict = SelfTest(run, parameters, half, trainer.accelerator.device).choose(candidates)
+        verdict = SelfTest(run, parameters, half, trainer.accelerator.device, needs).choose(candidates)
     return _told(verdict, reasons, batch, policy, "first batch" if batch is given else "first rows with a picture")
 
 
@@ -84,6 +84,12 @@ def computes_in_half(trainer: Any, model: torch.nn.Module) -> bool:
     """Whether `model` computes with fewer bits than float32 has, so that two exact paths differ by more rounding."""
     half = trainer.accelerator.mixed_precision != "no" or torch.backends.cuda.matmul.allow_tf32
     return half or any(p.dtype in (torch.bfloat16, torch.float16) for p in model.parameters())
+
+
+def must_fit(trainer: Any, batch: dict[str, Any], model: torch.nn.Module) -> int:
+    """Bytes to look for before the plain path is tried on `batch`: none where a rank can run out of memory alone."""
+    sharded = trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled
+    return logits_bytes(batch, model) if sharded else 0
 
 
 def may_share(trainer: Any) -> bool:
