@@ -69,6 +69,7 @@ class RowReader:
 
     Attributes:
         done: the part of the file that has been read, from 0 to 1.
+        lines: whether it is read as JSON, one row a line; known once the first row is out.
 
     Raises:
         RowError: while iterating; names file, row, line and column.
@@ -77,6 +78,7 @@ class RowReader:
     path: Path
     on_error: OnError | None = None
     done: float = field(default=0.0, init=False)
+    lines: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         (self.path,) = data_files(self.path)
@@ -98,6 +100,7 @@ class RowReader:
         elif suffix == ".csv":
             yield from self._csv_rows()
         elif suffix == ".jsonl" or _first_character(self.path) != "[":
+            self.lines = True
             yield from self._json_lines()
         else:
             yield from enumerate(self._json_list())

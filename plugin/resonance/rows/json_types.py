@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from .json_head import JsonHead
 from .problems import Problem, explain
 
 NAMES = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "a mapping"}
@@ -47,7 +48,23 @@ def json_problems(file: str) -> list[Problem]:
                 rows.append(json.loads(line))
             except ValueError as bad:
                 return [Problem(file, number, "not JSON", f"{bad} in {line[:60]!r}")]
-    return mixed_columns(file, rows) if isinstance(rows, list) else []
+    if not isinstance(rows, list):
+        return []
+    late = late_columns(file, text) if file.endswith(".jsonl") or not text.lstrip().startswith("[") else []
+    return mixed_columns(file, rows) + late
+
+
+def late_columns(file: str, text: str) -> list[Problem]:
+    """Report the columns of JSON lines that the start of the file shows too little of."""
+    head, start, number = JsonHead(), 0, 0
+    for line in text.split("\n"):
+        if line.strip():
+            row = json.loads(line)
+            if isinstance(row, dict):
+                head.add(number, row, start)
+            number += 1
+        start += len(line.encode()) + 1
+    return [Problem(file, row, "late column", message) for row, message in head.problems()]
 
 
 def mixed_columns(file: str, rows: list[Any]) -> list[Problem]:

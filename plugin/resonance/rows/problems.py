@@ -42,6 +42,7 @@ CURES = {
     "message not text": "Make every message's content plain text and put images into the `images` column.",
     "row unreadable": "Correct the row, or the `columns` and `tags` of its dataset_info.json entry.",
     "mixed column": "Give the column one type in every row.",
+    "late column": "Move that row to the top of the file, or save the file as a JSON list, which is read whole.",
     "not JSON": "Correct the line; `python -m json.tool --json-lines FILE` shows the place in a .jsonl file.",
 }
 

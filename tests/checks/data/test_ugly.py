@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
+import datasets
 import pytest
+from datasets.exceptions import DatasetGenerationError
 from PIL import Image
 
 from checks.data.ugly import GPT, HUMAN, UGLY_CHATS, UGLY_PAIRS
 from resonance.checks.data.kinds import KINDS
+from resonance.rows.json_types import explain_unreadable
 
 
 @pytest.mark.parametrize(("change", "kind", "message"), UGLY_PAIRS.values(), ids=UGLY_PAIRS)
@@ -172,6 +176,39 @@ def test_media_that_are_no_images(folder, make_pair) -> None:
     columns = {**THREE, "images": "images", "videos": "videos", "audios": "audios"}
     folder.write(rows, columns=columns)
     assert folder.found("pairs") == {"video missing": [1], "audio missing": [1], "image missing": [2]}
+
+
+LATE = {
+    "empty lists": ({"images": []}, {"images": ["images/0.png"]}, "and empty in the first 10 MB"),
+    "whole numbers": ({"score_chosen": 4}, {"score_chosen": 4.5}, "and only whole numbers in the first 10 MB"),
+    "a column more": ({}, {"note": "x"}, "and empty in the first 10 MB"),
+    "a key more": ({"note": {"a": "x"}}, {"note": {"a": "x", "b": "y"}}, "and otherwise in the first 10 MB"),
+    "whole floats": ({"score_chosen": 4}, {"score_chosen": 5.0}, None),
+    "whole numbers behind": ({"score_chosen": 4.5}, {"score_chosen": 4}, None),
+    "a column less": ({"note": "x"}, {}, None),
+}
+
+
+@pytest.mark.parametrize(("early", "late", "message"), LATE.values(), ids=LATE)
+def test_json_lines_whose_start_does_not_show_a_column(folder, make_pair, tmp_path, early, late, message) -> None:
+    text = {"instruction": "x" * 60_000, "images": []}
+    rows = [make_pair(i, chosen=f"a {i}", **text) | early for i in range(180)]
+    rows.append(make_pair(200, instruction="<image>" * len(late.get("images", [])), images=[]) | late)
+    path = folder.write(rows, "pairs.jsonl")
+    found = [problem for problem in folder.check("pairs", "--json").problems if problem["severity"] == "error"]
+    assert [(problem["kind"], problem["row"]) for problem in found] == [("late column", 180)] * (message is not None)
+    assert message is None or message in found[0]["message"]
+    told = contextlib.nullcontext() if message is None else pytest.raises(DatasetGenerationError)
+    with told:
+        datasets.load_dataset("json", data_files=str(path), split="train", cache_dir=str(tmp_path / "cache"))
+    if message is None:
+        return
+    assert explain_unreadable([str(path)], ValueError("")).count(f"row 180: {found[0]['message']}") == 1
+    clean = folder.path / "clean.json"
+    assert "Give a name that ends in .json" in folder.check("pairs", "--fix", f"{clean}l").err
+    folder.check("pairs", "--fix", clean)
+    folder.register("clean", "clean.json")
+    assert folder.check("clean").code == 0
 
 
 def test_labels(folder) -> None:

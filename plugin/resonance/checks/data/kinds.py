@@ -42,6 +42,7 @@ KINDS: dict[str, Kind] = {
     "column missing": _error("Correct `columns` of the dataset_info.json entry, or the file."),
     "row unreadable": _error(CURES["row unreadable"]),
     "mixed column": _error(CURES["mixed column"]),
+    "late column": _error(CURES["late column"] + " --fix OUT.json writes one."),
     # one row
     INVALID_TURNS: _error("Turns alternate, the first and the last one of the prompt are the user's. " + ROW_CHANGED),
     "message not text": _error(CURES["message not text"]),

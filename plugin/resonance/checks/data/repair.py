@@ -14,6 +14,7 @@ from typing import IO, Any
 from ...datafiles.info import INFO
 from ...datafiles.read import RowError
 from ...datafiles.write import RowWriter, replacing
+from ...rows.json_head import HEAD, JsonHead
 from ...rows.json_types import type_name
 from .columns import Columns
 from .duplicates import Duplicates
@@ -104,12 +105,14 @@ class Repairer:
     def __init__(self, scan: Scan, strict: bool = False) -> None:
         self.scan, self.strict = scan, strict
         self.judge, self.seen = scan.judge, Duplicates()
+        self.head, self.start = JsonHead(), 0
 
     def run(self, out: Path) -> Repair:
         """Write both files, each whole or not at all.
 
         Raises:
-            ValueError: if no row is left or can be judged, or rows hold bytes, which JSON cannot.
+            ValueError: if no row is left or can be judged, rows hold bytes, which JSON cannot, or they show too late
+                for JSON lines what a column is.
             OSError: if a file cannot be written.
         """
         if self.scan.rows and not self.scan.entry.columns:
@@ -121,6 +124,8 @@ class Repairer:
                 self._file(path, writer, dropped, result)
             if not result.kept:
                 raise ValueError(f"--fix {out}: no row would be left, so nothing was written.")
+            for row, message in self.head.problems():
+                raise ValueError(f"--fix {out}: row {row} of it: {message}. Give a name that ends in .json.")
             writer.close()
         return result
 
@@ -147,6 +152,9 @@ class Repairer:
                 result.mended += bool(before)
                 result.mended_kinds.update({kind for kind, _ in before})
                 result.kept += 1
+                if writer.lines:
+                    self.start = self.start if self.start > HEAD else writer.file.tell()
+                    self.head.add(writer.count, mended, self.start)
                 _write(writer, mended, f"row {number} of {file}")
         except RowError as error:  # what stands before the break is sound
             drop(error.row, None, [("file unreadable", str(error))])

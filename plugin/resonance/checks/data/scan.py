@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...datafiles.read import RowError
+from ...datafiles.read import RowError, RowReader
 from ...rows.faults import EMPTY_RESPONSE, INVALID_TURNS
 from ...rows.fields import SCORE_FIELDS, score_problem
+from ...rows.json_head import JsonHead
 from .columns import PER_ROW, Columns
 from .duplicates import Duplicates, Leakage
 from .entry import Entry
@@ -90,10 +91,13 @@ class Scan:
         before = self.rows
         try:
             reader, rows = rows_of(self.entry, path, unreadable_line)
-            for window in _windows(rows):
+            head = JsonHead()
+            for window in _windows(_headed(rows, reader, head)):
                 self._window(file, columns, window)
                 if self.progress is not None:
                     self.progress(file, self.rows, reader.done)
+            for late, message in head.problems():
+                self.findings.add(Problem(file, late, "late column", message))
         except (RowError, OSError) as error:
             if self.rows == before:
                 self.findings.discard(file, (unread(path),))
@@ -154,6 +158,16 @@ class Scan:
         if key not in self.tallies:
             self.tallies[key] = Tally(title)
         self.tallies[key].add(value)
+
+
+def _headed(rows: Iterator[Any], reader: RowReader, head: JsonHead) -> Iterator[Any]:
+    """Hand rows on, and show those of JSON lines to `head`."""
+    size, start = reader.path.stat().st_size, 0
+    for number, row in rows:
+        if reader.lines and isinstance(row, dict):
+            head.add(number, row, start)
+        start = round(reader.done * size)
+        yield number, row
 
 
 def _windows(rows: Iterator[Any]) -> Iterator[list[Any]]:
