@@ -192,6 +192,17 @@ def test_dropout_does_not_reach_what_is_stored(train_many, tmp_path):
         torch.testing.assert_close(with_dropout[key], quiet[key], rtol=1e-6, atol=1e-6)
 
 
+def test_computing_needs_no_training(train_many, tmp_path):
+    """Nor `do_train`: LlamaFactory makes no adapter then, and the reference of LoRA is the policy without it."""
+    base = {**UNI_DPO, **LORA, **CACHED, "max_samples": 4, "precompute_only": True}
+    named = {"training": {}, "not": {"do_train": None}}
+    runs = {name: {**base, **changes, "ref_log_probs_dir": str(tmp_path / name)} for name, changes in named.items()}
+    found = train_many(runs)
+    assert [run.returncode for run in found.values()] == [0, 0], found["not"].output[-3000:]
+    one, other = stored(tmp_path / "training"), stored(tmp_path / "not")
+    assert one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
 def test_command(cli_env, tmp_path):
     """`resonance precompute` computes, says what to put into the recipe, and trains nothing."""
     path = tmp_path / "recipe.yaml"

@@ -26,6 +26,8 @@ def load_model(
     """LlamaFactory's `load_model`, complete or ValueError (`allow_missing_weights: true` makes it a WARNING)."""
     if stands_for_policy(finetuning_args):
         return load_reference(model_args, finetuning_args, add_valuehead)
+    # with adapters that can be switched off, which a model that is not to be trained does not have
+    is_trainable = is_trainable or finetuning_args.precompute_only
     with complete_weights(finetuning_args.allow_missing_weights):
         return llamafactory_load_model(tokenizer, model_args, finetuning_args, is_trainable, add_valuehead)
 
