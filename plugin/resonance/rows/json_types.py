@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .json_head import JsonHead
@@ -70,22 +70,46 @@ def late_columns(file: str, text: str) -> list[Problem]:
 def mixed_columns(file: str, rows: list[Any]) -> list[Problem]:
     """Report each value whose type is not the one most rows have in that column."""
     problems = []
-    strays = [i for i, row in enumerate(rows) if not isinstance(row, dict)]
+    no_rows = [i for i, row in enumerate(rows) if not isinstance(row, dict)]
     problems += [
-        Problem(file, i, "row unreadable", f"a row is {type_name(rows[i])}, but a mapping is needed") for i in strays
+        Problem(file, i, "row unreadable", f"a row is {type_name(rows[i])}, but a mapping is needed") for i in no_rows
     ]
     mappings = [(i, row) for i, row in enumerate(rows) if isinstance(row, dict)]
-    for column in dict.fromkeys(key for _, row in mappings for key in row):
-        values = [(i, row[column]) for i, row in mappings if row.get(column) is not None]
-        counts = Counter(type_name(value) for _, value in values).most_common()
+    columns: dict[str, list[tuple[int, Any]]] = {}
+    for i, row in mappings:
+        for place, value in places(row):
+            columns.setdefault(place, []).append((i, value))
+    for column, values in columns.items():
+        counts = Counter(name for name, _ in {(type_name(value), i): None for i, value in values}).most_common()
         if len(counts) < 2:
             continue
-        usual, times = counts[0]
-        for i, value in values:
-            if type_name(value) != usual:
-                found = f"`{column}` is {type_name(value)} {value!r:.60}, where {times} other rows have {usual}"
-                problems.append(Problem(file, i, "mixed column", found))
+        usual = counts[0][0]
+        others = {i for i, value in values if type_name(value) == usual}
+        strays = {i: value for i, value in reversed(values) if type_name(value) != usual}
+        for i, value in reversed(strays.items()):
+            found = (
+                f"`{column}` is {type_name(value)} {value!r:.60}, where {len(others - {i})} other rows have {usual}"
+            )
+            problems.append(Problem(file, i, "mixed column", found))
     return problems
+
+
+def places(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield (place, value) for all that is not null in a row: `column`, `column.key`, `column[]`, and so on."""
+    for column, outer in row.items():
+        if type(outer) not in (list, dict):
+            if outer is not None:
+                yield column, outer
+            continue
+        waiting: list[tuple[str, Any]] = [(column, outer)]
+        while waiting:
+            place, value = waiting.pop()
+            if value is not None:
+                yield place, value
+            if type(value) is list:
+                waiting += [(f"{place}[]", inner) for inner in reversed(value)]
+            elif type(value) is dict:
+                waiting += [(f"{place}.{key}", inner) for key, inner in reversed(value.items())]
 
 
 def type_name(value: Any) -> str:

@@ -178,6 +178,32 @@ def test_media_that_are_no_images(folder, make_pair) -> None:
     assert folder.found("pairs") == {"video missing": [1], "audio missing": [1], "image missing": [2]}
 
 
+WITHIN = {
+    "a key": ({"note": {"a": 1}}, {"note": {"a": "x"}}, "`note.a` is text 'x', where 2 other rows have a number"),
+    "an element": ({"note": ["x", "y"]}, {"note": ["x", 7]}, "`note[]` is a number 7, where 2 other rows have text"),
+    "a list in a list": ({"note": ["x"]}, {"note": [["x"]]}, "`note[]` is a list, where 2 other rows have text"),
+    "numbers of two kinds": ({"note": [{"a": 1}]}, {"note": [{"a": 1.5}]}, None),
+    "less than the others": ({"note": [{"a": 1, "b": "x"}]}, {"note": [{"a": None}, {}]}, None),
+}
+
+
+@pytest.mark.parametrize("suffix", ["json", "jsonl"])
+@pytest.mark.parametrize(("usual", "odd", "message"), WITHIN.values(), ids=WITHIN)
+def test_types_within_a_column(folder, make_pair, tmp_path, usual, odd, message, suffix) -> None:
+    path = folder.write([make_pair(0) | usual, make_pair(1) | usual, make_pair(2) | odd], f"pairs.{suffix}")
+    found = [(problem["row"], problem["message"]) for problem in folder.check("pairs", "--json").problems]
+    assert found == [(2, message)] * (message is not None)
+    told = contextlib.nullcontext() if message is None else pytest.raises(DatasetGenerationError)
+    with told:
+        datasets.load_dataset("json", data_files=str(path), split="train", cache_dir=str(tmp_path / "cache"))
+    if message is not None:
+        place = message.partition(",")[0]
+        assert f"row 2: {place}" in str(explain_unreadable([str(path)], ValueError("")))
+        folder.check("pairs", "--fix", folder.path / "clean.json")
+        folder.register("clean", "clean.json")
+        assert folder.check("clean").code == 0
+
+
 LATE = {
     "empty lists": ({"images": []}, {"images": ["images/0.png"]}, "and empty in the first 10 MB"),
     "whole numbers": ({"score_chosen": 4}, {"score_chosen": 4.5}, "and only whole numbers in the first 10 MB"),

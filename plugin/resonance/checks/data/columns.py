@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import difflib
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Any
 
 from ...rows.faults import EMPTY_RESPONSE, INVALID_TURNS
 from ...rows.fields import SCORE_FIELDS
-from ...rows.json_types import type_name
+from ...rows.json_types import places, type_name
 from .entry import MEDIA_COLUMNS, Entry
 
 REMEMBERED = 100  # values of each type and column that can be shown
@@ -31,32 +32,39 @@ class Columns:
     """Types of values by column: four bytes a value, and the first few values in words."""
 
     def __init__(self) -> None:
-        self._rows: dict[str, dict[str, array[int]]] = {}
+        self._names: dict[str, None] = {}
+        self._rows: dict[str, dict[str, array[int]]] = {}  # by place: a column, or one within it
         self._shown: dict[tuple[str, str], list[str]] = {}
         self.count = 0
 
     def add(self, number: int, row: dict[str, Any]) -> None:
         """Note the types of a row's values; null is of no type."""
         self.count += 1
-        for column, value in row.items():
-            types = self._rows.setdefault(column, {})
-            if value is None:
+        if row.keys() - self._names.keys():
+            self._names |= dict.fromkeys(row)
+        for place, value in places(row):
+            types, name = self._rows.setdefault(place, {}), type_name(value)
+            rows = types.get(name)
+            if rows is None:
+                rows = types[name] = array("I")
+            elif rows[-1] == number:
                 continue
-            name = type_name(value)
-            if name not in types:
-                types[name] = array("I")
-            types[name].append(number)
-            if len(types[name]) <= REMEMBERED:
-                shown = self._shown.setdefault((column, name), [])
+            rows.append(number)
+            if len(rows) <= REMEMBERED:
+                shown = self._shown.setdefault((place, name), [])
                 shown.append(f"{value!r:.60}" if not isinstance(value, (list, dict)) else "")
 
     def usual(self, column: str) -> str | None:
-        """The type that most values of a column have."""
+        """The type that most values of a column, or of a place within one, have."""
         types = self._rows.get(column) or {}
         return max(types, key=lambda name: len(types[name])) if types else None
 
-    def mixed(self) -> Iterator[tuple[int, str]]:
-        """Yield (row, message) for every value whose type is not the usual one."""
+    def mixed(self, told: set[int]) -> Iterator[tuple[int, str]]:
+        """Yield (row, message) for every value whose type is not the usual one.
+
+        Args:
+            told: rows with other errors; values within their columns are not told as well.
+        """
         for column, types in self._rows.items():
             if len(types) < 2:
                 continue
@@ -64,18 +72,27 @@ class Columns:
             for name, rows in types.items():
                 if name == usual:
                     continue
-                shown, count = self._shown[column, name], len(types[usual])
-                others = "1 other row has" if count == 1 else f"{count} other rows have"
+                shown = self._shown[column, name]
                 for i, row in enumerate(rows):
+                    if row in told and column not in self._names:
+                        continue
+                    count = len(types[usual]) - _holds(types[usual], row)
+                    others = "1 other row has" if count == 1 else f"{count} other rows have"
                     value = f" {shown[i]}" if i < len(shown) and shown[i] else ""
                     yield row, f"`{column}` is {name}{value}, where {others} {usual}"
 
     def missing(self, entry: Entry) -> Iterator[tuple[str, str]]:
         """Yield (key, message) for every declared column that no row has."""
-        present = list(self._rows)
+        present = list(self._names)
         for key, column in entry.columns.items():
-            if column in self._rows:
+            if column in self._names:
                 continue
             near = difflib.get_close_matches(column, present, 1) or difflib.get_close_matches(key, present, 1)
             hint = f"; did you mean `{near[0]}`?" if near else f". Columns: {', '.join(map(str, present[:20]))}"
             yield key, f"`{key}` names column `{column}`, which no row has{hint}"
+
+
+def _holds(rows: array[int], row: int) -> bool:
+    """Whether a row is among rows in order."""
+    place = bisect_left(rows, row)
+    return place < len(rows) and rows[place] == row

@@ -116,8 +116,9 @@ class Findings:
 
     def rows(self, severity: str, files: Iterable[str]) -> int:
         """How many rows have a problem of a severity."""
-        total = 0
-        for wanted in set(files):
-            groups = [group for (file, _), group in self._groups.items() if file == wanted]
-            total += len(set().union(*(group.rows for group in groups if KINDS[group.kind].severity == severity)))
-        return total
+        return sum(len(self.rows_of(severity, file)) for file in set(files))
+
+    def rows_of(self, severity: str, wanted: str) -> set[int]:
+        """The rows of a file that have a problem of a severity."""
+        groups = [group for (file, _), group in self._groups.items() if file == wanted]
+        return set().union(*(group.rows for group in groups if KINDS[group.kind].severity == severity))

@@ -15,7 +15,7 @@ from ...datafiles.info import INFO
 from ...datafiles.read import RowError
 from ...datafiles.write import RowWriter, replacing
 from ...rows.json_head import HEAD, JsonHead
-from ...rows.json_types import type_name
+from ...rows.json_types import places, type_name
 from .columns import Columns
 from .duplicates import Duplicates
 from .images import quiet
@@ -174,10 +174,10 @@ class Repairer:
     def _alone(self, row: Any, columns: Columns) -> tuple[dict[str, Any] | None, list[Found]]:
         aligned, found = self.judge.aligned(row)
         if isinstance(row, dict):
-            for column, value in row.items():
-                usual = columns.usual(column)
-                if value is not None and usual is not None and type_name(value) != usual:
-                    found = [*found, ("mixed column", f"`{column}` is {type_name(value)}, not {usual}")]
+            for place, value in places(row):
+                usual = columns.usual(place)
+                if usual is not None and type_name(value) != usual:
+                    found = [*found, ("mixed column", f"`{place}` is {type_name(value)}, not {usual}")]
         return aligned, found + (self.judge.alone(row, aligned) if aligned is not None else [])
 
     def _wrong(self, found: list[Found]) -> list[Found]:

@@ -112,7 +112,7 @@ class Scan:
     def _close(self, file: str, path: Path, columns: Columns) -> None:
         """Tell what only the whole file shows."""
         if path.suffix.lower() != ".csv":
-            for row, message in columns.mixed():
+            for row, message in columns.mixed(self.findings.rows_of("error", file)):
                 self.findings.add(Problem(file, row, "mixed column", message))
         if columns.count:
             for key, message in columns.missing(self.entry):
