@@ -9,8 +9,8 @@ The model is small, but its parts cost relative to each other what those of a 2B
 language model, vision tower to language model a visual token, prompt to response. One thread, process time, the
 variants in turn. A row without a small `dloss` and `dgrad_rel` would mean nothing; the script fails if either is above
 1e-5. A call takes less than a minute on two idle cores. LlamaFactory's step, `auto` and the cached reference are first
-and are repeated while there is time; on a slow machine rows between them are left out, and named. What this does not
-show is in docs/performance.md.
+and are repeated while there is time; rows between them are weighed while there is, and on a slow machine left out, and
+named. What this does not show is in docs/performance.md.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from benchmarks.resident import in_a_fork, reset_peak, resident, return_memory_a
 from benchmarks.small_step import SHAPES, build, floor_flops, make_batch, make_pairs, make_trainers
 
 LIMIT = 1e-5
-LADDER, WALL = 36.0, 52.0  # seconds after which no row between the first and `auto` is begun, and no step repeated
+# Seconds after which no row between the first and `auto` is weighed, none is begun, and no step is repeated.
+WEIGHED, LADDER, WALL = 26.0, 35.0, 52.0
 LLAMAFACTORY, AUTO, CACHED = FIRST = "llamafactory", "auto", "cached reference"
 
 
@@ -127,7 +128,7 @@ class Bench:
 
     def run(self, repetitions: int, started: float) -> list[Row]:
         """All rows. Memory is weighed in a child process meanwhile; what is timed for good is timed after that."""
-        weighing = in_a_fork(lambda: self.weigh(started + LADDER))
+        weighing = in_a_fork(lambda: self.weigh(started + WEIGHED))
         return_memory_at_once(False)
         for variant in self.in_time(started + LADDER):
             self.count(variant)
