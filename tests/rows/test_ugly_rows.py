@@ -9,6 +9,8 @@ import traceback
 
 import pytest
 
+from resonance.rows.json_types import explain_unreadable
+
 BOTH = pytest.mark.parametrize("streaming", [False, True])
 
 
@@ -333,3 +335,15 @@ def test_scores_in_order_are_not_remarked_on(data, load, make_pair, warnings_of_
     write_with(data, make_pair, {})
     assert kept(load) == [0, 1, 2, 3, 4, 5]
     assert not any("below the rejected one" in text for text in warnings_of_rows)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['[\n{"a": "x"},\n{"a": 1},\n{"a": "z"}\n]', '{"a": "x"}\n{"a": 1}\n\n{"a": "y\u2028z"}\n'],
+    ids=["a list over several lines", "a line separator within text"],
+)
+def test_what_is_wrong_is_found_however_lines_are_broken(tmp_path, text):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(text, encoding="utf-8")
+    explained = explain_unreadable([str(path)], ValueError())
+    assert "row 1: `a` is a number 1, where 2 other rows have text" in str(explained)

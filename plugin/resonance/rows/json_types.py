@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -34,7 +33,7 @@ def explain_unreadable(files: Sequence[str], error: BaseException) -> str | None
 
 
 def json_problems(file: str) -> list[Problem]:
-    """Find lines that are no JSON, and columns whose values have more than one type."""
+    """Find lines that are no JSON, and columns whose values have more than one type or show it too late."""
     with open(file, encoding="utf-8") as stream:
         text = stream.read()
     try:
@@ -42,54 +41,50 @@ def json_problems(file: str) -> list[Problem]:
     except ValueError as error:
         if not file.endswith(".jsonl") and text.lstrip().startswith("["):
             return [Problem(file, None, "not JSON", f"{error}")]
-        rows = []
-        for number, line in enumerate(line for line in text.splitlines() if line.strip()):
+        return line_problems(file, text)
+    return mixed_columns(file, rows) if isinstance(rows, list) else []
+
+
+def line_problems(file: str, text: str) -> list[Problem]:
+    """The same for JSON lines."""
+    rows: list[Any] = []
+    head, start = JsonHead(), 0
+    for line in text.split("\n"):  # not `splitlines`, which also splits at characters that stand within strings
+        if line.strip():
             try:
-                rows.append(json.loads(line))
+                row = json.loads(line)
             except ValueError as bad:
-                return [Problem(file, number, "not JSON", f"{bad} in {line[:60]!r}")]
-    if not isinstance(rows, list):
-        return []
-    late = late_columns(file, text) if file.endswith(".jsonl") or not text.lstrip().startswith("[") else []
+                return [Problem(file, len(rows), "not JSON", f"{bad} in {line[:60]!r}")]
+            if isinstance(row, dict):
+                head.add(len(rows), row, start)
+            rows.append(row)
+        start += len(line.encode()) + 1
+    late = [Problem(file, number, "late column", message) for number, message in head.problems()]
     return mixed_columns(file, rows) + late
 
 
-def late_columns(file: str, text: str) -> list[Problem]:
-    """Report the columns of JSON lines that the start of the file shows too little of."""
-    head, start, number = JsonHead(), 0, 0
-    for line in text.split("\n"):
-        if line.strip():
-            row = json.loads(line)
-            if isinstance(row, dict):
-                head.add(number, row, start)
-            number += 1
-        start += len(line.encode()) + 1
-    return [Problem(file, row, "late column", message) for row, message in head.problems()]
-
-
 def mixed_columns(file: str, rows: list[Any]) -> list[Problem]:
-    """Report each value whose type is not the one most rows have in that column."""
-    problems = []
-    no_rows = [i for i, row in enumerate(rows) if not isinstance(row, dict)]
-    problems += [
-        Problem(file, i, "row unreadable", f"a row is {type_name(rows[i])}, but a mapping is needed") for i in no_rows
-    ]
-    mappings = [(i, row) for i, row in enumerate(rows) if isinstance(row, dict)]
-    columns: dict[str, list[tuple[int, Any]]] = {}
-    for i, row in mappings:
+    """Report each value whose type is not the one most rows have in that column, or at that place within it."""
+    problems, columns = [], dict[str, list[tuple[int, Any]]]()
+    for i, row in enumerate(rows):
+        if not isinstance(row, dict):
+            told = f"a row is {type_name(row)}, but a mapping is needed"
+            problems.append(Problem(file, i, "row unreadable", told))
+            continue
         for place, value in places(row):
             columns.setdefault(place, []).append((i, value))
-    for column, values in columns.items():
-        counts = Counter(name for name, _ in {(type_name(value), i): None for i, value in values}).most_common()
-        if len(counts) < 2:
-            continue
-        usual = counts[0][0]
-        others = {i for i, value in values if type_name(value) == usual}
-        strays = {i: value for i, value in reversed(values) if type_name(value) != usual}
-        for i, value in reversed(strays.items()):
-            found = (
-                f"`{column}` is {type_name(value)} {value!r:.60}, where {len(others - {i})} other rows have {usual}"
-            )
+    for place, values in columns.items():
+        having: dict[str, set[int]] = {}  # rows, by type
+        for i, value in values:
+            having.setdefault(type_name(value), set()).add(i)
+        usual = max(having, key=lambda name: len(having[name]))
+        strays: dict[int, Any] = {}  # the first one of a row
+        for i, value in values:
+            if type_name(value) != usual:
+                strays.setdefault(i, value)
+        for i, value in strays.items():
+            others = len(having[usual]) - (i in having[usual])
+            found = f"`{place}` is {type_name(value)} {value!r:.60}, where {others} other rows have {usual}"
             problems.append(Problem(file, i, "mixed column", found))
     return problems
 
