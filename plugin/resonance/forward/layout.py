@@ -72,6 +72,11 @@ def is_media(name: str) -> bool:
     return bool(_MEDIA.match(name))
 
 
+def stands_for_media(ids: torch.Tensor, media_tokens: Collection[int]) -> torch.Tensor:
+    """Which of `ids`, of any shape, are among `media_tokens`."""
+    return torch.isin(ids, torch.tensor(sorted(media_tokens), dtype=ids.dtype, device=ids.device))
+
+
 def plain(batch: dict[str, Any], continuations: int) -> Layout:
     """The batch as it is: every row reads its own prompt and pictures."""
     ids, labels = batch["input_ids"], batch["labels"][:, 1:]
@@ -98,7 +103,7 @@ def shared(batch: dict[str, Any], continuations: int, media_tokens: Collection[i
     """
     ids, attended, labels = (batch[name].cpu() for name in ("input_ids", "attention_mask", "labels"))
     first, ends = _check_rows(ids, attended, labels, continuations)
-    media = torch.isin(ids, torch.tensor(sorted(media_tokens), dtype=ids.dtype))
+    media = stands_for_media(ids, media_tokens)
     if bool((media & (labels != IGNORED)).any()):
         raise CannotShareError("a response contains picture tokens")
     tails = _unattended_pictures(media & (attended == 0), ends, continuations)

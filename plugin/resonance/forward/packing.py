@@ -17,7 +17,17 @@ from dataclasses import replace
 
 import torch
 
-from .layout import NOT_SHARED, OUTSIDE, PER_TOKEN, PREFIX, CannotShareError, Layout, Segments, is_media
+from .layout import (
+    NOT_SHARED,
+    OUTSIDE,
+    PER_TOKEN,
+    PREFIX,
+    CannotShareError,
+    Layout,
+    Segments,
+    is_media,
+    stands_for_media,
+)
 
 
 def tokens(layout: Layout) -> int:
@@ -33,7 +43,7 @@ def pack(layout: Layout, media_tokens: Collection[int]) -> Layout:
     """
     ids = layout.inputs["input_ids"]
     attended = _attended(layout)
-    tails = torch.isin(ids.cpu(), torch.tensor(sorted(media_tokens), dtype=ids.dtype)) & ~attended
+    tails = stands_for_media(ids.cpu(), media_tokens) & ~attended
     _check(layout, attended, tails)
     kept = attended | tails
     cells = kept.flatten().nonzero().squeeze(1)

@@ -123,18 +123,15 @@ class _Call:
     """The reference on a batch, with the speed-ups of the recipe that agree with the plain path on the first one."""
 
     def __init__(self, model: Any, inner: Any, asked: frozenset[str], trainer: Any) -> None:
-        self.model, self.inner = model, inner
+        self.model, self.inner, self.trainer = model, inner, trainer
         self.candidates = asked - set(capabilities(inner))
-        self.device, self.feature_cache = trainer.accelerator.device, trainer.feature_cache
-        self.half = computes_in_half(trainer, inner)
-        self.must_fit = lambda inputs: must_fit(trainer, inputs, inner)
         self.forward: Forward | None = None
 
     def __call__(self, batch: dict[str, Any]) -> TokenLogps:
         inputs = {name: value for name, value in batch.items() if name not in SCORE_FIELDS}
         if self.forward is None:
             self.forward = self._choose(inputs)
-            self.forward.feature_cache = self.feature_cache
+            self.forward.feature_cache = self.trainer.feature_cache
         return self._run(self.forward, inputs)
 
     def _run(self, forward: Forward, inputs: dict[str, Any]) -> TokenLogps:
@@ -147,7 +144,8 @@ class _Call:
         def run(on: Collection[str]) -> tuple[TokenLogps, None]:
             return self._run(Forward(on, pack_always=True), inputs), None
 
-        verdict = SelfTest(run, [], self.half, self.device, self.must_fit(inputs)).choose(self.candidates)
+        half, needs = computes_in_half(self.trainer, self.inner), must_fit(self.trainer, inputs, self.inner)
+        verdict = SelfTest(run, [], half, self.trainer.accelerator.device, needs).choose(self.candidates)
         for name, why in verdict.failed.items():
             logger.warning_rank0(f"pref_speedups: {name} is off in the pass of the reference: {why}.")
         return Forward(verdict.on)

@@ -14,7 +14,7 @@ import torch
 from llamafactory.extras import logging
 
 from ..forward.call import Forward, Prepared, capabilities, media_tokens
-from ..forward.layout import is_media
+from ..forward.layout import is_media, stands_for_media
 from ..forward.names import FROZEN_TOWER, SHARED_PREFIX, SPEEDUPS
 from ..forward.result import TokenLogps
 from ..forward.selftest import SelfTest, Verdict, logits_bytes
@@ -62,8 +62,8 @@ def _with_pictures(trainer: Any, batch: dict[str, Any], policy: torch.nn.Module)
 
     LlamaFactory puts a picture that nothing attends to into batches of text.
     """
-    media = torch.tensor(sorted(media_tokens(policy.config)), device=batch["input_ids"].device)
-    if bool((torch.isin(batch["input_ids"], media) & (batch["attention_mask"] > 0)).any()):
+    media = stands_for_media(batch["input_ids"], media_tokens(policy.config))
+    if bool((media & (batch["attention_mask"] > 0)).any()):
         return batch
     rows = trainer.train_dataset
     columns = [name for name in MEDIA if name in (getattr(rows, "column_names", None) or ())]
