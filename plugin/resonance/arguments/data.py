@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """Recipe keys about data: which rows a run trains on, and what becomes of rows that are too long.
 
-Room: `arguments/`. Knows nothing of LlamaFactory except the class it is handed to extend.
+Knows nothing of LlamaFactory except the class it is handed to extend.
 """
 
 from __future__ import annotations

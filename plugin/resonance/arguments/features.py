@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""The recipe key `image_feature_cache`: a size of memory, or off. Room: `arguments/`."""
+"""The recipe key `image_feature_cache`: a size of memory, or off."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """From recipe keys to the parameters of the chosen loss, and what is wrong with them.
 
-Room: `arguments/`. Knows the loss table (imported inside functions: it needs torch).
+Knows the loss table (imported inside functions: it needs torch).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """Where a recipe reads and writes: data set names and columns, and the output folder.
 
-Room: `arguments/`. Reads dataset_info.json; touches no data file and creates nothing.
+Reads dataset_info.json; touches no data file and creates nothing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """Recipe keys of preference training, and which recipes run on our trainer.
 
-Room: `arguments/`. Knows the loss table (imported inside functions: it needs torch) and nothing of LlamaFactory except
+Knows the loss table (imported inside functions: it needs torch) and nothing of LlamaFactory except
 the class it is handed to extend.
 """
 

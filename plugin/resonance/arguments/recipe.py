@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """Checks of a whole recipe before anything is loaded: every problem at once, nearest valid name first.
 
-Room: `arguments/`. Touches none of LlamaFactory's modules except the parser module it is handed.
+Touches none of LlamaFactory's modules except the parser module it is handed.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Recipe keys of reference log-probabilities on disk. Room: `arguments/`."""
+"""Recipe keys of reference log-probabilities on disk."""
 
 from __future__ import annotations
 

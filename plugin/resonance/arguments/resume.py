@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """Which checkpoint a run continues from: never one that was being written when the run was killed.
 
-Room: `arguments/`. Reads names and the small state file in the output folder; removes nothing.
+Reads names and the small state file in the output folder; removes nothing.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""The recipe key `pref_speedups`: what was asked for. Room: `arguments/`; knows only the names."""
+"""The recipe key `pref_speedups`: what was asked for. Knows only the names."""
 
 from __future__ import annotations
 

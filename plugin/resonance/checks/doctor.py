@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """The doctor: is this environment fit for our recipes, and if not, what cures it?
 
-Room: `checks/`. Imports neither torch nor LlamaFactory: what has to be imported is imported by `checks/probe.py` in a
+Imports neither torch nor LlamaFactory: what has to be imported is imported by `checks/probe.py` in a
 child process.
 """
 

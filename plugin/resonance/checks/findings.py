@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Findings: what a check has to say, and how it is printed. Room: `checks/`. Standard library only."""
+"""Findings: what a check has to say, and how it is printed. Standard library only."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """Probe: imports things in a child process, so that a crash of theirs is a finding and not the end of the doctor.
 
-Room: `checks/`. `run_steps(...)` is the parent's side, `python -m resonance.checks.probe STEP...` the child's: it
+`run_steps(...)` is the parent's side, `python -m resonance.checks.probe STEP...` the child's: it
 prints one JSON line a step. A child that dies is started again with the steps behind the one it died in.
 """
 

@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """Versions: what is installed, what was tested, and which declared requirements do not hold.
 
-Room: `checks/`. Reads metadata only; imports none of the packages.
+Reads metadata only; imports none of the packages.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""`resonance estimate`. Room: `cli/`."""
+"""`resonance estimate`."""
 
 import argparse
 import json

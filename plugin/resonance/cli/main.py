@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """Entry of the `resonance` command: picks a command and gives it its arguments.
 
-Room: `cli/`. Nothing here or at the top of a command's file imports torch: `resonance ls` answers at once.
+Nothing here or at the top of a command's file imports torch: `resonance ls` answers at once.
 """
 
 import argparse

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""`resonance precompute`. Room: `cli/`."""
+"""`resonance precompute`."""
 
 import argparse
 import shlex

@@ -1,8 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""The recipes that come with the package: where they are, what they are called, what their headers say.
-
-Room: `cli/`. Standard library only.
-"""
+"""The recipes that come with the package: where they are, what they are called, what their headers say."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Room: one model call, exact and cheap. Log-probabilities of responses, at a fraction of the compute and memory.
+"""One model call, exact and cheap. Log-probabilities of responses, at a fraction of the compute and memory.
 
 It knows no loss and nothing of LlamaFactory; it uses torch and Transformers. A batch is K*B rows, as LlamaFactory's
 collators make it: the first continuation of B prompts, then the second, and so on (pairs: K = 2, chosen, rejected).

@@ -1,8 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Whether keeping features pays: what is found, and what finding, fetching and keeping cost beside encoding.
-
-Room: `forward/`.
-"""
+"""Whether keeping features pays: what is found, and what finding, fetching and keeping cost beside encoding."""
 
 from __future__ import annotations
 

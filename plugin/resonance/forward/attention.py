@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """Attention over shared rows by pieces, without a mask of S x S: a prompt and its continuations, each to the prompt.
 
-Room: `forward/`. For long rows, and for packed ones, where most of such a mask would be false. Registered with
+For long rows, and for packed ones, where most of such a mask would be false. Registered with
 Transformers beside SDPA and chosen in the model's configuration once, for good: gradient checkpointing reads the
 configuration again in the backward, so an implementation that is set for the forward alone gives the right loss and a
 wrong gradient. Calls without pieces are SDPA's.

@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """Log-probabilities of a reference model on disk: shards of safetensors beside a manifest of how they were made.
 
-Room: `forward/`. Storage only: it calls no model. A shard is there whole or not at all, so a run that was killed goes
+Storage only: it calls no model. A shard is there whole or not at all, so a run that was killed goes
 on from what it had finished.
 """
 

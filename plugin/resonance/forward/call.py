@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """One model call over a batch of K continuations of B prompts, with the speed-ups that are on.
 
-Room: `forward/`. Whatever is on, the result is the same to rounding: per-token log-probabilities in the columns of the
+Whatever is on, the result is the same to rounding: per-token log-probabilities in the columns of the
 batch. With nothing on, the call is the plain one, bit for bit.
 """
 

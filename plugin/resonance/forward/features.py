@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """Features of pictures from a vision tower that does not train, kept in host memory from one epoch to the next.
 
-Room: `forward/`. Each picture is encoded by a call of its own, so that its features depend on nothing but the picture:
+Each picture is encoded by a call of its own, so that its features depend on nothing but the picture:
 one that is found is bit for bit what encoding it again would give, whichever batch it first came in.
 """
 

@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """Short fingerprints of what a log-probability depends on: rows with their media, and models on disk.
 
-Room: `forward/`. Reads files; loads no model.
+Reads files; loads no model.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""FLOPs of matrix products, counted while code runs. Room: `forward/`."""
+"""FLOPs of matrix products, counted while code runs."""
 
 from __future__ import annotations
 

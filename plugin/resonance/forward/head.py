@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """The output head on the positions that predict response tokens, instead of on every token of prompt and padding.
 
-Room: `forward/`. The model's own head module is called once, by the model, so whatever is hooked to it stays in force
+The model's own head module is called once, by the model, so whatever is hooked to it stays in force
 (LoRA on the head, modules to save, quantised weights, weights that DeepSpeed gathers for the call). What it returns is
 the log-probabilities in the place of the logits, so that they travel through the model's output, to which DDP and
 FSDP attach their hooks.

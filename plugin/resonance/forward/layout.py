@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """The rows a model reads, and which of its hidden states predicts which response token.
 
-Room: `forward/`. Functions of tensors only. A batch is LlamaFactory's: K*B rows padded to L tokens, block k holding
+Functions of tensors only. A batch is LlamaFactory's: K*B rows padded to L tokens, block k holding
 continuation k of each of B prompts, with `labels` of -100 outside the responses.
 
 * plain: the K*B rows as they are.

@@ -1,8 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Who attends to whom in shared rows: to the prompt and to one's own continuation, in the order of the plain rows.
-
-Room: `forward/`.
-"""
+"""Who attends to whom in shared rows: to the prompt and to one's own continuation, in the order of the plain rows."""
 
 from __future__ import annotations
 

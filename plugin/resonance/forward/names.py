@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""The speed-ups of the forward pass by name. Room: `forward/`; imports nothing, so that recipes are checked fast."""
+"""The speed-ups of the forward pass by name. Imports nothing, so that recipes are checked fast."""
 
 FROZEN_TOWER = "frozen_tower"  # a vision tower that does not train runs without a graph
 RESPONSE_HEAD = "response_head"  # the output head runs on the positions that predict response tokens

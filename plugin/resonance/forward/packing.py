@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """All rows of a layout in one row without padding: `padding_free`.
 
-Room: `forward/`. Functions of tensors only. Every token keeps the position that it has in its plain row, and attention
+Functions of tensors only. Every token keeps the position that it has in its plain row, and attention
 runs on one prompt with its continuations at a time (`attention.py`), so nothing of one row reaches another:
 
 * shared rows: `[prompt 1 | continuations of 1 | prompt 2 | continuations of 2 | ...]`, pictures in this order;

@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """The inputs of a vision tower one picture at a time, and a short key for what a picture consists of.
 
-Room: `forward/`. Functions of tensors only.
+Functions of tensors only.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """Per-token log-probabilities of the responses of a batch, and the sums and means that losses are made of.
 
-Room: `forward/`. Pure functions of tensors.
+Pure functions of tensors.
 """
 
 from __future__ import annotations

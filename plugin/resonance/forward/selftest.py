@@ -1,8 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Exact or off: compare speed-ups with the plain path on a real batch, and give up those that disagree.
-
-Room: `forward/`.
-"""
+"""Exact or off: compare speed-ups with the plain path on a real batch, and give up those that disagree."""
 
 from __future__ import annotations
 

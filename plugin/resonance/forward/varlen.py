@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """FlashAttention over shared and packed rows: one varlen call a layer, without a mask and without padding.
 
-Room: `forward/`. A prompt with K continuations is K sequences of one causal call in which queries and keys differ in
+A prompt with K continuations is K sequences of one causal call in which queries and keys differ in
 number: the prompt with its first continuation attends to itself, and each other continuation to `[prompt | itself]`.
 FlashAttention aligns the causal triangle with the last key, so a query sees the keys that it sees in its plain row, at
 the distances that they have there, which is what sliding windows count. The keys of a prompt are gathered once a

@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """Pictures on their way into the model: no graph through a tower that does not train, and no picture encoded twice.
 
-Room: `forward/`. The tower is everything under the module that owns `get_image_features`, except its language model.
+The tower is everything under the module that owns `get_image_features`, except its language model.
 """
 
 from __future__ import annotations

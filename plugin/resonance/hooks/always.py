@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """What the names of scope "always" become: each takes the original and falls through to it for stock recipes.
 
-Room: `hooks/`. Other rooms are imported inside functions, because this one is loaded while LlamaFactory is.
+Other rooms are imported inside functions, because this one is loaded while LlamaFactory is.
 """
 
 from __future__ import annotations

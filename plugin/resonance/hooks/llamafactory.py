@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """The only file that names LlamaFactory's internals: every name we rebind; what "always" ones become is in always.py.
 
-Room: `hooks/`. Imported by the start-up hook while LlamaFactory itself is being imported, so other rooms are imported
+Imported by the start-up hook while LlamaFactory itself is being imported, so other rooms are imported
 inside functions. `resonance doctor` prints this list.
 
 How a recipe of ours runs: LlamaFactory parses it (our keys are in its own dataclasses), dispatches to its own

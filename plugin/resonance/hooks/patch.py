@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """The patch mechanism: what a rebinding of an upstream name declares, and how it is applied, checked and undone.
 
-Room: `hooks/`. Standard library only, because it is loaded while LlamaFactory is being imported. It knows nothing of
+Standard library only, because it is loaded while LlamaFactory is being imported. It knows nothing of
 LlamaFactory's internals; the list of patches is in `hooks/llamafactory.py`.
 """
 

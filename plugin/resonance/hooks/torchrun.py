@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """Does the `torchrun` that LlamaFactory would start belong to this environment?
 
-Room: `hooks/`. LlamaFactory's launcher runs `torchrun` from PATH. If that one belongs to another environment, its
+LlamaFactory's launcher runs `torchrun` from PATH. If that one belongs to another environment, its
 ranks run without this package, and the first one that reads a recipe of ours fails on a key it does not know.
 """
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Archives are unpacked inside their own folder, or not at all. Room: `importers/`. Standard library only."""
+"""Archives are unpacked inside their own folder, or not at all. Standard library only."""
 
 from __future__ import annotations
 

@@ -1,8 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""A prompt that was already run through a ChatML template, taken apart again. Room: `importers/`.
-
-Standard library only.
-"""
+"""A prompt that was already run through a ChatML template, taken apart again."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Values out of raw rows, or the reason why not. Room: `importers/`. Standard library only."""
+"""Values out of raw rows, or the reason why not. Standard library only."""
 
 from __future__ import annotations
 

@@ -1,8 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Message lists as public sets write them, and the pair that two of them make. Room: `importers/`.
-
-Standard library only.
-"""
+"""Message lists as public sets write them, and the pair that two of them make."""
 
 from __future__ import annotations
 

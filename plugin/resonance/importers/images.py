@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Pictures: embedded ones are written once each, others referenced where they are. Room: `importers/`."""
+"""Pictures: embedded ones are written once each, others referenced where they are."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""What is to be imported and how, checked before the first row. Room: `importers/`. Standard library only."""
+"""What is to be imported and how, checked before the first row. Standard library only."""
 
 from __future__ import annotations
 

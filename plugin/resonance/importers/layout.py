@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""An example, checked and laid out as a row that LlamaFactory reads. Room: `importers/`. Standard library only."""
+"""An example, checked and laid out as a row that LlamaFactory reads. Standard library only."""
 
 from __future__ import annotations
 

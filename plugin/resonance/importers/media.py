@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""References to pictures and videos in raw rows. Room: `importers/`. Standard library only."""
+"""References to pictures and videos in raw rows. Standard library only."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""MM-RLHF, arXiv 2502.10391: human rankings of answers about images and videos. Room: `importers/`."""
+"""MM-RLHF, arXiv 2502.10391: human rankings of answers about images and videos."""
 
 from __future__ import annotations
 

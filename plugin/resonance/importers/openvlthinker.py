@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""OpenVLThinker's supervised rows, arXiv 2503.17352. Room: `importers/`."""
+"""OpenVLThinker's supervised rows, arXiv 2503.17352."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""`plain_dpo`: a prompt, two answers, and an image or none. Room: `importers/`."""
+"""`plain_dpo`: a prompt, two answers, and an image or none."""
 
 from __future__ import annotations
 

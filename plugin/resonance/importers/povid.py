@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""POVID, arXiv 2402.11411: descriptions, and the same with faults put in. Room: `importers/`."""
+"""POVID, arXiv 2402.11411: descriptions, and the same with faults put in."""
 
 from __future__ import annotations
 

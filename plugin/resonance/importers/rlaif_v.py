@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""RLAIF-V, arXiv 2405.17220: pairs labelled by open models. Room: `importers/`."""
+"""RLAIF-V, arXiv 2405.17220: pairs labelled by open models."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""RLHF-V, arXiv 2312.00849: answers that people corrected. Room: `importers/`."""
+"""RLHF-V, arXiv 2312.00849: answers that people corrected."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""One import from the first row to the entry: streamed, resumable, the file replaced whole. Room: `importers/`."""
+"""One import from the first row to the entry: streamed, resumable, the file replaced whole."""
 
 from __future__ import annotations
 

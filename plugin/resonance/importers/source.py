@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Where raw rows come from: a file, a folder, or the hub. Room: `importers/`. `datasets` only for the hub."""
+"""Where raw rows come from: a file, a folder, or the hub. `datasets` only for the hub."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""What an importer is. Room: `importers/`. Standard library only.
+"""What an importer is. Standard library only.
 
 An importer turns one raw row of a public data set into examples. It opens no file and writes none: where rows come
 from, pictures, placeholders, checks that hold for every set, resuming and registering are the frame's (`run.py`).

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""All importers by name. Room: `importers/`."""
+"""All importers by name."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Topic-level Preference Overwriting, arXiv 2411.17265: pairs in the layout of RLAIF-V. Room: `importers/`."""
+"""Topic-level Preference Overwriting, arXiv 2411.17265: pairs in the layout of RLAIF-V."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Preference pairs as TRL takes them: texts or message lists. Room: `importers/`."""
+"""Preference pairs as TRL takes them: texts or message lists."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Uni-DPO, arXiv 2506.10054: scored pairs about pictures, text and mathematics. Room: `importers/`."""
+"""Uni-DPO, arXiv 2506.10054: scored pairs about pictures, text and mathematics."""
 
 from __future__ import annotations
 

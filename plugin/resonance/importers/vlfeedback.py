@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""VLFeedback, arXiv 2410.09421: four answers to a prompt, rated by GPT-4V. Room: `importers/`."""
+"""VLFeedback, arXiv 2410.09421: four answers to a prompt, rated by GPT-4V."""
 
 from __future__ import annotations
 

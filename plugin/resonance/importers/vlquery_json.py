@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""`vlquery_json`: conversations about an image, learned as they are. Room: `importers/`."""
+"""`vlquery_json`: conversations about an image, learned as they are."""
 
 from __future__ import annotations
 

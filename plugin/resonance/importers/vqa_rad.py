@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""VQA-RAD, doi 10.1038/sdata.2018.251: questions on radiology images, with right answers only. Room: `importers/`."""
+"""VQA-RAD, doi 10.1038/sdata.2018.251: questions on radiology images, with right answers only."""
 
 from __future__ import annotations
 

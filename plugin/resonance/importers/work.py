@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""What an import that is not finished leaves on disk, and how it goes on. Room: `importers/`. Standard library only.
+"""What an import that is not finished leaves on disk, and how it goes on. Standard library only.
 
 ``OUT/.NAME.import/`` holds the rows and the skipped rows so far, and a state that says how many bytes of each are
 sound and where in the source they end. The state is replaced whole, after what it speaks of is on the disk, so what a

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Losses room: preference losses as pure functions of log-probs and scores. Imports torch, no other room.
+"""Preference losses as pure functions of log-probs and scores. Imports torch, no other room.
 
 A loss of your own is a function of one batch; name it in a recipe as `pref_loss: my_package.my_module:my_loss`:
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Losses room: AOT, paired and unpaired. Pure functions of log-probs; imports torch only."""
+"""AOT, paired and unpaired."""
 
 from .dpo import smoothed_logistic
 from .ranges import POSITIVE, UP_TO_HALF

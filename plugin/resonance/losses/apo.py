@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Losses room: anchored preference optimisation, zero and down. Pure functions of log-probs; imports torch only."""
+"""Anchored preference optimisation, zero and down."""
 
 import torch
 

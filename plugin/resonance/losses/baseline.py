@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Losses room: what a batch contributes to BCO's running baseline. A pure function; imports torch only."""
+"""What a batch contributes to BCO's running baseline."""
 
 from __future__ import annotations
 

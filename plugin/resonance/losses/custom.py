@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Losses room: a user's own loss, named "package.module:function". Imports that module and torch only."""
+"""A user's own loss, named "package.module:function". Imports that module and torch only."""
 
 from __future__ import annotations
 

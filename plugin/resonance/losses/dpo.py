@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Losses room: DPO and its conservative form. A pure function of log-probs; imports torch only."""
+"""DPO and its conservative form."""
 
 import torch
 import torch.nn.functional as F

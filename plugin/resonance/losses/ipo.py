@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Losses room: IPO. A pure function of log-probs; imports torch only."""
+"""IPO."""
 
 from .ranges import POSITIVE
 from .spec import LossOutput, Pairs, declare, reference_output

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Losses room: what is logged about a batch of pairs. A pure function; imports torch only."""
+"""What is logged about a batch of pairs."""
 
 from __future__ import annotations
 

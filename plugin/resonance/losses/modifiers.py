@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Losses room: terms mixed into any preference loss. Pure functions of (B,) tensors; imports torch only."""
+"""Terms mixed into any preference loss."""
 
 import torch
 

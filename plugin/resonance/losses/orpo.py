@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Losses room: ORPO. A pure function of log-probs; imports torch only."""
+"""ORPO."""
 
 import math
 

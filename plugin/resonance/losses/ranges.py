@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Losses room: what a loss parameter may be. Plain numbers only, no tensors, no other room."""
+"""What a loss parameter may be. Plain numbers only, no tensors, no other room."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Losses room: robust DPO. A pure function of log-probs; imports torch only."""
+"""Robust DPO."""
 
 import torch.nn.functional as F
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Losses room: the running baseline of BCO. Keeps two numbers; imports torch only."""
+"""The running baseline of BCO. Keeps two numbers."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Losses room: the contract every preference loss keeps. Imports torch and nothing else of the project."""
+"""The contract every preference loss keeps. Imports torch and nothing else of the project."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Losses room: SPPO with hard labels. A pure function of log-probs; imports torch only."""
+"""SPPO with hard labels."""
 
 from .ranges import POSITIVE
 from .spec import LossOutput, Pairs, declare, reference_output

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Losses room: the table of losses and the one door to them. Imports torch and nothing else of the project."""
+"""The table of losses and the one door to them. Imports torch and nothing else of the project."""
 
 from __future__ import annotations
 

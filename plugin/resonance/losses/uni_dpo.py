@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Losses room: Uni-DPO. A pure function of log-probs and scores; imports torch only.
+"""Uni-DPO.
 
 Gradient flows through w_perf, as in the authors' code. With the symbols of the docstring below, NLL term aside:
 

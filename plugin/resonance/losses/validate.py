@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Losses room: what is wrong with a call of a loss, all of it at once. Imports torch only."""
+"""What is wrong with a call of a loss, all of it at once."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Rows room: which aligned rows go on. Unusable rows stop the run together; useless ones are left out and listed."""
+"""Which aligned rows go on. Unusable rows stop the run together; useless ones are left out and listed."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Rows room: raw dataset -> aligned and admitted dataset. The order of the checks of one dataset is written here."""
+"""Raw dataset -> aligned and admitted dataset. The order of the checks of one dataset is written here."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Rows room: LlamaFactory's dataset description with two more columns."""
+"""LlamaFactory's dataset description with two more columns."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Rows room: tokenized rows -> batch. LlamaFactory makes the 2B model inputs; scores lie beside them, shape (B,)."""
+"""Tokenized rows -> batch. LlamaFactory makes the 2B model inputs; scores lie beside them, shape (B,)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Rows room: raw row -> aligned row. Wraps whichever converter LlamaFactory picks: every formatting gains scores."""
+"""Raw row -> aligned row. Wraps whichever converter LlamaFactory picks: every formatting gains scores."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Rows room: `overlong: cut_text`. The prompt loses text from its front, responses from their end; media stay whole.
+"""`overlong: cut_text`. The prompt loses text from its front, responses from their end; media stay whole.
 
 The prompt is cut as text, before it is encoded: the markup of roles, the system message and the expansion of every
 placeholder are then whole by construction. Responses are cut as tokens, so that one that was cut has no end token.

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Rows room: aligned pair -> token ids, whole. LlamaFactory's own encoding, with less work.
+"""Aligned pair -> token ids, whole. LlamaFactory's own encoding, with less work.
 
 Images are counted from their headers where that gives the same numbers (`vision`), and text that is in both sequences
 of a pair is tokenized once.

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Rows room: what makes an aligned row useless or unusable. Pure; the standard library only.
+"""What makes an aligned row useless or unusable. Pure; the standard library only.
 
 Training (`inspection`) and `resonance data check` both judge by these functions, so that they agree.
 """

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Rows room: the columns we add to LlamaFactory's rows, and what a legal value is. Standard library only."""
+"""The columns we add to LlamaFactory's rows, and what a legal value is. Standard library only."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Rows room: the types of media columns, told before the rows come.
+"""The types of media columns, told before the rows come.
 
 `datasets` guesses the type of a mapped column from its first 1000 rows, unless its input has a column of that name.
 Text pairs ahead of image pairs would fix the guess at "null", and the first image would then stop the run.

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Rows room: one aligned row -> what is wrong with it. Pure apart from opening image headers; decides nothing."""
+"""One aligned row -> what is wrong with it. Pure apart from opening image headers; decides nothing."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Rows room: JSON lines whose start does not show what a column holds later. Standard library only.
+"""JSON lines whose start does not show what a column holds later. Standard library only.
 
 `datasets` fixes the columns of JSON lines by their first 10 MB. A column that is empty or whole numbers there, and
 something else behind, stops it with a message that names no row. A JSON list is read whole and has no such limit.

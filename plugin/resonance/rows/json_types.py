@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Rows room: why a JSON file cannot become a table. Runs only after reading it has failed. Standard library only."""
+"""Why a JSON file cannot become a table. Runs only after reading it has failed. Standard library only."""
 
 from __future__ import annotations
 

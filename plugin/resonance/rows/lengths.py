@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Rows room: how long a pair is, in tokens, and which limits it exceeds."""
+"""How long a pair is, in tokens, and which limits it exceeds."""
 
 from __future__ import annotations
 

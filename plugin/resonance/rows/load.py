@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Rows room: reading data files for a run, so that every row knows its source and its place in it."""
+"""Reading data files for a run, so that every row knows its source and its place in it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Rows room: is this image there, and is it an image? Reads headers, decodes nothing. Imports PIL, no LlamaFactory."""
+"""Is this image there, and is it an image? Reads headers, decodes nothing. Imports PIL, no LlamaFactory."""
 
 from __future__ import annotations
 

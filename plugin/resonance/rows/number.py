@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Rows room: every row learns its source and its place in it, map-style or streamed."""
+"""Every row learns its source and its place in it, map-style or streamed."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Rows room: what becomes of a pair that is too long. One row at a time; `settle` judges all of them together."""
+"""What becomes of a pair that is too long. One row at a time; `settle` judges all of them together."""
 
 from __future__ import annotations
 

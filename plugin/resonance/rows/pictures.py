@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Rows room: a picture that both responses of a pair show is read, resized and normalised once.
+"""A picture that both responses of a pair show is read, resized and normalised once.
 
 LlamaFactory's collator lists the pictures of a batch of pairs twice, for the chosen and for the rejected rows.
 """

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Rows room: what one run asks of its rows. Standard library only."""
+"""What one run asks of its rows. Standard library only."""
 
 from __future__ import annotations
 

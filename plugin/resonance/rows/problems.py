@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Rows room: how problems of rows are told, all at once, and where skipped rows are listed. Standard library only."""
+"""How problems of rows are told, all at once, and where skipped rows are listed. Standard library only."""
 
 from __future__ import annotations
 

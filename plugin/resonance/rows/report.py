@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Rows room: how pairs that are too long are told: a line or an error a dataset, and a file that lists every row."""
+"""How pairs that are too long are told: a line or an error a dataset, and a file that lists every row."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Rows room: `tokenized_path`. A set tokenized under other settings is refused, because it holds other rows."""
+"""`tokenized_path`. A set tokenized under other settings is refused, because it holds other rows."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Rows room: are the scores of a raw dataset there, and are they numbers? Reads the score columns only."""
+"""Are the scores of a raw dataset there, and are they numbers? Reads the score columns only."""
 
 from __future__ import annotations
 

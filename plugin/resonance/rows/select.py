@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Rows room: which training rows a run keeps, by their scores and by a fraction. Evaluation sets are left whole."""
+"""Which training rows a run keeps, by their scores and by a fraction. Evaluation sets are left whole."""
 
 from __future__ import annotations
 

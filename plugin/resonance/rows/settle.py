@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Rows room: what tokenizing found too long, judged for a whole dataset: it stops the run, is left out, or is told."""
+"""What tokenizing found too long, judged for a whole dataset: it stops the run, is left out, or is told."""
 
 from __future__ import annotations
 

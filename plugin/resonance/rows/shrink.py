@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Rows room: `overlong: shrink_image`. The largest sizes of a row's images at which it fits, and images in them.
+"""`overlong: shrink_image`. The largest sizes of a row's images at which it fits, and images in them.
 
 Sizes are found on blank pictures, since its size alone decides how many tokens an image becomes; the batch gets the
 real ones in the same sizes.

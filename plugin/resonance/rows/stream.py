@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Rows room: images of a stream are decoded by us, so that one which cannot be decoded is named."""
+"""Images of a stream are decoded by us, so that one which cannot be decoded is named."""
 
 from __future__ import annotations
 

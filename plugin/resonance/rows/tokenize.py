@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Rows room: aligned row -> token ids, as LlamaFactory has them, with scores and origin beside them.
+"""Aligned row -> token ids, as LlamaFactory has them, with scores and origin beside them.
 
 What is too long is cut by the recipe's policy instead of LlamaFactory's, which cuts through images. A row that has to
 be dropped or must stop the run is only marked here (column OVERLONG): `settle` sees all of them.

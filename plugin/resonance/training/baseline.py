@@ -1,8 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""The running reward baseline of BCO, kept in trainer_state.json so that a resumed run continues the same numbers.
-
-Room: `training/`.
-"""
+"""The running reward baseline of BCO, kept in trainer_state.json so that a resumed run continues the same numbers."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """Loading a checkpoint's weights back into the model that is being trained.
 
-Room: `training/`. Transformers saves many vision-language models under the names of older versions (`visual.*` for
+Transformers saves many vision-language models under the names of older versions (`visual.*` for
 `model.visual.*`), and `from_pretrained` maps them back. The Trainer's own resume does not: it calls
 `load_state_dict(strict=False)` on the old names, logs a warning, and goes on with the weights the run started from.
 Seen with transformers 5.6.0 and Qwen2-VL, full fine-tuning.

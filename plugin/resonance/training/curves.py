@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """`plot_loss: true` for preference runs: a PNG for every metric that was logged.
 
-Room: `training/`. Draws nothing itself: LlamaFactory's `plot_loss` reads trainer_state.json.
+Draws nothing itself: LlamaFactory's `plot_loss` reads trainer_state.json.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""A run that took no step is not a finished one. Room: `training/`."""
+"""A run that took no step is not a finished one."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """The cache of picture features of a run: whether it can pay, and what is said about it.
 
-Room: `training/`. What is kept, and when it may be used, is decided in `forward/features.py`.
+What is kept, and when it may be used, is decided in `forward/features.py`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Metrics between two log lines: summed on the device, read once a log line, averaged over ranks.
-
-Room: `training/`.
-"""
+"""Metrics between two log lines: summed on the device, read once a log line, averaged over ranks."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """One pass of the reference model over the rows whose log-probabilities are not on disk yet.
 
-Room: `training/`. Each rank takes every n-th row and batch, writes shards of its own, and makes as many calls as the
+Each rank takes every n-th row and batch, writes shards of its own, and makes as many calls as the
 others, because under ZeRO-3 and DDP every call is a meeting of all ranks.
 """
 

@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """The preference trainer: LlamaFactory's DPO trainer with the loss table in place of trl's `dpo_loss`.
 
-Room: `training/`. It moves tensors from the model to a loss function and metrics to the log. The arithmetic is in
+It moves tensors from the model to a loss function and metrics to the log. The arithmetic is in
 `losses/`; model, optimizer, scheduler, sampler, DeepSpeed and reference handling are LlamaFactory's.
 """
 

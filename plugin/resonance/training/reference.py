@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """Reference log-probabilities from disk in place of a reference model.
 
-Room: `training/`. Rows find theirs by content: the collator hashes a row's tokens and media and looks the key up, so
+Rows find theirs by content: the collator hashes a row's tokens and media and looks the key up, so
 a row that has changed since is an error and never a wrong number.
 """
 

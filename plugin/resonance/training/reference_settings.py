@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """What the reference log-probabilities of a run depend on, beside the rows.
 
-Room: `training/`. Reads configuration and weight files; loads no model.
+Reads configuration and weight files; loads no model.
 """
 
 from __future__ import annotations

@@ -1,8 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""What one of our runs prepares before LlamaFactory's own `run_dpo` or `run_rm` executes with our names in it.
-
-Room: `training/`.
-"""
+"""What one of our runs prepares before LlamaFactory's own `run_dpo` or `run_rm` executes with our names in it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """Pairs of about the same length in a batch, when the recipe asks for it.
 
-Room: `training/`. Transformers' own sampler does the grouping (`train_sampling_strategy: group_by_length`, before
+Transformers' own sampler does the grouping (`train_sampling_strategy: group_by_length`, before
 Transformers 5 `group_by_length: true`). It cannot tell how long a pair is, and stops at one: this can.
 """
 

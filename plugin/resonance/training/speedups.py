@@ -1,8 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Which speed-ups of the forward pass a run uses, decided on its first batch, and what is said about it.
-
-Room: `training/`.
-"""
+"""Which speed-ups of the forward pass a run uses, decided on its first batch, and what is said about it."""
 
 from __future__ import annotations
 

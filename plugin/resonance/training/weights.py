@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """Loading models so that a weight missing from the checkpoint stops the run by name.
 
-Room: `training/`. Transformers initialises a missing weight at random and says so in a log line. When it is the
+Transformers initialises a missing weight at random and says so in a log line. When it is the
 `lm_head`, policy and reference get the same random one, and the only sign is a first DPO loss that is not ln 2.
 """
 

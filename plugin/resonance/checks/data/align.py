@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""A raw row as LlamaFactory's converters will hand it on, without LlamaFactory. Room: `checks/`.
+"""A raw row as LlamaFactory's converters will hand it on, without LlamaFactory.
 
 LlamaFactory drops a row with wrong turns and tells only that; here the row comes with the reason. Tests compare both.
 """

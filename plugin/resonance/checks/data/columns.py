@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Columns of a file over all its rows: has each one type, and is every declared one there? Room: `checks/`.
+"""Columns of a file over all its rows: has each one type, and is every declared one there?
 
 A file becomes one table in training, so that a stray value stops it wherever it stands, also in a column nobody uses.
 """

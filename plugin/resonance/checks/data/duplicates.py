@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Rows that are there twice, contradict each other, or are in another set too. Room: `checks/`.
+"""Rows that are there twice, contradict each other, or are in another set too.
 
 Texts and images are held as 16-byte hashes. Within a set images are the same if their paths are; against another set,
 if their files are, byte for byte.

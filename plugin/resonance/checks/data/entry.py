@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Which files a target stands for, and how LlamaFactory would read them. Room: `checks/`. Imports no LlamaFactory."""
+"""Which files a target stands for, and how LlamaFactory would read them. Imports no LlamaFactory."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""What a check found: counted in full, kept as far as it will be shown. Room: `checks/`. Standard library only."""
+"""What a check found: counted in full, kept as far as it will be shown. Standard library only."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""What is wrong with an image, and how large it is, from its header. Room: `checks/`. Imports PIL.
+"""What is wrong with an image, and how large it is, from its header. Imports PIL.
 
 A file is opened once however many rows show it. Its last bytes are read too: one that does not end as its format does
 is decoded, and only if that fails is it called truncated.

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Everything that is asked of one row of one data set. Room: `checks/`."""
+"""Everything that is asked of one row of one data set."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Every kind of problem that `resonance data check` tells, how bad it is, and what to do. Room: `checks/`.
+"""Every kind of problem that `resonance data check` tells, how bad it is, and what to do.
 
 Errors are what stops a training run of this package, or what it leaves out; a test holds the two together. Four more
 are errors because the command line asked for them (scores, lengths, leakage), or because no row can be read.

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""How many tokens a row has for a given model. Room: `checks/`. Imports LlamaFactory when it is asked to count."""
+"""How many tokens a row has for a given model. Imports LlamaFactory when it is asked to count."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""What can be put right in a raw row without guessing. Room: `checks/`. Rows are copied, never changed.
+"""What can be put right in a raw row without guessing. Rows are copied, never changed.
 
 Every function takes a row and returns it as it was, or a mended copy.
 """

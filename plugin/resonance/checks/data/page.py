@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""--html: one page that needs nothing else; thumbnails are in it. Room: `checks/`. Every text is escaped."""
+"""--html: one page that needs nothing else; thumbnails are in it. Every text is escaped."""
 
 from __future__ import annotations
 

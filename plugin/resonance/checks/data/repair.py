@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""--fix: a copy of a data set whose rows pass the check, and a list of the rows left out. Room: `checks/`."""
+"""--fix: a copy of a data set whose rows pass the check, and a list of the rows left out."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""One aligned row -> everything that is wrong with it, as (kind, message). Room: `checks/`. Decides nothing else."""
+"""One aligned row -> everything that is wrong with it, as (kind, message). Decides nothing else."""
 
 from __future__ import annotations
 

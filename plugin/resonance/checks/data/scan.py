@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""One pass over a data set: every row is judged and counted, none is kept. Room: `checks/`."""
+"""One pass over a data set: every row is judged and counted, none is kept."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Numbers of many rows, eight bytes each, and their histogram. Room: `checks/`. Standard library only."""
+"""Numbers of many rows, eight bytes each, and their histogram. Standard library only."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""A check as text for a terminal. Room: `checks/`. Standard library only."""
+"""A check as text for a terminal. Standard library only."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""What a recipe will need: memory by part and FLOPs a step, before a weight is loaded. Room: `checks/`.
+"""What a recipe will need: memory by part and FLOPs a step, before a weight is loaded.
 
 | file | what |
 |---|---|

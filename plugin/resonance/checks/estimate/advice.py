@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""What to change in a recipe, from the arithmetic. Room: `checks/`. Standard library only.
+"""What to change in a recipe, from the arithmetic. Standard library only.
 
 It only advises: none of this changes what a run does.
 """

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""From a recipe file to an estimate: what `resonance estimate` calls. Room: `checks/`."""
+"""From a recipe file to an estimate: what `resonance estimate` calls."""
 
 from __future__ import annotations
 

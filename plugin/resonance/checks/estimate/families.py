@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Shapes of decoders and vision towers, from Transformers' configurations. Room: `checks/`. Standard library only."""
+"""Shapes of decoders and vision towers, from Transformers' configurations. Standard library only."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""FLOPs of one micro-batch, by part. Room: `checks/`. Standard library only.
+"""FLOPs of one micro-batch, by part. Standard library only.
 
 A multiply and an add are 2 FLOPs. A weight matrix costs 2 FLOPs an element and position forward, as much for the
 gradient of its input, and as much again for its own gradient if it trains; embeddings, norms, softmax and activations

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Memory of GPUs by name, as their driver reports it. Room: `checks/`. Standard library only."""
+"""Memory of GPUs by name, as their driver reports it. Standard library only."""
 
 from difflib import get_close_matches
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""How long a row is: from the first rows of the recipe's data sets, from options, or from defaults. Room: `checks/`.
+"""How long a row is: from the first rows of the recipe's data sets, from options, or from defaults.
 
 Of an image only the header is read. LlamaFactory is imported inside functions.
 """

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Bytes on one GPU, by part, and the peak. Room: `checks/`. Standard library only.
+"""Bytes on one GPU, by part, and the peak. Standard library only.
 
 What is not counted: the CUDA context, workspaces of kernels, communication buffers, fragmentation of the allocator.
 `RESERVE` stands for them. tests/checks/test_estimate_memory.py compares with tensors counted on a CPU; nothing here

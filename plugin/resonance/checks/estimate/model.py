@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Counts a model without loading it. Room: `checks/`. Imports torch and LlamaFactory inside functions.
+"""Counts a model without loading it. Imports torch and LlamaFactory inside functions.
 
 It is built from its configuration on the meta device, where LlamaFactory's own `init_adapter` freezes, adapts and
 casts it as in a run.

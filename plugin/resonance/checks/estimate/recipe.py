@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""A recipe as numbers: what trains how, and on how many GPUs. Room: `checks/`. Imports LlamaFactory in functions."""
+"""A recipe as numbers: what trains how, and on how many GPUs. Imports LlamaFactory in functions."""
 
 from __future__ import annotations
 

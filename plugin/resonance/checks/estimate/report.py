@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Both paths of a recipe side by side, as text or JSON. Room: `checks/`. `estimate()` is what the command calls."""
+"""Both paths of a recipe side by side, as text or JSON. `estimate()` is what the command calls."""
 
 from __future__ import annotations
 

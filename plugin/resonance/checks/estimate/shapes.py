@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""The numbers that FLOPs and memory are computed from. Room: `checks/`. Standard library only."""
+"""The numbers that FLOPs and memory are computed from. Standard library only."""
 
 from __future__ import annotations
 

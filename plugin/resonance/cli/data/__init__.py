@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""`resonance data ...`: one file a command of the group. Room: `cli/`."""
+"""`resonance data ...`: one file a command of the group."""
 
 import argparse
 from types import ModuleType

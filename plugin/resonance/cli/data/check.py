@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""`resonance data check`. Room: `cli/`."""
+"""`resonance data check`."""
 
 from __future__ import annotations
 

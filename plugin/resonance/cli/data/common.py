@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""What several commands of `resonance data` ask for alike. Room: `cli/`."""
+"""What several commands of `resonance data` ask for alike."""
 
 import argparse
 import errno

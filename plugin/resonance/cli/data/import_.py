@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""`resonance data import`. Room: `cli/`."""
+"""`resonance data import`."""
 
 import argparse
 import sys

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""How far an import is, for whoever waits for it. Room: `cli/`."""
+"""How far an import is, for whoever waits for it."""
 
 from __future__ import annotations
 
