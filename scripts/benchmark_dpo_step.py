@@ -180,7 +180,7 @@ def measure(ratio: str, mode: str, count: int, repetitions: int, started: float)
 
     torch.set_num_threads(1)
     return_memory_at_once(True)
-    model, reference = build(ratio, mode)
+    model, reference = build(SHAPES[ratio], mode)
     pairs = make_pairs(count)
     batches = tuple(make_batch(model, SHAPES[ratio]["vocabulary"], p) for p in (pairs, make_pairs(count, 1 / 16)))
     with tempfile.TemporaryDirectory() as folder:

@@ -52,8 +52,9 @@ def make_pairs(count: int, size: float = 1.0) -> list[Pair]:
     ]
 
 
-def build(ratio: str, mode: str) -> tuple[Any, Any]:
-    """Policy and reference as LlamaFactory makes them; the policy is a little away from the reference."""
+def build(shape: dict[str, int], mode: str) -> tuple[Any, Any]:
+    """Policy and reference as LlamaFactory makes them, of a shape such as those of SHAPES; the policy is a little away
+    from the reference."""
     from types import SimpleNamespace
 
     import torch
@@ -61,7 +62,6 @@ def build(ratio: str, mode: str) -> tuple[Any, Any]:
     from peft import LoraConfig, get_peft_model
     from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
 
-    shape = SHAPES[ratio]
     half = shape["hidden"] // shape["heads"] // 2
     sections = [half // 4, (half - half // 4) // 2, half - half // 4 - (half - half // 4) // 2]
     text = dict(vocab_size=shape["vocabulary"], hidden_size=shape["hidden"], intermediate_size=shape["mlp"])
