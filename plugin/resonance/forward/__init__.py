@@ -14,6 +14,8 @@ collators make it: the first continuation of B prompts, then the second, and so 
 | `varlen.py` | the same in one call of FlashAttention a layer |
 | `head.py` | the output head on response rows only |
 | `vision.py` | towers without useless graphs, each picture once |
+| `walk.py` | which modules a model has, remembered |
+| `ranks.py` | what ranks decide together |
 | `features.py` | features of pictures kept from epoch to epoch; `account.py`: whether that pays |
 | `pictures.py` | the inputs of one picture, and what it is known by |
 | `result.py` | per-token log-probabilities and what follows from them |

@@ -13,8 +13,8 @@ import torch
 from .flops import MatrixFlops
 from .layout import IGNORED
 from .names import PADDING_FREE, SPEEDUPS
+from .ranks import agreed
 from .result import TokenLogps, sums
-from .vision import agreed
 
 # Largest difference of a token's log-probability, and of the gradient relative to its norm. In bfloat16 the two paths
 # round differently: their mean difference is what is looked at, and one order above its usual size is an error.
