@@ -1,0 +1,73 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""A policy with its adapters off is the model it was made from. Switching them costs nothing here.
+
+PEFT's `disable_adapter` asks every layer for its state and toggles `requires_grad` of every adapter, twice a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils import AuxiliaryTrainingWrapper, ModulesToSaveWrapper, TrainableTokensWrapper
+
+from ..forward.walk import remembered
+
+_FLAG = "_disable_adapters"
+# Besides `requires_grad`, which has no effect without a graph, these set `_FLAG` and do nothing else.
+_KNOWN = {
+    kind.enable_adapters
+    for kind in (BaseTunerLayer, AuxiliaryTrainingWrapper, ModulesToSaveWrapper, TrainableTokensWrapper)
+}
+
+
+@contextmanager
+def adapters_off(model: Any) -> Iterator[None]:
+    """Within the block the unwrapped `model` computes, without a graph, what it computed before it got its adapters.
+
+    Afterwards every layer is as it was, `requires_grad` included. Prompts, biases that train and layers of kinds that
+    are not known here are left to PEFT's own `disable_adapter`.
+
+    Raises:
+        ValueError: the model has no adapters.
+    """
+    if not hasattr(model, "disable_adapter"):
+        raise ValueError(
+            f"{type(model).__name__} has no adapters to switch off, so it cannot be its own reference. "
+            "Set `ref_model`, or train with `finetuning_type: lora`."
+        )
+    layers = _switches(model)
+    if layers is None:
+        with model.disable_adapter():
+            yield
+        return
+    before = [vars(layer).get(_FLAG, False) for layer in layers]
+    were_off = model._adapters_disabled
+    try:
+        for layer in layers:
+            vars(layer)[_FLAG] = True  # past `Module.__setattr__`, which looks for parameters and modules first
+        model._adapters_disabled = True
+        yield
+    finally:
+        for layer, flag in zip(layers, before, strict=True):
+            vars(layer)[_FLAG] = flag
+        model._adapters_disabled = were_off
+
+
+def _switches(model: Any) -> list[torch.nn.Module] | None:
+    """The layers whose flag switches all adapters off; None if that is not all there is to it."""
+    if not isinstance(model, PeftModel) or not hasattr(model, "_adapters_disabled"):
+        return None
+    configs = model.peft_config.values()
+    if any(c.is_prompt_learning or c.is_adaption_prompt or getattr(c, "bias", "none") != "none" for c in configs):
+        return None
+    return remembered(model, _known_layers)
+
+
+def _known_layers(modules: Sequence[torch.nn.Module]) -> list[torch.nn.Module] | None:
+    layers = [module for module in modules if isinstance(module, BaseTunerLayer | AuxiliaryTrainingWrapper)]
+    return layers if all(type(layer).enable_adapters in _KNOWN for layer in layers) else None
