@@ -154,13 +154,13 @@ def make_steps(model: Any, reference: Any, batches: tuple[Any, Any], folder: str
 
     batch, small = batches
     theirs, ours = make_trainers(model, reference, folder)
-    ours.prepare_batch(model, small)
-    auto = ours.forward
+    ours.engine.prepare(model, small)
+    auto, live = ours.engine.forward, ours.engine.reference
     cached = dict(zip(REFERENCE_FIELDS, theirs.compute_reference_log_probs(model, dict(batch)), strict=True))
 
     def our_step(forward: Forward, on_disk: bool = False) -> Callable[[], Any]:
         def run() -> Any:
-            ours.forward, ours.cached_reference = forward, on_disk or None
+            ours.engine.forward, ours.engine.reference = forward, None if on_disk else live
             return ours.get_batch_loss_metrics(model, batch | (cached if on_disk else {}))[0]
 
         return run

@@ -72,13 +72,14 @@ def make_steps(trainers: tuple[Any, Any], model: Any, batch: dict[str, Any]) -> 
     from resonance.training.reference import REFERENCE_FIELDS
 
     theirs, ours = trainers
-    ours.forward = None
-    ours.prepare_batch(model, batch)
+    ours.engine.forward = None
+    ours.engine.reference = live = ours.engine.policy if ours.ref_model is None else ours.ref_model
+    ours.engine.prepare(model, batch)
     cached = dict(zip(REFERENCE_FIELDS, theirs.compute_reference_log_probs(model, dict(batch)), strict=True))
 
     def our_step(on_disk: bool) -> Callable[[], Any]:
         def run() -> Any:
-            ours.cached_reference = on_disk or None
+            ours.engine.reference = None if on_disk else live
             return ours.get_batch_loss_metrics(model, batch | (cached if on_disk else {}))[0]
 
         return run

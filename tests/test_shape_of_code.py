@@ -27,8 +27,9 @@ ARROWS = {
     "arguments": {"losses", "forward"},  # of forward only the names of the speed-ups
     "rows": set(),
     "losses": set(),
-    "forward": {"datafiles"},  # files that are there whole or not at all
-    "training": {"arguments", "rows", "losses", "forward"},
+    "forward": set(),
+    "reference": {"rows", "forward", "datafiles"},  # of datafiles only files that are there whole or not at all
+    "training": {"arguments", "rows", "losses", "forward", "reference"},
     "datafiles": {"rows"},  # of rows only what a score is
     "importers": {"datafiles"},
     # up, on purpose: the doctor reports on the hooks

@@ -170,21 +170,22 @@ class Bench:
         if variant == LLAMAFACTORY:
             return lambda: self.theirs.get_batch_loss_metrics(self.model, dict(batch))[0]
         forward, on_disk = Forward(speedups_of(variant)), CACHED in variant
+        live = self.ours.engine.policy if self.reference is None else self.ours.ref_model
         if on_disk:  # their values make no difference to time and memory
             nothing = torch.zeros(len(batch["labels"]) // 2, device=self.device)
             batch = batch | dict.fromkeys(REFERENCE_FIELDS, nothing)
 
         def run() -> Any:
-            self.ours.forward, self.ours.cached_reference = forward, on_disk or None
+            self.ours.engine.forward, self.ours.engine.reference = forward, None if on_disk else live
             return self.ours.get_batch_loss_metrics(self.model, dict(batch))[0]
 
         return run
 
     def chosen(self, batch: dict[str, Any]) -> list[str]:
         """What `pref_speedups: auto` decides on."""
-        self.ours.forward = None
-        self.ours.prepare_batch(self.model, batch)
-        return sorted(self.ours.forward.on)
+        self.ours.engine.forward = None
+        self.ours.engine.prepare(self.model, batch)
+        return sorted(self.ours.engine.forward.on)
 
     @contextmanager
     def set_up_for(self, variant: str) -> Iterator[None]:

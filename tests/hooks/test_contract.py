@@ -33,10 +33,9 @@ OVERRIDDEN = {
     "PairwiseDataCollatorWithPadding": {"__call__": ("features",), "__post_init__": ()},
     "CustomDPOTrainer": {
         "__init__": ("model", "ref_model", "finetuning_args", "processor"),
-        "concatenated_forward": ("model", "batch"),
-        "compute_reference_log_probs": ("model", "batch"),
+        "compute_loss": ("model", "inputs", "return_outputs"),
+        "prediction_step": ("model", "inputs", "prediction_loss_only", "ignore_keys"),
         "get_batch_loss_metrics": ("model", "batch", "train_eval"),
-        "store_metrics": ("metrics", "train_eval"),
         "_get_train_sampler": (),  # `*args`: not every version of the Trainer gives the data set
         "_get_eval_sampler": ("eval_dataset",),
         "evaluate": ("eval_dataset", "ignore_keys", "metric_key_prefix"),
@@ -56,7 +55,8 @@ def original(patch: Patch) -> Any:
 def overrides(patch: Patch) -> set[str]:
     """Methods that the replacement defines and the original has."""
     replacement = patch.load_replacement()
-    methods = {name for name, value in vars(replacement).items() if inspect.isfunction(value)}
+    ours = [kind for kind in replacement.__mro__ if kind.__module__.startswith("resonance.")]
+    methods = {name for kind in ours for name, value in vars(kind).items() if inspect.isfunction(value)}
     if "__dataclass_fields__" in vars(replacement):
         methods -= {"__init__", "__repr__", "__eq__", "__hash__"}  # written by @dataclass
     return {name for name in methods if getattr(original(patch), name, None) is not None}

@@ -11,29 +11,43 @@ import pytest
 import torch
 from transformers import Trainer
 
+from resonance.training import meters
 from resonance.training.curves import curves, plot_loss
-from resonance.training.metrics import Meter, non_finite
-from resonance.training.preference import UNFILTERED, PreferenceTrainer
+from resonance.training.meters import LOSS, BatchResult, Meter, MeteredTrainer, non_finite
 
 
-class TwoRanks:
-    """An accelerator whose other rank has added one pair with every value 5."""
+@pytest.fixture
+def other_rank(monkeypatch):
+    """A second rank that has added one row with the values in it; the list of exchanges."""
+    values, exchanges = {}, []
 
-    device = torch.device("cpu")
-    calls = 0
+    def gather(mine):
+        exchanges.append(mine)
+        return [*mine, {name: (value, 1) for name, value in values.items()}]
 
-    def reduce(self, tensor, kind):
-        assert kind == "sum"
-        self.calls += 1
-        return tensor + torch.tensor([*[5.0] * (len(tensor) - 1), 1.0])
+    monkeypatch.setattr(meters, "gather_object", gather)
+    return values, exchanges
 
 
-def test_means_over_the_pairs_of_all_ranks_in_one_exchange():
-    meter, accelerator = Meter(), TwoRanks()
-    meter.add({"a": torch.tensor(1.0), "b": torch.tensor(10.0)}, pairs=2)
-    meter.add({"a": torch.tensor(3.0), "b": torch.tensor(30.0)}, pairs=1)
-    assert meter.means(accelerator) == {"a": (2 + 3 + 5) / 4, "b": (20 + 30 + 5) / 4}
-    assert accelerator.calls == 1
+def test_means_over_the_rows_of_all_ranks_in_one_exchange(other_rank):
+    values, exchanges = other_rank
+    values |= {"a": 5.0, "b": 5.0}
+    meter = Meter()
+    meter.add({"a": torch.tensor(1.0), "b": torch.tensor(10.0)}, 2)
+    meter.add({"a": torch.tensor(3.0), "b": torch.tensor(30.0)}, 1)
+    assert meter.means() == {"a": (2 + 3 + 5) / 4, "b": (20 + 30 + 5) / 4}
+    assert len(exchanges) == 1
+
+
+def test_a_name_that_some_ranks_or_batches_lack_is_a_mean_over_those_that_have_it(other_rank):
+    """As rewards by function, of which a rank may have drawn no row."""
+    values, exchanges = other_rank
+    values |= {"theirs": 7.0, "both": 2.0}
+    meter = Meter()
+    meter.add({"both": torch.tensor(1.0), "mine": torch.tensor(4.0)}, 2)
+    meter.add({"both": torch.tensor(6.0)}, 1)
+    assert meter.means() == {"both": (2 + 6 + 2) / 4, "mine": 4.0, "theirs": 7.0}
+    assert meter.means() == {"theirs": 7.0, "both": 2.0} and len(exchanges) == 2, "a rank with nothing takes part"
 
 
 def test_a_short_last_batch_weighs_what_it_holds():
@@ -42,38 +56,29 @@ def test_a_short_last_batch_weighs_what_it_holds():
     for size in (1, 4, 7):
         meter = Meter()
         for batch in right.split(size):
-            meter.add({"accuracy": batch.mean()}, pairs=len(batch))
-        assert meter.means(OneRank())["accuracy"] == pytest.approx(6 / 7)
-
-
-class OneRank:
-    device = torch.device("cpu")
-
-    def reduce(self, tensor, kind):
-        return tensor
+            meter.add({"accuracy": batch.mean()}, len(batch))
+        assert meter.means()["accuracy"] == pytest.approx(6 / 7)
 
 
 def test_a_meter_starts_anew_after_it_was_read():
     meter = Meter()
-    meter.add({"a": torch.tensor(4.0)}, pairs=3)
-    meter.means(OneRank())
-    assert meter.means(OneRank()) == {}
-    meter.add({"a": torch.tensor(8.0)}, pairs=1)
-    assert meter.means(OneRank()) == {"a": 8.0}
+    meter.add({"a": torch.tensor(4.0)}, 3)
+    meter.means()
+    assert meter.means() == {}
+    meter.add({"a": torch.tensor(8.0)}, 1)
+    assert meter.means() == {"a": 8.0}
 
 
 def test_adding_reads_no_value_from_the_device():
     """Meta tensors have no values: `.item()` on one raises."""
-    Meter().add(
-        {"a": torch.ones((), device="meta"), "b": torch.ones((), device="meta", dtype=torch.bfloat16)}, pairs=2
-    )
+    Meter().add({"a": torch.ones((), device="meta"), "b": torch.ones((), device="meta", dtype=torch.bfloat16)}, 2)
 
 
 def test_half_precision_is_summed_in_float32():
     meter = Meter()
     for _ in range(1000):
-        meter.add({"a": torch.tensor(0.1, dtype=torch.bfloat16)}, pairs=1)
-    assert meter.means(OneRank())["a"] == pytest.approx(float(torch.tensor(0.1, dtype=torch.bfloat16)), rel=1e-5)
+        meter.add({"a": torch.tensor(0.1, dtype=torch.bfloat16)}, 1)
+    assert meter.means()["a"] == pytest.approx(float(torch.tensor(0.1, dtype=torch.bfloat16)), rel=1e-5)
 
 
 def test_non_finite():
@@ -81,29 +86,57 @@ def test_non_finite():
     assert non_finite(logs) == ["logits", "grad_norm"]
 
 
-def test_a_loss_that_is_not_finite_is_named_although_the_log_shows_zero(caplog, monkeypatch):
-    """The Trainer's filter leaves a NaN out of its average; a user's own loss may hand back sound rewards with it."""
+class Measuring(MeteredTrainer):
+    """A trainer without a model: what is measured, and what is logged."""
+
+    def __init__(self, result=None):
+        self.meters = {"train": Meter(), "eval": Meter()}
+        self.eval_prefix, self.state = "eval", SimpleNamespace(global_step=7)
+        self.result, self.splits = result, []
+
+    def loss_of(self, model, batch, split):
+        self.splits.append(split)
+        return self.result
+
+
+@pytest.fixture
+def nothing_else(monkeypatch):
+    """The Trainer's own log does nothing."""
     monkeypatch.setattr(Trainer, "log", lambda self, logs, *args: None)
-    meters = {"train": Meter(), "eval": Meter()}
-    meters["train"].add({UNFILTERED: torch.tensor(math.nan), "rewards/margins": torch.tensor(0.5)}, pairs=2)
-    trainer = SimpleNamespace(
-        meters=meters, accelerator=OneRank(), eval_prefix="eval", state=SimpleNamespace(global_step=7)
-    )
+
+
+def test_a_loss_that_is_not_finite_is_named_although_the_log_shows_zero(caplog, nothing_else):
+    """The Trainer's filter leaves a NaN out of its average; a user's own loss may hand back sound rewards with it."""
+    trainer = Measuring()
+    trainer.meters["train"].add({LOSS: torch.tensor(math.nan), "rewards/margins": torch.tensor(0.5)}, 2)
     logs = {"loss": 0.0}
     with caplog.at_level("WARNING", logger="llamafactory"):
-        PreferenceTrainer.log(trainer, logs)
+        trainer.log(logs)
     assert logs == {"loss": 0.0, "rewards/margins": 0.5}, "the check itself is not logged"
     assert "Step 7: not finite: loss. The run is not learning." in caplog.text
 
 
-def test_evaluation_sets_have_metrics_of_their_own(monkeypatch):
-    monkeypatch.setattr(Trainer, "log", lambda self, logs, *args: None)
-    trainer = SimpleNamespace(meters={"train": Meter(), "eval": Meter()}, accelerator=OneRank(), state=None)
-    trainer.meters["eval"].add({"eval_rewards/margins": torch.tensor(0.5)}, pairs=2)
+def test_evaluation_sets_have_metrics_of_their_own(nothing_else):
+    trainer = Measuring()
+    trainer.meters["eval"].add({"rewards/margins": torch.tensor(0.5)}, 2)
     trainer.eval_prefix = "eval_digits"
     logs = {"eval_digits_loss": 0.1}
-    PreferenceTrainer.log(trainer, logs)
+    trainer.log(logs)
     assert logs == {"eval_digits_loss": 0.1, "eval_digits_rewards/margins": 0.5}
+
+
+def test_what_the_trainer_calls_measures_each_batch(nothing_else):
+    loss = torch.tensor(2.0, requires_grad=True)
+    trainer = Measuring(BatchResult(loss, {"margins": torch.tensor(1.0)}, 3))
+    assert trainer.compute_loss(None, {}) is loss
+    found, outputs = trainer.compute_loss(None, {}, return_outputs=True, num_items_in_batch=None)
+    assert found is loss and outputs == {"margins": torch.tensor(1.0)}
+    assert trainer.prediction_step(None, {}, True) == (loss, None, None)
+    assert trainer.splits == ["train", "train", "eval"]
+    train, evaluation = {"loss": 2.0}, {"eval_loss": 2.0}
+    trainer.log(train)
+    trainer.log(evaluation)
+    assert train == {"loss": 2.0, "margins": 1.0} and evaluation == {"eval_loss": 2.0, "eval_margins": 1.0}
 
 
 @pytest.fixture

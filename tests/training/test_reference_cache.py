@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from conftest import MODEL, SCRIPTS, base_recipe
-from resonance.forward.cache import ReferenceStore
+from resonance.reference.store import ReferenceStore
 
 ROOT = Path(__file__).parents[2]
 CPU_RANKS = str(Path(__file__).parents[1] / "cpu_ranks")
@@ -35,7 +35,7 @@ def stored(folder):
     """Log-probabilities by key, read without regard to the settings."""
     settings = json.loads((folder / "manifest.json").read_text())["settings"]
     settings.pop("schema_version")
-    store = ReferenceStore(folder, settings, {})
+    store = ReferenceStore(folder, settings, {}, responses=2)
     return {key: store.lookup([key], means=False)[0] for key in store._places}
 
 

@@ -16,7 +16,7 @@ from forward.tiny import FAMILIES, make, pairs
 from resonance.forward.call import Forward
 from resonance.forward.names import RESPONSE_HEAD, SHARED_PREFIX
 from resonance.forward.selftest import Verdict
-from resonance.training.speedups import _saving, _with_pictures
+from resonance.training.speedups import Batches, saving, with_pictures
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def prepared():
 
 
 def test_the_saving_is_said_with_what_was_counted(prepared):
-    found = _saving(Verdict(prepared.on, logps=0.0, gradient=0.0, saving=2.7561), prepared, "first batch")
+    found = saving(Verdict(prepared.on, logps=0.0, gradient=0.0, saving=2.7561), prepared, "first batch")
     assert found.startswith(
         "expected saving: 2.76 times fewer FLOPs (counted: matrix products of forward and backward"
     )
@@ -35,13 +35,13 @@ def test_the_saving_is_said_with_what_was_counted(prepared):
 
 
 def test_a_saving_of_the_forward_alone_is_said_to_be_one(prepared):
-    assert "matrix products of forward, without" in _saving(
+    assert "matrix products of forward, without" in saving(
         Verdict(prepared.on, logps=0.0, saving=2.0), prepared, "first batch"
     )
 
 
 def test_what_was_not_counted_is_not_said(prepared):
-    assert "saving" not in _saving(Verdict(prepared.on), prepared, "first batch")
+    assert "saving" not in saving(Verdict(prepared.on), prepared, "first batch")
 
 
 PICTURE = 10
@@ -56,8 +56,8 @@ def collate(rows):
     return {"input_ids": numbers, "attention_mask": torch.ones_like(numbers), **other}
 
 
-def trainer_on(rows):
-    return SimpleNamespace(train_dataset=rows, data_collator=collate, _prepare_inputs=lambda inputs: inputs)
+def batches_of(rows):
+    return Batches(collate, to_device=lambda inputs: inputs, rows=rows)
 
 
 def text(pairs, fake=False):
@@ -82,7 +82,7 @@ def a_set(pictures):
 )
 @pytest.mark.parametrize("fake", [False, True])
 def test_a_batch_of_text_is_not_what_pictures_are_compared_on(pictures, pairs, taken, fake):
-    found = _with_pictures(trainer_on(a_set(pictures)), text(pairs, fake), POLICY)
+    found = with_pictures(text(pairs, fake), batches_of(a_set(pictures)), POLICY)
     assert found["input_ids"][:, 0].tolist() == taken * 2
     assert set(found) == {"input_ids", "attention_mask", "pixel_values"}  # no scores, which the model does not read
 
@@ -94,9 +94,9 @@ def test_a_batch_of_text_is_not_what_pictures_are_compared_on(pictures, pairs, t
 )
 def test_a_batch_of_text_stays_where_there_is_no_other(rows):
     batch = text(1)
-    assert _with_pictures(trainer_on(rows), batch, POLICY) is batch
+    assert with_pictures(batch, batches_of(rows), POLICY) is batch
 
 
 def test_a_batch_with_a_picture_stays():
     batch = text(2) | {"input_ids": torch.tensor([[4, 5, 0], [4, PICTURE, 0]] * 2)}
-    assert _with_pictures(trainer_on(a_set([["a"]])), batch, POLICY) is batch
+    assert with_pictures(batch, batches_of(a_set([["a"]])), POLICY) is batch

@@ -8,4 +8,5 @@
 | `keys.py` | what a row is known by |
 | `settings.py` | all that the numbers depend on beside the row; `fingerprint.py`: of models on disk |
 | `fill.py` | the pass of a model over the rows that a store lacks |
+| `collate.py` | batches with a store's numbers beside them |
 """

@@ -9,24 +9,24 @@ from typing import Any
 from llamafactory.extras import logging
 
 from ..arguments import parameters, preference
-from ..losses import get_loss
+from ..losses import LossSpec, get_loss
+from ..rows.fields import SCORE_FIELDS
 from ..rows.plan import RowPlan
+from .context import RunArguments, running
 from .empty import StepWatch
-from .reference import PrecomputedError
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 
 
 def prepare(model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any) -> None:
-    """Tell the rows room what the loss needs, and the user what differs from stock LlamaFactory."""
-    finetuning_args.run_args = (model_args, data_args, training_args, finetuning_args)  # for `CachedReference`
+    """Plan the rows that the loss needs, and warn of what differs from stock LlamaFactory."""
     prepare_rows(data_args, training_args, needs_scores=get_loss(finetuning_args.pref_loss).needs_scores)
     for message in notices(vars(finetuning_args), model_args.adapter_name_or_path):
         logger.warning_rank0(message)
 
 
 def prepare_rows(data_args: Any, training_args: Any, *, needs_scores: bool = False, pairs: bool = True) -> None:
-    """Tell the rows room what the recipe asks of its rows; all that LlamaFactory's own trainers need.
+    """Plan what the recipe asks of its rows; all that LlamaFactory's own trainers need.
 
     Args:
         data_args: get the plan.
@@ -55,11 +55,35 @@ def watched(callbacks: list[Any] | None) -> list[Any]:
 
 
 def until_precomputed(workflow: Callable[..., Any], *args: Any) -> Any:
-    """Call LlamaFactory's workflow; under `precompute_only` it ends before it trains, which is no failure."""
-    try:
+    """Call LlamaFactory's workflow; under `precompute_only` it ends before it trains, which is no failure.
+
+    Args:
+        workflow: takes `args`.
+        args: model, data, training and finetuning arguments, then whatever else it takes.
+    """
+    with running(RunArguments(*args[:4])):
         return workflow(*args)
-    except PrecomputedError:
-        return None
+
+
+def check_scores(spec: LossSpec, *datasets: Any) -> None:
+    """A set tokenised earlier for another loss has no scores; stop before the first step.
+
+    Args:
+        spec: of the loss.
+        datasets: tokenized sets, dicts of sets, or None.
+
+    Raises:
+        ValueError: the loss needs scores, which a set does not have.
+    """
+    flat = [part for data in datasets for part in (data.values() if isinstance(data, dict) else [data])]
+    for part in flat:
+        columns = getattr(part, "column_names", None)
+        missing = [name for name in SCORE_FIELDS if columns and name not in columns]
+        if spec.needs_scores and missing:
+            raise ValueError(
+                f"pref_loss: {spec.name} needs {' and '.join(missing)}, but the tokenised set has only "
+                f"{', '.join(columns or [])}. A `tokenized_path` made for another loss has none: make it again."
+            )
 
 
 def notices(values: dict[str, Any], adapters: list[str] | None) -> list[str]:

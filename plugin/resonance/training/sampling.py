@@ -14,7 +14,9 @@ import datasets
 import numpy as np
 import pyarrow.compute as pc
 import torch
+from transformers import Trainer
 from transformers.trainer_pt_utils import LengthGroupedSampler
+from typing_extensions import override
 
 GROUPED = "group_by_length"
 _ROWS = 1000  # of a set that are looked at together
@@ -85,3 +87,18 @@ def seeded(sampler: Any, args: Any, epoch: Callable[[], int]) -> Any:
         return sampler
     seed = args.seed if args.data_seed is None else args.data_seed
     return GroupedSampler(sampler, sampler.batch_size * args.world_size, seed, epoch)
+
+
+class GroupingTrainer(Trainer):
+    """A Trainer of pairs, with an engine, whose `group_by_length` knows how long they are."""
+
+    @override
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        rows = self.train_dataset if train_dataset is None else train_dataset
+        sampler = super()._get_train_sampler(with_lengths(rows, self.args, self.engine.may_share))
+        return seeded(sampler, self.args, lambda: int(self.state.epoch or 0))
+
+    @override
+    def _get_eval_sampler(self, eval_dataset: Any) -> Any:
+        sampler = super()._get_eval_sampler(with_lengths(eval_dataset, self.args, self.engine.may_share))
+        return seeded(sampler, self.args, lambda: 0)

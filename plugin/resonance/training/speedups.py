@@ -1,60 +1,121 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Which speed-ups of the forward pass a run uses, decided on its first batch, and what is said about it."""
+"""Which speed-ups of the forward pass a run uses, decided on its first batch, and the line that describes it."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from llamafactory.extras import logging
 
 from ..forward.call import Forward, Prepared, capabilities, media_tokens
 from ..forward.layout import is_media, stands_for_media
 from ..forward.names import FROZEN_TOWER, SHARED_PREFIX, SPEEDUPS
-from ..forward.result import TokenLogps
+from ..forward.result import TokenLogps, sums
 from ..forward.selftest import SelfTest, Verdict, logits_bytes
 from ..forward.vision import is_frozen
 from .features import MEDIA
 
-logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
-
 _LOOKED_AT = 10_000  # rows of the training set, for one with a picture
 
 
-def choose(trainer: Any, model: Any, batch: dict[str, Any], asked: Collection[str]) -> Forward:
-    """Compare the speed-ups that were asked for with the plain path, and say what is used and why.
+@dataclass(frozen=True)
+class Batches:
+    """How a run makes batches, for whoever needs one of its own.
+
+    Attributes:
+        collate: tokenized rows to a batch.
+        to_device: a batch to where models read it.
+        rows: the training set, or None.
+        carried: what lies in a batch beside model inputs, by name.
+        continuations: K, rows of a batch a row of the training set.
+    """
+
+    collate: Callable[[list[dict[str, Any]]], dict[str, Any]]
+    to_device: Callable[[dict[str, Any]], dict[str, Any]]
+    rows: Any = None
+    carried: Collection[str] = ()
+    continuations: int = 2
+
+
+class Models(Protocol):
+    """What calls policy and reference; `training.engine.Engine` is one."""
+
+    accelerator: Any
+    asked: frozenset[str]
+    batches: Batches
+
+    @property
+    def sharded(self) -> bool:
+        """Whether ranks hold parts of the weights, or a backward does more than fill gradients."""
+
+    def unwrapped_models(self, model: Any) -> tuple[Any, Any]:
+        """Policy and reference as `Forward.prepare` takes them."""
+
+    def logps(self, model: Any, prepared: Prepared) -> TokenLogps:
+        """Of the policy."""
+
+    def reference_logps(self, model: Any, prepared: Prepared) -> TokenLogps | None:
+        """Of the reference, None without one."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Which speed-ups are used, and why others are not.
+
+    Attributes:
+        verdict: of the comparison with the plain path.
+        reasons: by name, why a speed-up that was asked for was not even compared.
+        batch: that was compared on.
+        compared: names `batch`.
+    """
+
+    verdict: Verdict
+    reasons: dict[str, str] = field(default_factory=dict)
+    batch: dict[str, Any] = field(default_factory=dict)
+    compared: str = "first batch"
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether a speed-up disagreed with the plain path, or none could be compared with it."""
+        return bool(self.verdict.failed) or (bool(self.verdict.on) and self.verdict.logps is None)
+
+
+def decide(engine: Models, model: Any, batch: dict[str, Any]) -> Decision:
+    """Compare the speed-ups that were asked for with the plain path.
 
     On `batch`, or, if it has no picture, on the first rows of the training set that have: what spares work on pictures
     would otherwise be compared on nothing.
     """
-    policy, reference = trainer.unwrapped(model)
-    reasons = {name: why for name, why in capabilities(policy, reference).items() if name in asked}
-    candidates = frozenset(asked) - set(reasons)
+    policy, reference = engine.unwrapped_models(model)
+    reasons = {name: why for name, why in capabilities(policy, reference).items() if name in engine.asked}
+    candidates = engine.asked - set(reasons)
     if not candidates:
-        return _told(Verdict(frozenset()), reasons, batch, policy)
-    given, batch = batch, _with_pictures(trainer, batch, policy)
+        return Decision(Verdict(frozenset()), reasons, batch)
+    given, batch = batch, with_pictures(batch, engine.batches, policy)
 
-    parameters = _trainable(trainer, policy)
-    forward = Forward(candidates, pack_always=True)  # a first batch of equal rows must not leave packing untested
+    parameters = _comparable(engine, policy)
+    # a first batch of equal rows must not leave packing untested
+    forward = Forward(candidates, engine.batches.continuations, pack_always=True)
 
     def run(on: Collection[str]) -> tuple[TokenLogps, torch.Tensor | None]:
         torch.manual_seed(0)  # where random numbers are drawn, the same ones both ways
         prepared = forward.prepare(batch, policy, reference, on)
         caller = policy if parameters else model  # gradients must not reach the hooks of a wrapper
-        references = trainer.compute_reference_log_probs(caller, prepared)
-        tokens = trainer.concatenated_forward(caller, prepared)["tokens"]
-        return tokens, None if references[0] is None else torch.cat(references)
+        theirs = engine.reference_logps(caller, prepared)
+        return engine.logps(caller, prepared), None if theirs is None else sums(theirs)
 
-    half, needs = computes_in_half(trainer, policy), must_fit(trainer, batch, policy)
-    devices = [trainer.accelerator.device] if trainer.accelerator.device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        verdict = SelfTest(run, parameters, half, trainer.accelerator.device, needs).choose(candidates)
-    return _told(verdict, reasons, batch, policy, "first batch" if batch is given else "first rows with a picture")
+    device, half = engine.accelerator.device, computes_in_half(engine.accelerator, policy)
+    # where a rank can run out of memory alone, the others would wait for it
+    needs = logits_bytes(batch, policy) if engine.sharded else 0
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        verdict = SelfTest(run, parameters, half, device, needs).choose(candidates)
+    return Decision(verdict, reasons, batch, "first batch" if batch is given else "first rows with a picture")
 
 
-def _with_pictures(trainer: Any, batch: dict[str, Any], policy: torch.nn.Module) -> dict[str, Any]:
+def with_pictures(batch: dict[str, Any], batches: Batches, policy: Any) -> dict[str, Any]:
     """`batch`, or if it has no picture, as many rows of the training set from the first that has one.
 
     LlamaFactory puts a picture that nothing attends to into batches of text.
@@ -62,7 +123,7 @@ def _with_pictures(trainer: Any, batch: dict[str, Any], policy: torch.nn.Module)
     media = stands_for_media(batch["input_ids"], media_tokens(policy.config))
     if bool((media & (batch["attention_mask"] > 0)).any()):
         return batch
-    rows = trainer.train_dataset
+    rows = batches.rows
     columns = [name for name in MEDIA if name in (getattr(rows, "column_names", None) or ())]
     if not columns or not hasattr(rows, "__len__"):  # a stream would be read twice
         return batch
@@ -70,48 +131,37 @@ def _with_pictures(trainer: Any, batch: dict[str, Any], policy: torch.nn.Module)
     first = next((place for place, row in seen if any(row.values())), None)
     if first is None:
         return batch
-    count = len(batch["input_ids"]) // 2
+    count = len(batch["input_ids"]) // batches.continuations
     start = max(0, min(first, len(rows) - count))
     taken = [rows[place] for place in range(start, min(start + count, len(rows)))]
-    inputs = trainer._prepare_inputs(trainer.data_collator(taken))
+    inputs = batches.to_device(batches.collate(taken))
     return {name: value for name, value in inputs.items() if name in batch or is_media(name)}
 
 
-def computes_in_half(trainer: Any, model: torch.nn.Module) -> bool:
+def computes_in_half(accelerator: Any, model: torch.nn.Module) -> bool:
     """Whether `model` computes with fewer bits than float32 has, so that two exact paths differ by more rounding."""
-    half = trainer.accelerator.mixed_precision != "no" or torch.backends.cuda.matmul.allow_tf32
+    half = accelerator.mixed_precision != "no" or torch.backends.cuda.matmul.allow_tf32
     return half or any(p.dtype in (torch.bfloat16, torch.float16) for p in model.parameters())
 
 
-def must_fit(trainer: Any, batch: dict[str, Any], model: torch.nn.Module) -> int:
-    """Bytes to look for before the plain path is tried on `batch`: none where a rank can run out of memory alone."""
-    sharded = trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled
-    return logits_bytes(batch, model) if sharded else 0
-
-
-def may_share(trainer: Any) -> bool:
-    """Whether prompts can be shared, before a batch has been seen."""
-    asked = SHARED_PREFIX in trainer.asked_speedups
-    return asked and SHARED_PREFIX not in capabilities(*trainer.unwrapped(trainer.model))
-
-
-def _trainable(trainer: Any, policy: torch.nn.Module) -> list[torch.nn.Parameter]:
+def _comparable(engine: Models, policy: torch.nn.Module) -> list[torch.nn.Parameter]:
     """Parameters whose gradients can be compared: none where a backward does more than fill `.grad`."""
-    if not torch.is_grad_enabled() or trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:
+    if not torch.is_grad_enabled() or engine.sharded:
         return []
     parameters = [p for p in policy.parameters() if p.requires_grad]
     acting = any(p.grad is not None or p._post_accumulate_grad_hooks for p in parameters)
     return [] if acting or not policy.training else parameters
 
 
-def _told(
-    verdict: Verdict, reasons: dict[str, str], batch: dict[str, Any], policy: Any, compared: str = "first batch"
-) -> Forward:
-    """One line about what is on and off; a WARNING if the comparison has switched something off.
+def describe(decision: Decision, policy: Any, prepared: Prepared | None) -> str:
+    """One line about what is on and off, and why.
 
-    `compared` names `batch`.
+    Args:
+        decision: to describe.
+        policy: unwrapped.
+        prepared: the batch of the decision, as it is now laid out; not looked at if nothing is on.
     """
-    forward, off = Forward(verdict.on), reasons | verdict.failed
+    verdict, off = decision.verdict, decision.reasons | decision.verdict.failed
     parts = [f"on: {', '.join(name for name in SPEEDUPS if name in verdict.on) or 'nothing'}"]
     if FROZEN_TOWER in verdict.on and not is_frozen(policy):
         parts[0] += " (frozen_tower waits: the vision tower trains)"
@@ -122,16 +172,14 @@ def _told(
         parts.append(f"differs from the plain path by {verdict.logps:.0e} a token, {gradient}")
     elif verdict.on:
         parts.append("not compared with the plain path, which does not fit into memory")
-    if verdict.on:
-        parts.append(_saving(verdict, forward.prepare(batch, policy), compared))
+    if verdict.on and prepared is not None:
+        parts.append(saving(verdict, prepared, decision.compared))
     if verdict.failed:
         parts.append(f"{type(policy).__name__} does not agree with its plain path there, please report it")
-    doubtful = verdict.failed or (verdict.on and verdict.logps is None)
-    (logger.warning_rank0 if doubtful else logger.info_rank0)(f"pref_speedups: {'; '.join(parts)}.")
-    return forward
+    return f"pref_speedups: {'; '.join(parts)}."
 
 
-def _saving(verdict: Verdict, prepared: Prepared, compared: str) -> str:
+def saving(verdict: Verdict, prepared: Prepared, compared: str) -> str:
     """The expected saving of compute, as it was on the rows `compared`, and where it comes from."""
     rows = prepared.layout
     plain = rows.shape[0] * (rows.shape[1] + 1)
@@ -139,11 +187,11 @@ def _saving(verdict: Verdict, prepared: Prepared, compared: str) -> str:
     shared = f"{plain} tokens a pass become {tokens}" if tokens != plain else f"{plain} tokens a pass"
     if why := prepared.reasons.get(SHARED_PREFIX):
         shared += f", prompts not shared ({why})"
-    told = f"{compared}: {shared}, the head sees {len(rows.positions)} of them"
+    line = f"{compared}: {shared}, the head sees {len(rows.positions)} of them"
     if verdict.saving is None:
-        return told
+        return line
     counted = "forward" if verdict.gradient is None else "forward and backward"
     return (
         f"expected saving: {verdict.saving:.2f} times fewer FLOPs (counted: matrix products of {counted}, without "
-        f"attention; {told})"
+        f"attention; {line})"
     )

@@ -13,11 +13,10 @@ from typing import Any
 
 import torch
 import transformers
-from llamafactory.extras.misc import infer_optim_dtype
 from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.utils import cached_file
 
-from ..forward.fingerprint import config_fingerprint, short, weights_fingerprint
+from .fingerprint import config_fingerprint, short, weights_fingerprint
 
 # LlamaFactory's model arguments that change what a model computes from given weights, tokens and media.
 _LIMITS = (
@@ -64,11 +63,16 @@ class ReferenceModel:
 
 
 def reference_settings(
-    reference: ReferenceModel, args: tuple[Any, Any, Any], config: Any, processor: Any
+    reference: ReferenceModel, args: tuple[Any, Any, Any], config: Any, processor: Any, dtype: torch.dtype
 ) -> dict[str, Any]:
     """All settings by name, for a `ReferenceStore`.
 
-    `args`: model, data and training arguments. `config`: of the policy, or of the reference in its place.
+    Args:
+        reference: which model it is.
+        args: model, data and training arguments.
+        config: of the policy, or of the reference in its place.
+        processor: of media, or None.
+        dtype: that LlamaFactory loads the model in.
 
     Raises:
         ValueError: the model has no files to tell it by.
@@ -76,15 +80,14 @@ def reference_settings(
     model_args, data_args, training_args = args
     folder, commit = model_folder(reference.path, "config.json", model_args)
     autocast = "bfloat16" if training_args.bf16 else "float16" if training_args.fp16 else None
-    dtype = str(model_args.compute_dtype or infer_optim_dtype(getattr(config, "torch_dtype", None)))
-    dtype = dtype.removeprefix("torch.")
+    precision = str(dtype).removeprefix("torch.")
     return {
         "template": data_args.template,
         "model_config": config_fingerprint(folder),
         "model_weights": commit or weights_fingerprint(folder),
         "adapters": [adapter_fingerprint(name, model_args) for name in reference.adapters],
         "quantization": _quantization(reference.bits, model_args),
-        "dtype": f"{dtype}, autocast {autocast}" if autocast else dtype,
+        "dtype": f"{precision}, autocast {autocast}" if autocast else precision,
         "attention": str(getattr(config, "_attn_implementation", None)),
         "processor": processor_fingerprint(processor),
         **{name: _plain(getattr(model_args, name, None)) for name in (*_LIMITS, *_LOADING)},

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from ..datafiles.write import replacing
-from .fingerprint import KEY_BYTES
+from .keys import KEY_BYTES
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -26,24 +26,28 @@ _SHARDS = "*.safetensors"
 
 
 class ReferenceStore:
-    """What one reference model says about pairs: by row key, the sum over each response and its tokens.
+    """Log-probabilities that one reference model gives to rows of K responses each, by row key.
 
     Args:
         folder: made when something is written.
         settings: all that the numbers depend on beside the row, by name; JSON values.
         made_from: for people who look into the manifest: names, versions. Not compared.
+        responses: K, of each row: 2 for pairs.
 
     Raises:
         ValueError: the folder was made with other settings (names each), or holds a file that cannot be read.
     """
 
-    def __init__(self, folder: str | Path, settings: Mapping[str, Any], made_from: Mapping[str, Any]) -> None:
+    def __init__(
+        self, folder: str | Path, settings: Mapping[str, Any], made_from: Mapping[str, Any], responses: int
+    ) -> None:
         self.folder = Path(folder)
         self.settings = {"schema_version": SCHEMA_VERSION, **settings}
         self.made_from = dict(made_from)
         self._read: set[str] = set()
         self._places: dict[bytes, int] = {}
-        self._logps, self._lengths = torch.empty(0, 2), torch.empty(0, 2, dtype=torch.int32)
+        self.responses = responses
+        self._logps, self._lengths = torch.empty(0, responses), torch.empty(0, responses, dtype=torch.int32)
         self._check_manifest()
         self.reload()
 
@@ -54,7 +58,7 @@ class ReferenceStore:
         return len(self._places)
 
     def lookup(self, keys: Sequence[bytes], means: bool) -> torch.Tensor:
-        """Log-probabilities of the chosen and rejected responses, (N, 2) float32: sums, or means a token.
+        """Log-probabilities of the responses of N rows, (N, K) float32: sums, or means a token.
 
         Raises:
             KeyError: a key is not in the store.
@@ -72,13 +76,16 @@ class ReferenceStore:
                 file.write(json.dumps(content, indent=2) + "\n")
 
     def add(self, keys: Sequence[bytes], logps: torch.Tensor, lengths: torch.Tensor) -> None:
-        """Write a shard of N rows: `logps` (N, 2) sums and `lengths` (N, 2) tokens, chosen then rejected.
+        """Write a shard of N rows: `logps` (N, K) sums over each response and `lengths` (N, K) their tokens.
 
         Any number of processes may do so at the same time; each sees the others' shards after `reload`.
 
         Raises:
-            ValueError: a log-probability is not finite.
+            ValueError: a log-probability is not finite, or the shapes are others.
         """
+        if not logps.shape == lengths.shape == (len(keys), self.responses):
+            shapes = f"logps {tuple(logps.shape)}, lengths {tuple(lengths.shape)}"
+            raise ValueError(f"{len(keys)} rows of {self.responses} responses, but {shapes}")
         if not bool(torch.isfinite(logps).all()):
             raise ValueError(
                 f"the reference model gives log-probabilities that are not finite for "
@@ -101,7 +108,7 @@ class ReferenceStore:
         for path in sorted(self.folder.glob(_SHARDS)):
             if path.name in self._read:
                 continue
-            keys, logps, lengths = _read_shard(path)
+            keys, logps, lengths = _read_shard(path, self.responses)
             for number, key in enumerate(keys, len(self._logps)):
                 self._places[key] = number
             self._logps, self._lengths = torch.cat((self._logps, logps)), torch.cat((self._lengths, lengths))
@@ -132,11 +139,11 @@ class ReferenceStore:
             )
 
 
-def _read_shard(path: Path) -> tuple[list[bytes], torch.Tensor, torch.Tensor]:
+def _read_shard(path: Path, responses: int) -> tuple[list[bytes], torch.Tensor, torch.Tensor]:
     try:
         shard = load(path.read_bytes())
         keys, logps, lengths = (shard[name] for name in ("keys", "logps", "lengths"))
-        if not (keys.shape[1] == KEY_BYTES and logps.shape == lengths.shape == (len(keys), 2)):
+        if not (keys.shape[1] == KEY_BYTES and logps.shape == lengths.shape == (len(keys), responses)):
             raise ValueError("its tensors have other shapes")
     except (OSError, SafetensorError, KeyError, IndexError, ValueError) as error:
         raise ValueError(

@@ -10,10 +10,12 @@ import llamafactory.extras.packages  # noqa: F401  first, as in training: it set
 import pytest
 import torch
 
-from resonance.forward.cache import ReferenceStore
 from resonance.forward.result import TokenLogps
-from resonance.training import precompute
-from resonance.training.precompute import Row, key_of, missing_rows
+from resonance.reference import fill
+from resonance.reference.fill import Row, missing_rows
+from resonance.reference.keys import named_key
+from resonance.reference.store import ReferenceStore
+from resonance.training.reference import PAIR_COLUMNS
 
 KEYS = [bytes([number]) * 16 for number in range(6)]
 
@@ -25,16 +27,16 @@ def tokens(value):
 
 
 def opened(folder):
-    return ReferenceStore(folder, {"template": "t"}, {})
+    return ReferenceStore(folder, {"template": "t"}, {}, responses=2)
 
 
 def test_a_kill_keeps_what_was_finished(tmp_path, monkeypatch):
-    monkeypatch.setattr(precompute, "FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr(fill, "FLUSH_SECONDS", 0.0)
     store = opened(tmp_path)
     store.begin()
     child = os.fork()
     if child == 0:
-        writer = precompute._Writer(store)
+        writer = fill._Writer(store)
         for number, key in enumerate(KEYS):
             if number == 4:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -50,7 +52,7 @@ def test_a_kill_keeps_what_was_finished(tmp_path, monkeypatch):
 def test_shards_are_written_now_and_then_and_company_calls_are_not(tmp_path):
     store = opened(tmp_path)
     store.begin()
-    writer = precompute._Writer(store)
+    writer = fill._Writer(store)
     for key in KEYS:
         writer.add([key], tokens(-1.0))
         writer.add(None, tokens(-9.0))
@@ -69,4 +71,4 @@ def test_a_row_whose_picture_is_gone_is_named(tmp_path):
     row = {name: [1] for name in ("chosen_input_ids", "chosen_labels", "rejected_input_ids", "rejected_labels")}
     row |= {"images": [str(tmp_path / "gone.png")], "_source": "pairs.json", "_row": 7}
     with pytest.raises(ValueError, match=r"the media of pairs\.json row 7 .*gone\.png"):
-        key_of(row)
+        named_key(row, PAIR_COLUMNS)

@@ -1,0 +1,95 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Reference log-probabilities on disk: what is added is found, and what a store refuses."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from resonance.reference.store import MANIFEST, ReferenceStore
+
+SETTINGS = {"template": "qwen2_vl", "image_max_pixels": 589824, "adapters": [], "quantization": None}
+
+
+def store(folder, **changes):
+    return ReferenceStore(folder, {**SETTINGS, **changes}, {"model": "m"}, responses=2)
+
+
+def filled(folder, keys=(b"a" * 16, b"b" * 16)):
+    made = store(folder)
+    made.begin()
+    made.add(keys, torch.tensor([[-4.0, -6.0], [-8.0, -9.0]]), torch.tensor([[2, 3], [4, 3]]))
+    return made
+
+
+def test_what_is_added_is_found_by_every_reader(tmp_path):
+    reader = store(tmp_path)
+    writer = filled(tmp_path)
+    other = store(tmp_path)
+    other.add([b"c" * 16], torch.tensor([[-1.0, -2.0]]), torch.tensor([[1, 1]]))
+    for each in (reader, writer):
+        each.reload()
+        assert len(each) == 3 and b"c" * 16 in each and b"d" * 16 not in each
+        keys = [b"c" * 16, b"a" * 16, b"c" * 16]
+        assert each.lookup(keys, means=False).tolist() == [[-1.0, -2.0], [-4.0, -6.0], [-1.0, -2.0]]
+        assert each.lookup(keys, means=True).tolist() == [[-1.0, -2.0], [-2.0, -2.0], [-1.0, -2.0]]
+    with pytest.raises(KeyError):
+        reader.lookup([b"d" * 16], means=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"template": "qwen3_vl"}, "  - template: 'qwen2_vl', now 'qwen3_vl'"),
+        ({"image_max_pixels": 1}, "  - image_max_pixels: 589824, now 1"),
+        ({"adapters": ["3fa"]}, "  - adapters: [], now ['3fa']"),
+        ({"quantization": "4 bits"}, "  - quantization: None, now '4 bits'"),
+        ({"new": 1}, "  - new: None, now 1"),
+    ],
+)
+def test_a_stale_store_is_refused_with_the_key_that_differs(tmp_path, changes, line):
+    filled(tmp_path)
+    with pytest.raises(ValueError, match="made with other settings") as caught:
+        store(tmp_path, **changes)
+    lines = [text for text in str(caught.value).splitlines() if text.startswith("  - ")]
+    assert lines == [line] and "another `ref_log_probs_dir`" in str(caught.value)
+
+
+def test_another_schema_is_stale(tmp_path, monkeypatch):
+    filled(tmp_path)
+    monkeypatch.setattr("resonance.reference.store.SCHEMA_VERSION", 2)
+    with pytest.raises(ValueError, match="schema_version: 1, now 2"):
+        store(tmp_path)
+
+
+@pytest.mark.parametrize("content", [None, "", "{}", "[]", '{"settings": 3}'])
+def test_a_foreign_folder_is_refused(tmp_path, content):
+    filled(tmp_path)
+    if content is None:
+        (tmp_path / MANIFEST).unlink()
+    else:
+        (tmp_path / MANIFEST).write_text(content)
+    with pytest.raises(ValueError, match=MANIFEST):
+        store(tmp_path)
+
+
+def test_a_broken_shard_is_named_and_an_unfinished_one_is_not_read(tmp_path):
+    filled(tmp_path)
+    (tmp_path / ".shard-0.safetensors.partial").write_bytes(b"half")  # what a kill leaves behind
+    assert len(store(tmp_path)) == 2
+    shard = next(tmp_path.glob("shard-*"))
+    shard.write_bytes(shard.read_bytes()[:-7])
+    with pytest.raises(ValueError, match=shard.name):
+        store(tmp_path)
+    save_file({"keys": torch.zeros(1, 3, dtype=torch.uint8), "logps": torch.zeros(1, 2)}, str(shard))
+    with pytest.raises(ValueError, match=shard.name):
+        store(tmp_path)
+
+
+def test_numbers_that_are_not_finite_are_not_stored(tmp_path):
+    made = store(tmp_path)
+    made.begin()
+    with pytest.raises(ValueError, match="not finite for 1 of 2 rows"):
+        made.add([b"a" * 16, b"b" * 16], torch.tensor([[0.0, 1.0], [float("nan"), 1.0]]), torch.ones(2, 2))
+    assert not list(tmp_path.glob("shard-*"))
