@@ -72,3 +72,24 @@ def test_what_cannot_be_keyed_is_an_error(tmp_path):
         key_of({**ROW, "images": [3]})
     with pytest.raises(FileNotFoundError):
         key_of({**ROW, "images": [str(tmp_path / "gone.png")]})
+
+
+@pytest.mark.parametrize("column", PAIR_COLUMNS)
+def test_every_column_of_a_pair_counts(column):
+    """Once by a number, once by its end."""
+    changed = [{**ROW, column: [*ROW[column][:-1], 9]}, {**ROW, column: [*ROW[column], 9]}]
+    assert len({key_of(row) for row in [ROW, *changed]}) == 3
+
+
+def test_columns_count_by_name_and_only_those_that_are_named():
+    row = {"input_ids": [1, 2], "labels": [1, 2], "weight": [3]}
+    ids, labels, both = (row_key(row, names) for names in (("input_ids",), ("labels",), ("input_ids", "labels")))
+    assert len({ids, labels, both}) == 3
+    assert ids == row_key({**row, "labels": [7], "weight": [7]}, ("input_ids",))
+
+
+def test_the_key_of_a_pair_is_what_it_always_was():
+    """Or every folder that users have would be computed again."""
+    assert key_of(ROW).hex() == "4c5f1b9049d021f249d95feed8dc3c24"
+    with_media = {**ROW, "_image_sizes": "[[4, 4]]", "images": [b"x"]}
+    assert key_of(with_media).hex() == "82b3e7ae243c5ebd0b866925c3a4b8a1"

@@ -93,3 +93,18 @@ def test_numbers_that_are_not_finite_are_not_stored(tmp_path):
     with pytest.raises(ValueError, match="not finite for 1 of 2 rows"):
         made.add([b"a" * 16, b"b" * 16], torch.tensor([[0.0, 1.0], [float("nan"), 1.0]]), torch.ones(2, 2))
     assert not list(tmp_path.glob("shard-*"))
+
+
+@pytest.mark.parametrize("responses", [1, 3])
+def test_rows_of_any_number_of_responses(tmp_path, responses):
+    made = ReferenceStore(tmp_path, SETTINGS, {}, responses)
+    made.begin()
+    logps = torch.arange(2.0 * responses).view(2, responses) - 8
+    made.add([b"a" * 16, b"b" * 16], logps, torch.full((2, responses), 2))
+    again = ReferenceStore(tmp_path, SETTINGS, {}, responses)
+    assert torch.equal(again.lookup([b"b" * 16, b"a" * 16], means=False), logps.flip(0))
+    assert torch.equal(again.lookup([b"a" * 16], means=True), logps[:1] / 2)
+    with pytest.raises(ValueError, match="its tensors have other shapes"):
+        store(tmp_path)
+    with pytest.raises(ValueError, match="2 rows of .* responses, but logps"):
+        again.add([b"c" * 16, b"d" * 16], torch.zeros(2, responses + 1), torch.ones(2, responses + 1))

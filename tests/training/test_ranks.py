@@ -17,6 +17,8 @@ CPU_RANKS = str(Path(__file__).parents[1] / "cpu_ranks")
 PATHS = os.pathsep.join(filter(None, (CPU_RANKS, os.environ.get("PYTHONPATH"))))
 TWO_RANKS = {"FORCE_TORCHRUN": "1", "NPROC_PER_NODE": "2", "PYTHONPATH": PATHS}
 RECIPE = {"pref_loss": "uni_dpo", "pref_beta": 2.0, "per_device_train_batch_size": 2}
+# far from where it starts: there the gradient does not depend on the baseline
+BASELINE = {"pref_loss": "bco_pair", "pref_beta": 2.0, "per_device_train_batch_size": 2, "learning_rate": 2e-3}
 EVALUATED = {"eval_dataset": "pairs", "eval_strategy": "steps", "eval_steps": 4, "per_device_eval_batch_size": 4}
 SAVED = {"save_strategy": "steps", "save_steps": 4}
 NOT_COMPARED = ("runtime", "per_second", "epoch", "step", "total_flos")
@@ -52,7 +54,9 @@ def train_and_resume(recipe, train):
 def one_rank(train_many):
     plain = {**RECIPE, "gradient_accumulation_steps": 2, "pref_speedups": "off"}
     lora = {"finetuning_type": "lora", "lora_rank": 4}
-    runs = train_many({"full": {**plain, **EVALUATED}, "lora": {**plain, **lora}})
+    # one micro-batch: a mean reward of its own is what two ranks have between them
+    baseline = {**BASELINE, "per_device_train_batch_size": 4, "pref_speedups": "off"}
+    runs = train_many({"full": {**plain, **EVALUATED}, "lora": {**plain, **lora}, "baseline": baseline})
     for run in runs.values():
         assert run.returncode == 0, run.output[-4000:]
     return runs
@@ -65,6 +69,11 @@ def test_ddp(one_rank, recipe, train):
 def test_ddp_lora(one_rank, recipe, train):
     """The reference is the model with its adapters off, inside DDP."""
     compare(one_rank["lora"], train(recipe(**RECIPE, finetuning_type="lora", lora_rank=4), **TWO_RANKS))
+
+
+def test_ddp_baseline(one_rank, recipe, train):
+    """BCO's delta is the mean reward of the batches of all ranks."""
+    compare(one_rank["baseline"], train(recipe(**BASELINE), **TWO_RANKS))
 
 
 @pytest.mark.parametrize("stage", ["z2", "z3"])

@@ -192,6 +192,30 @@ def test_dropout_does_not_reach_what_is_stored(train_many, tmp_path):
         torch.testing.assert_close(with_dropout[key], quiet[key], rtol=1e-6, atol=1e-6)
 
 
+def test_an_adapter_that_is_trained_further_is_off_in_what_is_stored(train_many, tmp_path):
+    """A fresh adapter's B is zero, so only one that has been trained tells on from off."""
+    lora = {**UNI_DPO, **LORA, "max_samples": 8}
+    trained = train_many({"trained": {**lora, "learning_rate": 2e-2, "num_train_epochs": 2}})["trained"]
+    assert trained.returncode == 0, trained.output[-3000:]
+    further = {**lora, "adapter_name_or_path": str(trained.output_dir)}
+    only = {**CACHED, "ref_log_probs_dir": str(tmp_path / "only"), "precompute_only": True}
+    found = train_many(
+        {
+            "live": further,
+            "cached": {**further, **CACHED, "ref_log_probs_dir": str(tmp_path / "cached")},
+            "only": {**further, **only},
+        }
+    )
+    assert [run.returncode for run in found.values()] == [0, 0, 0], found["cached"].output[-3000:]
+    same(found["cached"], found["live"])
+    ((margin, chosen), *_) = found["live"].logged("rewards/margins", "rewards/chosen")
+    assert max(abs(margin), abs(chosen)) / UNI_DPO["pref_beta"] > 0.1, "on and off differ"
+    one, other = stored(tmp_path / "cached"), stored(tmp_path / "only")
+    assert one.keys() == other.keys() and len(one) == 8
+    for key in one:
+        torch.testing.assert_close(one[key], other[key], rtol=1e-6, atol=1e-6)
+
+
 def test_computing_needs_no_training(train_many, tmp_path):
     """Nor `do_train`: LlamaFactory makes no adapter then, and the reference of LoRA is the policy without it."""
     base = {**UNI_DPO, **LORA, **CACHED, "max_samples": 4, "precompute_only": True}
