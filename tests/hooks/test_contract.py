@@ -19,7 +19,8 @@ import pytest
 from layered import CHECKOUT, copy_checkout, make_layered_env
 from resonance import TESTED_LLAMAFACTORY
 from resonance.hooks.llamafactory import PATCHES
-from resonance.hooks.patch import Patch, parameter_names
+from resonance.hooks.patch import SCOPES, Patch, parameter_names
+from resonance.hooks.routes import EVERY, ROUTES
 
 OLDEST = ("llamafactory==0.9.4", "transformers==4.57.1", "peft==0.17.1", "huggingface_hub<1")
 # Methods that classes of ours override, with the parameters their callers give by position.
@@ -74,15 +75,20 @@ def test_target_has_the_recorded_parameters(patch: Patch) -> None:
     assert patch.why and patch.remove_when
 
 
-@pytest.mark.parametrize(
-    "patch", [patch for patch in PATCHES if patch.scope != "always"], ids=lambda patch: patch.target
-)
+@pytest.mark.parametrize("patch", [patch for patch in PATCHES if not patch.always], ids=lambda patch: patch.target)
 def test_replacement_takes_what_callers_give(patch: Patch) -> None:
     ours = inspect.signature(patch.load_replacement())
     theirs = inspect.signature(original(patch))
     required = [p for p in theirs.parameters.values() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
     ours.bind(*[None] * len(required))
     ours.bind(**{p.name: None for p in required})
+
+
+def test_every_scope_has_patches_and_a_run_that_needs_it() -> None:
+    assert {patch.scope for patch in PATCHES} == set(SCOPES)
+    # `selection` is added where rows are left out, `v1` only refuses our keys
+    needed = {*EVERY, *(scope for route in ROUTES for scope in route.scopes), "selection", "v1"}
+    assert needed == set(SCOPES)
 
 
 @pytest.mark.parametrize("patch", CLASSES, ids=lambda patch: patch.name)

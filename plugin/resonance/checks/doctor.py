@@ -11,10 +11,12 @@ import os
 import platform
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from .. import SUPPORTED_LLAMAFACTORY, __version__
-from ..hooks.torchrun import foreign_torchrun
+from ..arguments.environment import is_env_enabled
+from ..hooks.llamafactory import registry
+from ..hooks.torchrun import own_torchrun, script_folders
 from . import probe, versions
 from .findings import Finding, Report
 
@@ -61,7 +63,10 @@ def examine_versions() -> list[Finding]:
         version = versions.installed_version(name)
         text = f"{version or 'not installed':<16} tested: {', '.join(tested)}"
         details = {"found": version, "tested": list(tested)}
-        if version or name in versions.OPTIONAL:
+        if name == "llamafactory" and (newer := registry.untested()):
+            cure = f"if a recipe of Resonance fails: pip install llamafactory=={tested[0]}"
+            found.append(Finding("warn", name, f"{text}\n{newer}", cure, details))
+        elif version or name in versions.OPTIONAL:
             found.append(Finding("ok", name, text, details=details))
         else:
             found.append(Finding("fail", name, text, f"pip install {name}=={tested[0]}", details))
@@ -128,12 +133,12 @@ def examine_startup(startup: Result) -> list[Finding]:
 
 
 def examine_torchrun(devices: int) -> list[Finding]:
-    problem = foreign_torchrun()
-    if problem is None:
-        return [Finding("ok", "torchrun", "the one on PATH belongs to this environment")]
-    needed = devices > 1 or os.environ.get("FORCE_TORCHRUN", "0").lower() in ("true", "y", "1")
-    what, _, cure = problem.partition("; ")
-    return [Finding("fail" if needed else "warn", "torchrun", what, cure)]
+    own = own_torchrun()
+    if own is not None:
+        return [Finding("ok", "torchrun", f"recipes of Resonance are started by {own}")]
+    needed = devices > 1 or is_env_enabled("FORCE_TORCHRUN")
+    text = f"this Python has none in {' or '.join(script_folders())}; runs with several processes need it"
+    return [Finding("fail" if needed else "warn", "torchrun", text, IMPORT_CURES["torch"])]
 
 
 def examine_imports(results: dict[str, Result]) -> list[Finding]:
@@ -158,14 +163,15 @@ def examine_extensions() -> list[Finding]:
 
 
 def examine_patches(patches: Result, switched_off: bool = False) -> list[Finding]:
-    """The state of each patch, and why it exists."""
+    """The state of each patch, and why it exists. Recipes run without an optional one."""
     supported = "unset RESONANCE_DISABLE" if switched_off else f"pip install 'llamafactory{SUPPORTED_LLAMAFACTORY}'"
     if "error" in patches:
         return [Finding("fail", "patches", patches["error"], supported)]
     found = []
     for row in patches["value"]:
         good = row["state"] in ("applied", "ready")
+        mark: Literal["ok", "warn", "fail"] = "ok" if good else "warn" if row["optional"] else "fail"
         lines = [row["state"], f"why: {row['why']}", f"until: {row['remove_when']}", row["error"] or ""]
         text = "\n".join(line for line in lines if line)
-        found.append(Finding("ok" if good else "fail", row["target"], text, "" if good else supported, row))
+        found.append(Finding(mark, row["target"], text, "" if good else supported, row))
     return found

@@ -6,10 +6,10 @@ Reads metadata only; imports none of the packages.
 
 from __future__ import annotations
 
-import os
 from importlib.metadata import PackageNotFoundError, requires, version
 
 from .. import TESTED_LLAMAFACTORY
+from ..arguments.environment import is_env_enabled
 
 # The tested set; constraints.txt pins the first version of each.
 TESTED = {
@@ -60,8 +60,7 @@ def unmet_requirements(name: str) -> list[tuple[str, str, str | None]]:
 
 def stops_llamafactory(name: str) -> bool:
     """True if LlamaFactory refuses to train with a wrong version of this package."""
-    disabled = os.environ.get("DISABLE_VERSION_CHECK", "0").lower() in ("true", "y", "1")
-    return name in CHECKED_BY_LLAMAFACTORY and not disabled
+    return name in CHECKED_BY_LLAMAFACTORY and not is_env_enabled("DISABLE_VERSION_CHECK")
 
 
 def mismatched_torch_family() -> list[str]:
