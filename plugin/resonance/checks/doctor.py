@@ -22,17 +22,18 @@ from .findings import Finding, Report
 
 Result = dict[str, Any]
 STALE_SECONDS = 1800  # no build of DeepSpeed's extensions takes that long
-SAME_RELEASE = (
-    "install the three of one release, from one index: "
-    "pip install torch==2.11.0 torchvision==0.26.0 torchaudio==2.11.0"
-)
+TORCH_FAMILY = " ".join(map(versions.pin, ("torch", "torchvision", "torchaudio")))
+SAME_RELEASE = f"install the three of one release, from one index: pip install {TORCH_FAMILY}"
+TRANSFORMERS = versions.pin("transformers")
 IMPORT_CURES = {
     "torch": "pip install 'torch>=2.4,<2.12'",
     "torchvision": SAME_RELEASE,
     "torchaudio": SAME_RELEASE,
-    "transformers": "pip install transformers==5.6.0",
-    "trl": "pip install trl==0.24.0 transformers==5.6.0; if mergekit is what is missing: pip install mergekit",
-    "deepspeed": "pip install deepspeed==0.18.4, or uninstall it: only recipes with a `deepspeed:` key need it",
+    "transformers": f"pip install {TRANSFORMERS}",
+    "trl": f"pip install {versions.pin('trl')} {TRANSFORMERS}; if mergekit is what is missing: pip install mergekit",
+    "deepspeed": (
+        f"pip install {versions.pin('deepspeed')}, or uninstall it: only recipes with a `deepspeed:` key need it"
+    ),
 }
 
 
@@ -64,12 +65,12 @@ def examine_versions() -> list[Finding]:
         text = f"{version or 'not installed':<16} tested: {', '.join(tested)}"
         details = {"found": version, "tested": list(tested)}
         if name == "llamafactory" and (newer := registry.untested()):
-            cure = f"if a recipe of Resonance fails: pip install llamafactory=={tested[0]}"
+            cure = f"if a recipe of Resonance fails: pip install {versions.pin(name)}"
             found.append(Finding("warn", name, f"{text}\n{newer}", cure, details))
         elif version or name in versions.OPTIONAL:
             found.append(Finding("ok", name, text, details=details))
         else:
-            found.append(Finding("fail", name, text, f"pip install {name}=={tested[0]}", details))
+            found.append(Finding("fail", name, text, f"pip install {versions.pin(name)}", details))
     for distribution in ("llamafactory-resonance", "llamafactory"):
         found += examine_requirements(distribution)
     found += [Finding("warn", "torch family", text, SAME_RELEASE) for text in versions.mismatched_torch_family()]
@@ -82,13 +83,18 @@ def examine_flash_attention() -> list[Finding]:
     if flash is None or transformers != "5.6.0":
         return []
     text = f"Transformers {transformers} fails with `flash_attn: fa2` in all runs but those of our preference trainer"
-    return [Finding("warn", "flash-attn", text, "write `flash_attn: sdpa` into other recipes")]
+    cure = f"pip install {TRANSFORMERS}, or write `flash_attn: sdpa` into other recipes"
+    return [Finding("warn", "flash-attn", text, cure)]
 
 
 def examine_requirements(distribution: str) -> list[Finding]:
     version = versions.installed_version(distribution)
     if version is None:
-        cure = "pip install . in the checkout" if distribution != "llamafactory" else "pip install llamafactory==0.9.5"
+        cure = (
+            "pip install . in the checkout"
+            if distribution != "llamafactory"
+            else f"pip install {versions.pin('llamafactory')}"
+        )
         return [Finding("warn", "requirements", f"{distribution} is not installed as a package", cure)]
     found = []
     for name, requirement, installed in versions.unmet_requirements(distribution):

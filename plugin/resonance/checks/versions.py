@@ -11,12 +11,12 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from .. import TESTED_LLAMAFACTORY
 from ..arguments.environment import is_env_enabled
 
-# The tested set; constraints.txt pins the first version of each.
+# The tested sets, the newest first: constraints.txt pins the first version of each; docs/versions.md has the reasons.
 TESTED = {
     "torch": ("2.11.0",),
     "torchvision": ("0.26.0",),
     "torchaudio": ("2.11.0",),
-    "transformers": ("5.6.0", "4.57.1"),
+    "transformers": ("5.5.4", "4.57.1"),
     "trl": ("0.24.0",),
     "peft": ("0.18.1", "0.17.1"),
     "accelerate": ("1.11.0",),
@@ -27,6 +27,11 @@ TESTED = {
 OPTIONAL = ("deepspeed",)
 # LlamaFactory itself refuses to train when one of these is out of its range.
 CHECKED_BY_LLAMAFACTORY = ("transformers", "datasets", "accelerate", "peft", "trl")
+
+
+def pin(name: str) -> str:
+    """The requirement that installs the tested version of a package."""
+    return f"{name}=={TESTED[name][0]}"
 
 
 def installed_version(name: str) -> str | None:
