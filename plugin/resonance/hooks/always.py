@@ -76,7 +76,7 @@ def run_stage(original: Callable[..., Any]) -> Callable[..., Any]:
 
             route.prepare(*four)
             call.arguments["callbacks"] = route.callbacks(call.arguments.get("callbacks"))
-            return until_precomputed(lambda: original(*call.args, **call.kwargs))
+            return until_precomputed(lambda *given: original(*given, **call.kwargs), *call.args)
 
     return wrapper
 
