@@ -34,6 +34,10 @@ def test_tested_set_is_that_of_the_constraints() -> None:
     pins = dict(re.findall(r"^([\w-]+)==(\S+)$", (CHECKOUT / "constraints.txt").read_text(), re.MULTILINE))
     assert {name: tested[0] for name, tested in versions.TESTED.items()}.items() <= pins.items()
     assert set(versions.TESTED["llamafactory"]) == set(TESTED_LLAMAFACTORY)
+    rows = [line for line in (CHECKOUT / "docs" / "versions.md").read_text().splitlines() if line.startswith("|")]
+    for name, tested in versions.TESTED.items():
+        (row,) = [row for row in rows if name in row.split("|")[1].replace(",", " ").split()]
+        assert all(version in row for version in tested)
 
 
 def test_missing_package_fails_unless_it_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
