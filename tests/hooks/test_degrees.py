@@ -146,3 +146,16 @@ def test_a_run_gets_our_names_and_callbacks_and_gives_them_back(monkeypatch: pyt
     data.data_ratio = 1.0
     assert wrapped(model, data, training, finetuning, "generating", callbacks=["theirs"]) == "done"
     assert seen == {"align": before, "callbacks": ["theirs"]} and len(prepared) == 1
+
+
+@pytest.mark.parametrize(("loss", "warned"), [("uni_dpo", 1), ("sigmoid", 0)])
+def test_a_newer_llamafactory_is_one_warning_of_our_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, loss: str, warned: int
+) -> None:
+    from llamafactory.hparams import get_train_args
+
+    seen: list[str] = []
+    monkeypatch.setattr("resonance.hooks.always.logger.warning", seen.append)
+    monkeypatch.setattr("resonance.hooks.registry.version", lambda name: "0.9.99")
+    get_train_args(base_recipe(tmp_path, pref_loss=loss))
+    assert len(seen) == warned and all("llamafactory 0.9.99 is newer than what Resonance was" in line for line in seen)

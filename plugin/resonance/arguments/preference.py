@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from .reference import ReferenceKeys
 
-# LlamaFactory's own trainer computes these three as their names say. Its hinge, ipo and kto_pair train sigmoid,
+# LlamaFactory's own trainer computes these three under their names. Its hinge, ipo and kto_pair train sigmoid,
 # because trl >= 0.20 takes the loss type as an argument of `dpo_loss` and LlamaFactory does not pass it.
 STOCK_LOSSES = ("sigmoid", "orpo", "simpo")
 MISTRAINED_LOSSES = ("hinge", "ipo", "kto_pair")

@@ -132,7 +132,7 @@ PATCHES = (
         "llamafactory.data.loader._load_single_dataset",
         "rows.load:load_single_dataset",
         ("dataset_attr", "model_args", "data_args", "training_args"),
-        why="a local file streamed without data workers is split into zero shards and gives no rows",
+        why="a local file streamed without data workers is split into zero shards and yields no rows",
         remove_when="LlamaFactory streams local files with at least one shard",
     ),
     _in(

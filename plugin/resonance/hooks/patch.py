@@ -51,7 +51,7 @@ class Patch:
             `from module import Name` sees the new object; it must fall through to the original for recipes that are
             not ours. Otherwise the name is rebound only while a run of ours that needs the scope is in progress, so
             stock recipes never see it.
-        optional: a run goes on without it, with a warning.
+        optional: a run that cannot have it warns and continues.
         any_version: apply it to upstream versions outside the supported range too. For the one patch that must
             report why a recipe cannot run there.
     """
