@@ -49,7 +49,7 @@ class Finder:
                 from resonance.hooks.llamafactory import registry
             except Exception as error:
                 self._broken = True
-                say(f"the hooks could not be imported, LlamaFactory runs without them: {describe(error)}")
+                warn(f"the hooks could not be imported, LlamaFactory runs without them: {describe(error)}")
             else:
                 self._registry = registry
         return self._registry.targets() if self._registry is not None else frozenset()
@@ -81,14 +81,14 @@ def install() -> None:
         if "llamafactory" in sys.modules:
             patch_what_is_loaded(finder)
     except Exception as error:
-        say(f"the import hook could not be installed, LlamaFactory runs without it: {describe(error)}")
+        warn(f"the import hook could not be installed, LlamaFactory runs without it: {describe(error)}")
 
 
 def patch_what_is_loaded(finder: Finder) -> None:
     """Late installation: patches the modules that were imported before the finder was there.
 
     A module that is being imported at this moment is left out, as its body will still run; it stays `pending`, and a
-    recipe that needs it says so.
+    recipe that needs it stops.
     """
     for name in finder.targets():
         module = sys.modules.get(name)
@@ -115,7 +115,7 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def say(message: str) -> None:
+def warn(message: str) -> None:
     """Writes one line on stderr, where there is one."""
     if sys.stderr is not None:
         print(f"[resonance] {message}", file=sys.stderr)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, make_dataclass
 from types import SimpleNamespace
 
 import pytest
@@ -140,9 +140,30 @@ def test_a_key_that_transformers_has_renamed(folder):
         assert "it is `train_sampling_strategy: group_by_length`" in problems({"group_by_length": True})
 
 
-def test_extra_keys_are_allowed_where_llamafactory_allows_them(monkeypatch):
-    monkeypatch.setenv("ALLOW_EXTRA_ARGS", "1")
-    recipe.check({"stage": "sft", "anything": 1}, parser)
+@pytest.mark.parametrize(
+    "switch",
+    ["ALLOW_EXTRA_ARGS", "USE_MCA", "USE_MEGATRON_BRIDGE", "USE_HYPER_PARALLEL", "USE_KT", "USE_V1", "USE_NEXT_ONE"],
+)
+def test_keys_of_a_back_end_are_left_to_llamafactory(monkeypatch, switch):
+    stock = {"stage": "sft", "tensor_model_parallel_size": 2}
+    assert "tensor_model_parallel_size: no such key" in problems(stock)
+    monkeypatch.setenv(switch, "1")
+    recipe.check(stock, parser)
+    monkeypatch.setenv(switch, "0")
+    assert "tensor_model_parallel_size: no such key" in problems(stock)
+
+
+@pytest.mark.parametrize("switch", ["USE_RAY", "USE_MODELSCOPE_HUB", "USE_OPENMIND_HUB"])
+def test_other_switches_bring_no_keys(monkeypatch, switch):
+    monkeypatch.setenv(switch, "1")
+    assert "pref_bta: no such key" in problems({"stage": "dpo", "pref_bta": 1})
+
+
+def test_keys_are_those_of_the_classes_that_the_installed_parser_fills():
+    known = recipe.known_keys(parser)
+    assert {"stage", "dataset", "output_dir", "model_name_or_path", "top_p", "uni_dpo_tau_ref", "data_ratio"} <= known
+    more = SimpleNamespace(_TRAIN_ARGS=[*parser._TRAIN_ARGS, make_dataclass("Next", [("of_the_next_release", int)])])
+    recipe.check({"stage": "sft", "of_the_next_release": 1}, more)
 
 
 def test_an_argument_class_that_moved_leaves_stock_recipes_alone():
@@ -152,6 +173,71 @@ def test_an_argument_class_that_moved_leaves_stock_recipes_alone():
 def test_another_back_end_is_refused(folder, monkeypatch):
     monkeypatch.setenv("USE_MCA", "True")
     assert "USE_MCA: pref_loss: uni_dpo runs on Resonance's trainer" in problems(uni_dpo(folder))
+
+
+NEXT = SimpleNamespace(_TRAIN_ARGS=[*parser._TRAIN_ARGS, make_dataclass("Next", [("use_megatron_bridge", bool)])])
+MCA, BRIDGE, HYPER = {"USE_MCA": "1"}, {"USE_MEGATRON_BRIDGE": "1"}, {}
+
+
+@pytest.mark.parametrize(
+    ("environment", "given", "switch"),
+    [
+        (MCA, {"stage": "sft", "data_ratio": 0.5}, "USE_MCA"),
+        (MCA, {"stage": "pt", "data_ratio": 0.5}, "USE_MCA"),
+        (MCA, {"stage": "dpo", "data_ratio": 0.5}, "USE_MCA"),
+        (BRIDGE, {"stage": "sft", "data_ratio": 0.5}, "USE_MEGATRON_BRIDGE"),
+        (BRIDGE, {"data_ratio": 0.5}, "USE_MEGATRON_BRIDGE"),
+        (HYPER, {"stage": "sft", "data_ratio": 0.5, "use_hyper_parallel": True}, "use_hyper_parallel"),
+    ],
+)
+def test_data_keys_are_refused_by_name_where_a_back_end_takes_another_road(monkeypatch, environment, given, switch):
+    recipe.check({**given, "data_ratio": 1.0, "image_root": "pictures"}, NEXT)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError) as caught:
+        recipe.check(given, NEXT)
+    cure = f"remove {switch}" if "hyper" in switch else f"unset {switch}"
+    assert f"data_ratio: is not read by the trainers of {switch}; {cure}, or remove the key" in str(caught.value)
+    recipe.check({**given, "data_ratio": 1.0, "image_root": "pictures"}, NEXT)
+
+
+def test_keys_of_preference_training_are_refused_there_too(monkeypatch):
+    monkeypatch.setenv("USE_MCA", "1")
+    with pytest.raises(ValueError) as caught:
+        recipe.check({"stage": "dpo", "overlong": "drop", "pref_speedups": "auto", "uni_dpo_tau_ref": 1.0}, NEXT)
+    for key in ("overlong", "pref_speedups", "uni_dpo_tau_ref"):
+        assert f"{key}: is not read by the trainers of USE_MCA" in str(caught.value)
+    # the reward stage goes the usual way under it
+    recipe.check({"stage": "rm", "overlong": "drop", "dataset_dir": "ONLINE"}, NEXT)
+
+
+def test_a_switch_of_a_back_end_that_this_llamafactory_does_not_know_changes_nothing(monkeypatch):
+    monkeypatch.setenv("USE_MEGATRON_BRIDGE", "1")
+    if "use_megatron_bridge" not in recipe.known_keys(parser):
+        recipe.check({"stage": "sft", "data_ratio": 0.5}, parser)
+
+
+def test_flags_are_refused_there_too(monkeypatch):
+    data_args = SimpleNamespace(dataset=["a"], eval_dataset=None, data_ratio=0.5)
+    training_args = SimpleNamespace(do_train=True, do_eval=False, output_dir="", resume_from_checkpoint=None)
+    parsed = parsed_values(stage="sft", use_mca=True)
+    recipe.check_parsed([], data_args, training_args, parsed)
+    monkeypatch.setenv("USE_MCA", "1")
+    with pytest.raises(ValueError, match="data_ratio: is not read by the trainers of USE_MCA"):
+        recipe.check_parsed([], data_args, training_args, parsed)
+
+
+def test_under_v1_our_keys_are_refused_by_name_and_others_left_alone():
+    from llamafactory.v1.config import arg_parser
+
+    with pytest.raises(ValueError, match="overlong: USE_V1=1 runs LlamaFactory's v1 trainers.*unset USE_V1"):
+        arg_parser.get_args({"model": "m", "overlong": "drop"})
+    with pytest.raises(ValueError, match="pref_loss: USE_V1=1"):
+        arg_parser.get_args({"stage": "dpo", "pref_loss": "uni_dpo"})
+    with pytest.raises(ValueError, match="data_ratio: USE_V1=1"):
+        arg_parser.get_args(["--data_ratio", "0.5"])
+    with pytest.raises(ValueError, match="not used by the HfArgumentParser"):
+        arg_parser.get_args({"model": "m", "of_nobody": 1})
 
 
 def test_what_needs_us():
@@ -171,3 +257,14 @@ def test_flags_are_checked_after_parsing(folder):
     training_args = SimpleNamespace(do_train=True, do_eval=False, output_dir="", resume_from_checkpoint=None)
     with pytest.raises(ValueError, match="'gone' is not in"):
         recipe.check_parsed([], data_args, training_args, parsed_values(stage="dpo", pref_loss="uni_dpo"))
+
+
+def test_read_takes_files_and_flags(tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text("stage: dpo\npref_loss: sigmoid\n")
+    assert recipe.read([str(path), "pref_loss=uni_dpo"]) == {"stage": "dpo", "pref_loss": "uni_dpo"}
+    flags = ["--stage", "dpo", "--pref-loss=uni_dpo", "--do_train"]
+    assert recipe.read(flags) == {"stage": "dpo", "pref_loss": "uni_dpo", "do_train": ""}
+    assert recipe.read([str(tmp_path / "missing.yaml")]) == recipe.read([]) == {}
+    path.write_text("stage: [")
+    assert recipe.read([str(path)]) == {}

@@ -34,6 +34,10 @@ def test_tested_set_is_that_of_the_constraints() -> None:
     pins = dict(re.findall(r"^([\w-]+)==(\S+)$", (CHECKOUT / "constraints.txt").read_text(), re.MULTILINE))
     assert {name: tested[0] for name, tested in versions.TESTED.items()}.items() <= pins.items()
     assert set(versions.TESTED["llamafactory"]) == set(TESTED_LLAMAFACTORY)
+    rows = [line for line in (CHECKOUT / "docs" / "versions.md").read_text().splitlines() if line.startswith("|")]
+    for name, tested in versions.TESTED.items():
+        (row,) = [row for row in rows if name in row.split("|")[1].replace(",", " ").split()]
+        assert all(version in row for version in tested)
 
 
 def test_missing_package_fails_unless_it_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,22 +146,38 @@ def test_devices() -> None:
     assert marks(doctor.examine_devices({"error": "OSError: libcudart"})) == {"torch": "fail"}
 
 
+def test_torchrun_of_this_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "own_torchrun", lambda: Path("/env/bin/torchrun"))
+    (finding,) = doctor.examine_torchrun(8)
+    assert (finding.mark, finding.text) == ("ok", "recipes of Resonance are started by /env/bin/torchrun")
+
+
 @pytest.mark.parametrize(
     ("devices", "force", "mark"), [(0, "0", "warn"), (1, "0", "warn"), (2, "0", "fail"), (0, "1", "fail")]
 )
-def test_foreign_torchrun_fails_where_it_would_be_started(
+def test_missing_torchrun_fails_where_it_would_be_started(
     monkeypatch: pytest.MonkeyPatch, devices: int, force: str, mark: str
 ) -> None:
-    monkeypatch.setattr(doctor, "foreign_torchrun", lambda: "torchrun on PATH is /x; export PATH=/y")
+    monkeypatch.setattr(doctor, "own_torchrun", lambda: None)
+    monkeypatch.setattr(doctor, "script_folders", lambda: ["/env/bin"])
     monkeypatch.setenv("FORCE_TORCHRUN", force)
     (finding,) = doctor.examine_torchrun(devices)
-    assert (finding.mark, finding.text, finding.cure) == (mark, "torchrun on PATH is /x", "export PATH=/y")
+    assert finding.mark == mark and "/env/bin" in finding.text and finding.cure.startswith("pip install 'torch")
+
+
+def test_llamafactory_newer_than_tested_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [f.mark for f in doctor.examine_versions() if f.name == "llamafactory"] == ["ok"]
+    monkeypatch.setattr("resonance.hooks.registry.version", lambda name: "0.9.6.dev0")
+    (finding,) = [f for f in doctor.examine_versions() if f.name == "llamafactory"]
+    assert finding.mark == "warn" and "llamafactory 0.9.6.dev0 is newer than what Resonance was tested" in finding.text
+    assert finding.cure.endswith(f"pip install llamafactory=={TESTED_LLAMAFACTORY[-1]}")
 
 
 def test_patches() -> None:
     row = {
         "target": "llamafactory.a.B",
-        "scope": "run",
+        "scope": "rows",
+        "optional": False,
         "why": "w",
         "remove_when": "r",
         "state": "ready",
@@ -170,6 +190,8 @@ def test_patches() -> None:
         finding.mark == "fail" and finding.text.endswith("llamafactory.a.B is gone") and "pip install" in finding.cure
     )
     assert marks(doctor.examine_patches({"value": [row | {"state": "pending"}]})) == {"llamafactory.a.B": "fail"}
+    (finding,) = doctor.examine_patches({"value": [row | {"state": "failed", "optional": True}]})
+    assert finding.mark == "warn"
 
 
 def test_child_that_dies_is_a_finding_and_the_rest_is_still_examined(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,12 +105,12 @@ def test_rows_without_scores_make_a_batch_without_scores(data, load, make_pair, 
 
 
 def test_half_scored_batch_is_refused():
-    from resonance.rows.collate import stack_scores
+    from resonance.rows.collate import stack_carried
 
     rows = [{"score_chosen": 1.0, "score_rejected": 0.0, "_source": "a.json", "_row": 4}]
     rows += [{"_source": "b.json", "_row": 7}, {"score_chosen": 1.0, "score_rejected": None, "_source": "b.json"}]
     with pytest.raises(ValueError, match=r"2 of 3 rows of a batch carry no scores: b.json rows 7, \?.*tokenized_path"):
-        stack_scores(rows)
+        stack_carried(rows)
 
 
 def test_image_that_vanished_after_tokenization_is_named(data, load, make_pair, tokenizer_module):

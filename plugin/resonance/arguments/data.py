@@ -1,19 +1,16 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Recipe keys about data: which rows a run trains on, and what becomes of rows that are too long.
-
-Knows nothing of LlamaFactory except the class it is handed to extend.
-"""
+"""Recipe keys about data: which rows a run trains on, and what becomes of rows that are too long."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, make_dataclass
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from numbers import Real
 from typing import Any, Literal
 
-from .preference import report, runs_on_resonance
+from .preference import runs_on_resonance
 
 POLICIES = ("error", "drop", "shrink_image", "cut_text")
 WIDEST = -1
@@ -88,6 +85,11 @@ def uses_selection(values: Mapping[str, Any]) -> bool:
     return values.get("stage", "sft") in RATIO_STAGES and "data_ratio" in given_keys(values)
 
 
+def leaves_rows_out(values: Mapping[str, Any]) -> bool:
+    """Whether training sets are used in part, and evaluation sets whole."""
+    return any(key in ("data_ratio", "score_margin") for key in given_keys(values))
+
+
 def problems(values: Mapping[str, Any]) -> list[str]:
     """Everything wrong with the data keys of a recipe, as messages that start with the key."""
     stage = values.get("stage", "sft")
@@ -143,27 +145,3 @@ def value_problems(values: Mapping[str, Any]) -> list[str]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def extend_data_arguments(original: type) -> type:
-    """LlamaFactory's DataArguments with our keys, same name and module (so instances pickle as before)."""
-
-    def __post_init__(self: Any) -> None:
-        found = value_problems(vars(self))
-        if found:
-            raise ValueError(report(found))
-        if self.image_root is not None:
-            self.media_dir = self.image_root
-        original.__post_init__(self)  # type: ignore[attr-defined]
-
-    return make_dataclass(
-        original.__name__,
-        [],
-        bases=(original, DataKeys),
-        namespace={
-            "__post_init__": __post_init__,
-            "__doc__": original.__doc__,
-            "__module__": original.__module__,
-            "__qualname__": original.__qualname__,
-        },
-    )

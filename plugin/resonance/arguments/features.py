@@ -11,7 +11,7 @@ _POWER = {"K": 1, "M": 2, "G": 3, "T": 4}
 
 
 def feature_cache_bytes(given: Any) -> int:
-    """Bytes of memory that a recipe gives to features of pictures; 0 for off.
+    """Bytes of memory that a recipe reserves for features of pictures; 0 for off.
 
     Raises:
         ValueError: for anything but `off` (which YAML reads as false) and a size such as `8GB` or `512MiB`.

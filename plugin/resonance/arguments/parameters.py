@@ -60,9 +60,9 @@ def loss_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def uses_default_smoothing(values: Mapping[str, Any]) -> bool:
-    """Whether the loss's own label smoothing applies: robust and exo_pair without any would not be what they say.
+    """Whether the loss's own label smoothing applies: robust and exo_pair without any would be other losses.
 
-    LlamaFactory's default, 0, cannot be told from a 0 in the recipe; for these two losses both mean "not given".
+    LlamaFactory's default, 0, looks like a 0 in the recipe; for these two losses both mean "not given".
     """
     from ..losses import get_loss
 
@@ -123,7 +123,7 @@ def problems(values: Mapping[str, Any]) -> list[str]:
 
 
 def _misplaced_parameters(values: Mapping[str, Any], baseline: bool) -> list[str]:
-    """Parameters in `pref_loss_params` that the trainer takes from elsewhere: they would not do what they say."""
+    """Parameters in `pref_loss_params` that the trainer takes from elsewhere: they would have no effect."""
     keys = {name: f"use the key {key}" for key, name in LOSS_PARAMETERS.items()}
     if baseline:
         keys["delta"] = "it is the running mean of the rewards, which the trainer keeps"

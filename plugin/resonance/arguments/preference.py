@@ -1,17 +1,13 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Recipe keys of preference training, and which recipes run on our trainer.
-
-Knows the loss table (imported inside functions: it needs torch) and nothing of LlamaFactory except
-the class it is handed to extend.
-"""
+"""Recipe keys of preference training, and which recipes run on our trainer."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, make_dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from .reference import ReferenceKeys
 
-# LlamaFactory's own trainer computes these three as their names say. Its hinge, ipo and kto_pair train sigmoid,
+# LlamaFactory's own trainer computes these three under their names. Its hinge, ipo and kto_pair train sigmoid,
 # because trl >= 0.20 takes the loss type as an argument of `dpo_loss` and LlamaFactory does not pass it.
 STOCK_LOSSES = ("sigmoid", "orpo", "simpo")
 MISTRAINED_LOSSES = ("hinge", "ipo", "kto_pair")
@@ -130,41 +126,6 @@ def idle_keys(values: Mapping[str, Any], given: Mapping[str, Any] | None = None)
     """
     idle = [key for key in KEYS if key in values and values[key] != DEFAULTS[key] and values[key] is not False]
     return [*idle, "pref_speedups"] if (given or {}).get("pref_speedups") == DEFAULTS["pref_speedups"] else idle
-
-
-def extend_finetuning_arguments(original: type) -> type:
-    """LlamaFactory's FinetuningArguments with our keys, same name and module (so instances pickle as before)."""
-    from ..losses import LOSSES
-    from .parameters import needs_reference, problems
-
-    pref_loss = next(f for f in fields(original) if f.name == "pref_loss")
-    choices = f"The preference loss: {', '.join(LOSSES)}, or your own function as `package.module:function`."
-
-    def __post_init__(self: Any) -> None:
-        if not runs_on_resonance(vars(self)):
-            original.__post_init__(self)  # type: ignore[attr-defined]
-            return
-
-        found = problems(vars(self))
-        if found:
-            raise ValueError(report(found))
-        # LlamaFactory allows label smoothing for sigmoid only; ours has been checked against the loss already.
-        smoothing, self.dpo_label_smoothing = self.dpo_label_smoothing, 0.0
-        original.__post_init__(self)  # type: ignore[attr-defined]
-        self.dpo_label_smoothing = smoothing
-        self.use_ref_model = needs_reference(self.pref_loss)
-
-    return make_dataclass(
-        original.__name__,
-        [("pref_loss", str, field(default=pref_loss.default, metadata={"help": choices}))],
-        bases=(original, PreferenceArguments),
-        namespace={
-            "__post_init__": __post_init__,
-            "__doc__": original.__doc__,
-            "__module__": original.__module__,
-            "__qualname__": original.__qualname__,
-        },
-    )
 
 
 def report(found: list[str]) -> str:

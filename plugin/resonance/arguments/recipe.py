@@ -7,25 +7,20 @@ Touches none of LlamaFactory's modules except the parser module it is handed.
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from types import ModuleType
 from typing import Any
 
+from ..upstream import DataArguments, FinetuningArguments, TrainingArguments
 from . import data, parameters, preference
+from .environment import may_have_other_keys
 from .places import dataset_problems, output_problems
 from .resume import resume_point
+from .roads import road_problems, v1_problems
 
 logger = logging.getLogger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
-_ARGUMENT_CLASSES = (
-    "ModelArguments",
-    "DataArguments",
-    "TrainingArguments",
-    "FinetuningArguments",
-    "GeneratingArguments",
-)
 # Keys of Transformers 4 that Transformers 5 has under other names.
 _NOW = {"group_by_length": "train_sampling_strategy: group_by_length"}
 
@@ -35,9 +30,27 @@ def needs_resonance(given: Mapping[str, Any]) -> bool:
     return preference.runs_on_resonance(given) or any(key in given for key in (*preference.KEYS, *data.KEYS))
 
 
-def is_env_enabled(name: str) -> bool:
-    """LlamaFactory's rule for its switches in the environment."""
-    return os.getenv(name, "0").lower() in ("true", "y", "1")
+def read(args: Sequence[str]) -> dict[str, Any]:
+    """Keys and values of the command line behind `train`, as LlamaFactory reads it.
+
+    A file that cannot be read has no keys; LlamaFactory's own parser reports what is wrong with it.
+
+    Args:
+        args: a YAML or JSON file and `key=value`s, or `--key value` flags.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    if not args or not args[0].endswith((".yaml", ".yml", ".json")):
+        names = [index for index, word in enumerate(args) if word.startswith("--")]
+        pairs = [(args[index][2:].partition("="), args[index + 1 : index + 2]) for index in names]
+        return {name.replace("-", "_"): value if sep else "".join(after) for (name, sep, value), after in pairs}
+    try:
+        keys = OmegaConf.to_container(OmegaConf.merge(OmegaConf.load(args[0]), OmegaConf.from_cli(list(args[1:]))))
+    except (OSError, YAMLError, OmegaConfBaseException):
+        return {}
+    return {str(key): value for key, value in keys.items()} if isinstance(keys, dict) else {}
 
 
 def check(given: Mapping[str, Any], parser: ModuleType) -> None:
@@ -45,9 +58,9 @@ def check(given: Mapping[str, Any], parser: ModuleType) -> None:
 
     A recipe that is not ours is only checked for unknown keys, which LlamaFactory refuses too, without a suggestion.
     """
-    lenient = is_env_enabled("USE_MCA") or is_env_enabled("ALLOW_EXTRA_ARGS")  # other keys are allowed then
-    found = [] if lenient else unknown_keys(given, parser)
-    found += data.problems(given)
+    known = known_keys(parser)
+    found = [] if may_have_other_keys() else unknown_keys(given, known)
+    found += data.problems(given) + road_problems(given, known, given)
     if preference.runs_on_resonance(given):
         found += parameters.problems(given)
         found += run_problems(given)
@@ -57,14 +70,19 @@ def check(given: Mapping[str, Any], parser: ModuleType) -> None:
         raise ValueError(preference.report(found))
 
 
-def check_parsed(given: Any, data_args: Any, training_args: Any, finetuning_args: Any) -> None:
+def check_parsed(
+    given: Mapping[str, Any] | list[str],
+    data_args: DataArguments,
+    training_args: TrainingArguments,
+    finetuning_args: FinetuningArguments,
+) -> None:
     """What can only be checked after parsing: recipes given as flags, keys without effect, where to resume from."""
     values = vars(finetuning_args)
     ours = preference.runs_on_resonance(values)
     if not isinstance(given, Mapping):  # a mapping has been through `check`
         flags = {**vars(data_args), **values}
         flags |= {name: getattr(training_args, name) for name in ("do_train", "do_eval", "output_dir")}
-        found = data.problems(flags)
+        found = data.problems(flags) + road_problems(flags, values)
         if ours:
             found += run_problems(flags)
         elif data.uses_rows(flags):
@@ -96,14 +114,25 @@ def check_idle(values: Mapping[str, Any], given: Mapping[str, Any] | None = None
         )
 
 
-def unknown_keys(given: Mapping[str, Any], parser: ModuleType) -> list[str]:
+def refuse_under_v1(given: Mapping[str, Any]) -> None:
+    """Raise ValueError for a recipe with keys of ours that LlamaFactory's v1 trainers are about to run."""
+    if found := v1_problems(given):
+        raise ValueError(preference.report(found))
+
+
+def known_keys(parser: ModuleType) -> frozenset[str]:
+    """Keys of the argument classes that LlamaFactory's parser fills; empty if it keeps no list of them.
+
+    A version that has moved the list judges unknown keys alone.
+    """
+    classes = getattr(parser, "_TRAIN_ARGS", ())
+    return frozenset(f.name for cls in classes if is_dataclass(cls) for f in fields(cls) if f.init)
+
+
+def unknown_keys(given: Mapping[str, Any], known: frozenset[str]) -> list[str]:
     """Keys that no argument class has, with the nearest that are there."""
-    classes = [getattr(parser, name, None) for name in _ARGUMENT_CLASSES]
-    if not all(is_dataclass(cls) for cls in classes):
-        return []  # another version of LlamaFactory: its own parser judges
-    known = {f.name for cls in classes if is_dataclass(cls) for f in fields(cls) if f.init}
     messages = []
-    for key in given:
+    for key in given if known else ():
         if key not in known:
             near = get_close_matches(str(key), known, n=3, cutoff=0.6)
             hint = f"did you mean {' or '.join(near)}?" if near else "see `llamafactory-cli train -h` for all keys"
@@ -116,11 +145,8 @@ def unknown_keys(given: Mapping[str, Any], parser: ModuleType) -> list[str]:
 def run_problems(values: Mapping[str, Any]) -> list[str]:
     """Problems of a run on our trainer that are not about the loss: data sets, reference, output, other back-ends."""
     found = dataset_problems(values) + output_problems(values.get("output_dir"))
-    for name, given in (("use_kt", values.get("use_kt")), ("USE_MCA", is_env_enabled("USE_MCA"))):
-        if given:
-            found.append(
-                f"{name}: pref_loss: {values.get('pref_loss')} runs on Resonance's trainer, not on that back-end"
-            )
+    if values.get("use_kt"):
+        found.append(f"use_kt: pref_loss: {values.get('pref_loss')} runs on Resonance's trainer, not on that back-end")
     try:
         needs_reference = parameters.needs_reference(values.get("pref_loss", "sigmoid"))
     except ValueError:

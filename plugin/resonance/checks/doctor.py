@@ -11,26 +11,29 @@ import os
 import platform
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from .. import SUPPORTED_LLAMAFACTORY, __version__
-from ..hooks.torchrun import foreign_torchrun
+from ..arguments.environment import is_env_enabled
+from ..hooks.llamafactory import registry
+from ..hooks.torchrun import own_torchrun, script_folders
 from . import probe, versions
 from .findings import Finding, Report
 
 Result = dict[str, Any]
 STALE_SECONDS = 1800  # no build of DeepSpeed's extensions takes that long
-SAME_RELEASE = (
-    "install the three of one release, from one index: "
-    "pip install torch==2.11.0 torchvision==0.26.0 torchaudio==2.11.0"
-)
+TORCH_FAMILY = " ".join(map(versions.pin, ("torch", "torchvision", "torchaudio")))
+SAME_RELEASE = f"install the three of one release, from one index: pip install {TORCH_FAMILY}"
+TRANSFORMERS = versions.pin("transformers")
 IMPORT_CURES = {
     "torch": "pip install 'torch>=2.4,<2.12'",
     "torchvision": SAME_RELEASE,
     "torchaudio": SAME_RELEASE,
-    "transformers": "pip install transformers==5.6.0",
-    "trl": "pip install trl==0.24.0 transformers==5.6.0; if mergekit is what is missing: pip install mergekit",
-    "deepspeed": "pip install deepspeed==0.18.4, or uninstall it: only recipes with a `deepspeed:` key need it",
+    "transformers": f"pip install {TRANSFORMERS}",
+    "trl": f"pip install {versions.pin('trl')} {TRANSFORMERS}; if mergekit is what is missing: pip install mergekit",
+    "deepspeed": (
+        f"pip install {versions.pin('deepspeed')}, or uninstall it: only recipes with a `deepspeed:` key need it"
+    ),
 }
 
 
@@ -61,10 +64,13 @@ def examine_versions() -> list[Finding]:
         version = versions.installed_version(name)
         text = f"{version or 'not installed':<16} tested: {', '.join(tested)}"
         details = {"found": version, "tested": list(tested)}
-        if version or name in versions.OPTIONAL:
+        if name == "llamafactory" and (newer := registry.untested()):
+            cure = f"if a recipe of Resonance fails: pip install {versions.pin(name)}"
+            found.append(Finding("warn", name, f"{text}\n{newer}", cure, details))
+        elif version or name in versions.OPTIONAL:
             found.append(Finding("ok", name, text, details=details))
         else:
-            found.append(Finding("fail", name, text, f"pip install {name}=={tested[0]}", details))
+            found.append(Finding("fail", name, text, f"pip install {versions.pin(name)}", details))
     for distribution in ("llamafactory-resonance", "llamafactory"):
         found += examine_requirements(distribution)
     found += [Finding("warn", "torch family", text, SAME_RELEASE) for text in versions.mismatched_torch_family()]
@@ -77,13 +83,18 @@ def examine_flash_attention() -> list[Finding]:
     if flash is None or transformers != "5.6.0":
         return []
     text = f"Transformers {transformers} fails with `flash_attn: fa2` in all runs but those of our preference trainer"
-    return [Finding("warn", "flash-attn", text, "write `flash_attn: sdpa` into other recipes")]
+    cure = f"pip install {TRANSFORMERS}, or write `flash_attn: sdpa` into other recipes"
+    return [Finding("warn", "flash-attn", text, cure)]
 
 
 def examine_requirements(distribution: str) -> list[Finding]:
     version = versions.installed_version(distribution)
     if version is None:
-        cure = "pip install . in the checkout" if distribution != "llamafactory" else "pip install llamafactory==0.9.5"
+        cure = (
+            "pip install . in the checkout"
+            if distribution != "llamafactory"
+            else f"pip install {versions.pin('llamafactory')}"
+        )
         return [Finding("warn", "requirements", f"{distribution} is not installed as a package", cure)]
     found = []
     for name, requirement, installed in versions.unmet_requirements(distribution):
@@ -128,12 +139,12 @@ def examine_startup(startup: Result) -> list[Finding]:
 
 
 def examine_torchrun(devices: int) -> list[Finding]:
-    problem = foreign_torchrun()
-    if problem is None:
-        return [Finding("ok", "torchrun", "the one on PATH belongs to this environment")]
-    needed = devices > 1 or os.environ.get("FORCE_TORCHRUN", "0").lower() in ("true", "y", "1")
-    what, _, cure = problem.partition("; ")
-    return [Finding("fail" if needed else "warn", "torchrun", what, cure)]
+    own = own_torchrun()
+    if own is not None:
+        return [Finding("ok", "torchrun", f"recipes of Resonance are started by {own}")]
+    needed = devices > 1 or is_env_enabled("FORCE_TORCHRUN")
+    text = f"this Python has none in {' or '.join(script_folders())}; runs with several processes need it"
+    return [Finding("fail" if needed else "warn", "torchrun", text, IMPORT_CURES["torch"])]
 
 
 def examine_imports(results: dict[str, Result]) -> list[Finding]:
@@ -158,14 +169,15 @@ def examine_extensions() -> list[Finding]:
 
 
 def examine_patches(patches: Result, switched_off: bool = False) -> list[Finding]:
-    """The state of each patch, and why it exists."""
+    """The state of each patch, and why it exists. Recipes run without an optional one."""
     supported = "unset RESONANCE_DISABLE" if switched_off else f"pip install 'llamafactory{SUPPORTED_LLAMAFACTORY}'"
     if "error" in patches:
         return [Finding("fail", "patches", patches["error"], supported)]
     found = []
     for row in patches["value"]:
         good = row["state"] in ("applied", "ready")
+        mark: Literal["ok", "warn", "fail"] = "ok" if good else "warn" if row["optional"] else "fail"
         lines = [row["state"], f"why: {row['why']}", f"until: {row['remove_when']}", row["error"] or ""]
         text = "\n".join(line for line in lines if line)
-        found.append(Finding("ok" if good else "fail", row["target"], text, "" if good else supported, row))
+        found.append(Finding(mark, row["target"], text, "" if good else supported, row))
     return found

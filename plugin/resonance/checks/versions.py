@@ -6,17 +6,17 @@ Reads metadata only; imports none of the packages.
 
 from __future__ import annotations
 
-import os
 from importlib.metadata import PackageNotFoundError, requires, version
 
 from .. import TESTED_LLAMAFACTORY
+from ..arguments.environment import is_env_enabled
 
-# The tested set; constraints.txt pins the first version of each.
+# The tested sets, the newest first: constraints.txt pins the first version of each; docs/versions.md has the reasons.
 TESTED = {
     "torch": ("2.11.0",),
     "torchvision": ("0.26.0",),
     "torchaudio": ("2.11.0",),
-    "transformers": ("5.6.0", "4.57.1"),
+    "transformers": ("5.5.4", "4.57.1"),
     "trl": ("0.24.0",),
     "peft": ("0.18.1", "0.17.1"),
     "accelerate": ("1.11.0",),
@@ -27,6 +27,11 @@ TESTED = {
 OPTIONAL = ("deepspeed",)
 # LlamaFactory itself refuses to train when one of these is out of its range.
 CHECKED_BY_LLAMAFACTORY = ("transformers", "datasets", "accelerate", "peft", "trl")
+
+
+def pin(name: str) -> str:
+    """The requirement that installs the tested version of a package."""
+    return f"{name}=={TESTED[name][0]}"
 
 
 def installed_version(name: str) -> str | None:
@@ -60,8 +65,7 @@ def unmet_requirements(name: str) -> list[tuple[str, str, str | None]]:
 
 def stops_llamafactory(name: str) -> bool:
     """True if LlamaFactory refuses to train with a wrong version of this package."""
-    disabled = os.environ.get("DISABLE_VERSION_CHECK", "0").lower() in ("true", "y", "1")
-    return name in CHECKED_BY_LLAMAFACTORY and not disabled
+    return name in CHECKED_BY_LLAMAFACTORY and not is_env_enabled("DISABLE_VERSION_CHECK")
 
 
 def mismatched_torch_family() -> list[str]:

@@ -1,14 +1,14 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""The only file that names LlamaFactory's internals: every name we rebind; what "always" ones become is in always.py.
+"""The only file that names LlamaFactory's internals: every name we rebind; what `always` ones become is in always.py.
 
 Imported by the start-up hook while LlamaFactory itself is being imported, so other rooms are imported
 inside functions. `resonance doctor` prints this list.
 
 How a recipe of ours runs: LlamaFactory parses it (our keys are in its own dataclasses), dispatches to its own
-`run_dpo`, and our wrapper around that function rebinds names below while it executes: "selection" (which rows), "rows"
-(pairs are checked and tokenized by us) and "trainer" (our losses). `run_rm`, and `run_dpo` with a loss of
-LlamaFactory's, use the first two if the recipe has keys about rows; other stages the first, for `data_ratio`. A stock
-recipe passes through the wrappers of scope "always" untouched and never meets the rest.
+`run_dpo`, and our wrapper around that function rebinds names below while it executes: "align", "rows" and "dpo_rows"
+(pairs are checked and tokenized by us), "selection" (some are left out) and "trainer" (our losses). Which recipe needs
+which scopes is the table in routes.py. A stock recipe passes through the `always` wrappers untouched and never meets
+the rest.
 """
 
 from __future__ import annotations
@@ -16,17 +16,16 @@ from __future__ import annotations
 from typing import Any
 
 from .. import SUPPORTED_LLAMAFACTORY, TESTED_LLAMAFACTORY
-from .patch import Patch, Registry
+from .patch import Patch, Scope
+from .registry import Registry
 
 
-def _always(target: str, replacement: str, parameters: tuple[str, ...], **text: Any) -> Patch:
-    return Patch(
-        target, f"{__package__}.always:{replacement}", "always", parameters, versions=TESTED_LLAMAFACTORY, **text
-    )
+def _always(scope: Scope, target: str, replacement: str, parameters: tuple[str, ...], **more: Any) -> Patch:
+    return _in(scope, target, f"hooks.always:{replacement}", parameters, always=True, **more)
 
 
-def _in(scope: str, target: str, replacement: str, parameters: tuple[str, ...], **text: Any) -> Patch:
-    return Patch(target, f"resonance.{replacement}", scope, parameters, versions=TESTED_LLAMAFACTORY, **text)
+def _in(scope: Scope, target: str, replacement: str, parameters: tuple[str, ...], **more: Any) -> Patch:
+    return Patch(target, f"resonance.{replacement}", scope, parameters, versions=TESTED_LLAMAFACTORY, **more)
 
 
 _ARGS = ("model_args", "data_args", "training_args")
@@ -43,6 +42,7 @@ _SAVED = {
 
 PATCHES = (
     _always(
+        "arguments",
         "llamafactory.hparams.finetuning_args.FinetuningArguments",
         "finetuning_arguments",
         (),
@@ -50,6 +50,7 @@ PATCHES = (
         remove_when="LlamaFactory lets a package add argument dataclasses",
     ),
     _always(
+        "arguments",
         "llamafactory.hparams.data_args.DataArguments",
         "data_arguments",
         (),
@@ -57,6 +58,7 @@ PATCHES = (
         remove_when="LlamaFactory lets a package add argument dataclasses",
     ),
     _always(
+        "arguments",
         "llamafactory.hparams.parser.get_train_args",
         "get_train_args",
         ("args",),
@@ -65,28 +67,41 @@ PATCHES = (
         any_version=True,
     ),
     _always(
+        "run_dpo",
         "llamafactory.train.dpo.workflow.run_dpo",
-        "run_pairs",
+        "run_stage",
         (*_RUN, "callbacks"),
         why="recipes of ours run with the names below rebound; stock recipes go straight to LlamaFactory's function",
         remove_when="LlamaFactory has a registry of trainers",
     ),
     _always(
+        "run_rm",
         "llamafactory.train.rm.workflow.run_rm",
-        "run_pairs",
+        "run_stage",
         (*_RUN, "callbacks"),
         why="`overlong` and the other keys about rows in the reward stage; other recipes are LlamaFactory's alone",
         remove_when="LlamaFactory's pairwise processor never cuts through an image",
     ),
-    _always("llamafactory.train.sft.workflow.run_sft", "run_selection", _RUN, **_RATIO),
-    _always("llamafactory.train.pt.workflow.run_pt", "run_selection", _RUN, **_RATIO),
-    _always("llamafactory.train.kto.workflow.run_kto", "run_selection", _RUN, **_RATIO),
+    _always("run_sft", "llamafactory.train.sft.workflow.run_sft", "run_stage", _RUN, **_RATIO),
+    _always("run_pt", "llamafactory.train.pt.workflow.run_pt", "run_stage", _RUN, **_RATIO),
+    _always("run_kto", "llamafactory.train.kto.workflow.run_kto", "run_stage", _RUN, **_RATIO),
     _always(
+        "launcher",
         "llamafactory.launcher.launch",
         "launch",
         (),
         why="the launcher takes `torchrun` from PATH; another environment's would start ranks without this package",
         remove_when="LlamaFactory launches `sys.executable -m torch.distributed.run`",
+        optional=True,
+    ),
+    _always(
+        "v1",
+        "llamafactory.v1.config.arg_parser.get_args",
+        "get_v1_args",
+        ("args",),
+        why="recipe keys of ours are refused by name under USE_V1=1, where nothing of ours runs",
+        remove_when="our losses run in LlamaFactory's v1 trainers",
+        optional=True,
     ),
     _in(
         "rows",
@@ -117,11 +132,11 @@ PATCHES = (
         "llamafactory.data.loader._load_single_dataset",
         "rows.load:load_single_dataset",
         ("dataset_attr", "model_args", "data_args", "training_args"),
-        why="a local file streamed without data workers is split into zero shards and gives no rows",
+        why="a local file streamed without data workers is split into zero shards and yields no rows",
         remove_when="LlamaFactory streams local files with at least one shard",
     ),
     _in(
-        "selection",
+        "align",
         "llamafactory.data.loader.align_dataset",
         "rows.align:align_dataset",
         ("dataset", "dataset_attr", "data_args", "training_args"),
@@ -144,8 +159,8 @@ PATCHES = (
         why="pairs that are too long stop the run together, are dropped, shrunk or cut, and are listed",
         remove_when="LlamaFactory has a policy for rows over cutoff_len",
     ),
-    _in("rows", "llamafactory.train.dpo.workflow.get_dataset", "rows.saved:get_dataset", _GET_DATASET, **_SAVED),
-    _in("rows", "llamafactory.train.rm.workflow.get_dataset", "rows.saved:get_dataset", _GET_DATASET, **_SAVED),
+    _in("dpo_rows", "llamafactory.train.dpo.workflow.get_dataset", "rows.saved:get_dataset", _GET_DATASET, **_SAVED),
+    _in("rm_rows", "llamafactory.train.rm.workflow.get_dataset", "rows.saved:get_dataset", _GET_DATASET, **_SAVED),
     _in(
         "rows",
         "llamafactory.data.loader.PairwiseDatasetProcessor",
@@ -155,7 +170,7 @@ PATCHES = (
         remove_when="it passes extra columns through, has a policy for long rows, and counts tokens from headers",
     ),
     _in(
-        "rows",
+        "dpo_rows",
         "llamafactory.train.dpo.workflow.PairwiseDataCollatorWithPadding",
         "rows.collate:PreferenceCollator",
         (),
@@ -163,7 +178,7 @@ PATCHES = (
         remove_when="the collator keeps extra fields under a key that the trainer removes, and a size for each image",
     ),
     _in(
-        "rows",
+        "rm_rows",
         "llamafactory.train.rm.workflow.PairwiseDataCollatorWithPadding",
         "rows.collate:PreferenceCollator",
         (),
@@ -193,6 +208,7 @@ PATCHES = (
         ("save_dictionary", "keys"),
         why="`plot_loss: true` draws every preference metric that was logged, not three fixed keys",
         remove_when="plot_loss takes its keys from the recipe",
+        optional=True,
     ),
     _in(
         "trainer",
@@ -204,4 +220,4 @@ PATCHES = (
     ),
 )
 
-registry = Registry("llamafactory", SUPPORTED_LLAMAFACTORY, PATCHES)
+registry = Registry("llamafactory", SUPPORTED_LLAMAFACTORY, TESTED_LLAMAFACTORY, PATCHES)

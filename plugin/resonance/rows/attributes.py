@@ -1,25 +1,27 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""LlamaFactory's dataset description with two more columns."""
+"""LlamaFactory's dataset description with the columns that we carry."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import field, make_dataclass
 from typing import Any
 
 from llamafactory.data.parser import DatasetAttr
 
-from .fields import SCORE_FIELDS
+from .fields import CARRIED
 
 
-@dataclass(repr=False)
-class ScoredDatasetAttr(DatasetAttr):
-    """A ``dataset_info.json`` entry whose ``columns`` may name ``score_chosen`` and ``score_rejected``."""
+def join(self: Any, attr: dict[str, Any]) -> None:
+    """Read a ``dataset_info.json`` entry as LlamaFactory does, then what its ``columns`` name of ours."""
+    DatasetAttr.join(self, attr)
+    for column in CARRIED:
+        self.set_attr(column.name, attr.get("columns", {}))
 
-    score_chosen: str | None = None
-    score_rejected: str | None = None
 
-    def join(self, attr: dict[str, Any]) -> None:
-        """Read the entry as LlamaFactory does, then the two score columns."""
-        super().join(attr)
-        for field in SCORE_FIELDS:
-            self.set_attr(field, attr.get("columns", {}))
+ScoredDatasetAttr = make_dataclass(
+    "ScoredDatasetAttr",
+    [(column.name, str | None, field(default=None)) for column in CARRIED],
+    bases=(DatasetAttr,),
+    namespace={"join": join, "__module__": __name__},
+    repr=False,
+)

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Tokenized rows -> batch. LlamaFactory makes the 2B model inputs; scores lie beside them, shape (B,)."""
+"""Tokenized rows -> batch. LlamaFactory makes the 2B model inputs; carried columns lie beside them, shape (B,)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from llamafactory.data.collator import PairwiseDataCollatorWithPadding
 
-from .fields import IMAGE_SIZES, ROW, SCORE_FIELDS, SOURCE
+from .fields import CARRIED, IMAGE_SIZES, ROW, SOURCE
 from .pictures import reading_once
 from .shrink import resized
 
 
 @dataclass
 class PreferenceCollator(PairwiseDataCollatorWithPadding):
-    """Collate pairs. Scores, if the run has any, are no model inputs: the trainer takes them out before a forward."""
+    """Collate pairs. Carried columns, if any, are no model inputs: the trainer takes them out before a forward."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -27,18 +27,18 @@ class PreferenceCollator(PairwiseDataCollatorWithPadding):
         self.template = template
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """Return LlamaFactory's batch and, if the rows carry scores, SCORE_FIELDS as float32 tensors (B,).
+        """Return LlamaFactory's batch and, if the rows carry any, the columns of CARRIED as float32 tensors (B,).
 
         Raises:
-            ValueError: if only some rows carry scores, or a row's media cannot be decoded; names the rows.
+            ValueError: if only some rows carry a column, or a row's media cannot be decoded; names the rows.
         """
-        scores = stack_scores(features)
+        carried = stack_carried(features)
         try:
             batch = super().__call__([at_counted_size(feature) for feature in features])
         except Exception as error:
             rows = describe_rows(features)
             raise ValueError(f"Cannot build a batch from {rows} ({type(error).__name__}: {error}).") from error
-        batch.update(scores)
+        batch.update(carried)
         return batch
 
 
@@ -51,17 +51,26 @@ def at_counted_size(feature: dict[str, Any]) -> dict[str, Any]:
     return {**feature, "images": images}
 
 
-def stack_scores(features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-    """Return the scores of tokenized rows as float32 tensors (B,), or nothing if no row carries any."""
-    missing = [row for row in features if any(row.get(name) is None for name in SCORE_FIELDS)]
-    if len(missing) == len(features):
-        return {}
-    if missing:
-        raise ValueError(
-            f"{len(missing)} of {len(features)} rows of a batch carry no scores: {describe_rows(missing)}. "
-            "Data tokenized with and without scores were mixed; delete the `tokenized_path` folder and tokenize again."
-        )
-    return {name: torch.tensor([row[name] for row in features], dtype=torch.float32) for name in SCORE_FIELDS}
+def stack_carried(features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    """Return the columns that tokenized rows carry as float32 tensors (B,); none if no row carries any.
+
+    Raises:
+        ValueError: if only some rows carry a group of columns; names the others.
+    """
+    stacked: dict[str, torch.Tensor] = {}
+    for group in dict.fromkeys(column.group for column in CARRIED):
+        names = [column.name for column in CARRIED if column.group == group]
+        missing = [row for row in features if any(row.get(name) is None for name in names)]
+        if len(missing) == len(features):
+            continue
+        if missing:
+            raise ValueError(
+                f"{len(missing)} of {len(features)} rows of a batch carry no {group}: {describe_rows(missing)}. "
+                f"Data tokenized with and without {group} were mixed; delete the `tokenized_path` folder and tokenize "
+                "again."
+            )
+        stacked |= {name: torch.tensor([row[name] for row in features], dtype=torch.float32) for name in names}
+    return stacked
 
 
 def describe_rows(features: list[dict[str, Any]]) -> str:

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Raw row -> aligned row. Wraps whichever converter LlamaFactory picks: every formatting gains scores."""
+"""Raw row -> aligned row. Wraps whichever converter LlamaFactory picks: each gains the columns we carry."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Any
 
 from llamafactory.data.converter import get_dataset_converter as llamafactory_dataset_converter
 
-from .fields import ALIGNED_SCORES, ROW, SCORE_FIELDS, SOURCE, score_problem
+from .fields import CARRIED, ROW, SOURCE
 from .plan import RowPlan, get_plan
 
 
 @dataclass(frozen=True)
 class ScoredConverter:
-    """Convert one example and keep where it came from and, if the run needs them, its scores.
+    """Convert one example and keep where it came from and the columns that the run needs.
 
     The plan is a field because cached datasets are keyed by this object's state, not by its code.
 
     Args:
         inner: LlamaFactory's converter, or a third party's.
-        score_columns: raw column names of (score_chosen, score_rejected).
+        raw_names: what the columns of CARRIED are called in the data, in that order.
         plan: what the run needs.
     """
 
     inner: Callable[[dict[str, Any]], dict[str, Any]]
-    score_columns: tuple[Any, ...]
+    raw_names: tuple[Any, ...]
     plan: RowPlan
 
     def __call__(self, example: dict[str, Any]) -> dict[str, Any]:
@@ -43,15 +43,14 @@ class ScoredConverter:
 
         output[SOURCE] = example[SOURCE]
         output[ROW] = example[ROW]
-        if self.plan.needs_scores:
-            for name, column in zip(ALIGNED_SCORES, self.score_columns, strict=True):
-                value: Any = example[column]
-                # The caller reports illegal scores, all at once; until then NaN keeps the column's type.
-                output[name] = float("nan") if score_problem(value) else float(value)
+        for column, raw_name in zip(CARRIED, self.raw_names, strict=True):
+            if column in self.plan.carried:
+                raw: Any = example[raw_name]  # the caller reports what is wrong with it, all at once
+                output[column.aligned] = column.stand_in if column.problem(raw) else column.value(raw)
         return output
 
 
 def get_dataset_converter(name: str, dataset_attr: Any, data_args: Any) -> ScoredConverter:
     """Return LlamaFactory's converter of this formatting, wrapped."""
-    columns = tuple(getattr(dataset_attr, field, None) for field in SCORE_FIELDS)
-    return ScoredConverter(llamafactory_dataset_converter(name, dataset_attr, data_args), columns, get_plan(data_args))
+    names = tuple(getattr(dataset_attr, column.name, None) for column in CARRIED)
+    return ScoredConverter(llamafactory_dataset_converter(name, dataset_attr, data_args), names, get_plan(data_args))

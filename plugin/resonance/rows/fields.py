@@ -4,15 +4,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal
 from numbers import Real
 from typing import Any
-
-SCORE_FIELDS = ("score_chosen", "score_rejected")
-"""Keys of the scores in dataset_info.json's ``columns``, in a tokenized row (float) and in a batch (float32, (B,))."""
-
-ALIGNED_SCORES = ("_score_chosen", "_score_rejected")
-"""The same scores in an aligned row, where LlamaFactory marks every column of its own with an underscore."""
 
 SOURCE = "_source"
 """The file or hub dataset a row comes from, as the user wrote it."""
@@ -40,3 +36,37 @@ def score_problem(value: Any) -> str | None:
         return None if math.isfinite(value) else f"not finite but {value}"
     except OverflowError:
         return "a whole number beyond what a float holds"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column that travels with a row from the data file to the batch, beside those that LlamaFactory knows.
+
+    Attributes:
+        name: its key in dataset_info.json's ``columns``, in a tokenized row and in a batch.
+        group: columns that a run needs together; a plan asks for them by its attribute ``needs_<group>``.
+        problem: says what is wrong with a raw value, or None.
+        value: from a raw value without a problem to what the row carries.
+        stand_in: what a row carries until its problem has been reported; it keeps the column's type.
+    """
+
+    name: str
+    group: str
+    problem: Callable[[Any], str | None]
+    value: Callable[[Any], Any]
+    stand_in: Any
+
+    @property
+    def aligned(self) -> str:
+        """Its name in an aligned row, where LlamaFactory marks every column of its own with an underscore."""
+        return f"_{self.name}"
+
+
+CARRIED = (
+    Column("score_chosen", "scores", score_problem, float, math.nan),
+    Column("score_rejected", "scores", score_problem, float, math.nan),
+)
+"""All such columns; whoever hands rows on reads this list. In a batch they are float32 tensors (B,)."""
+
+SCORE_FIELDS = tuple(column.name for column in CARRIED if column.group == "scores")
+"""``score_chosen`` and ``score_rejected``."""

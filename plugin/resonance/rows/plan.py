@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .fields import CARRIED, Column
+
 WIDEST = -1
 """The score margin that stands for: of each prompt the pairs whose scores are furthest apart."""
 
@@ -38,6 +40,11 @@ class RowPlan:
     def reads_scores(self) -> bool:
         """Whether scores have to be there, for the loss or to choose rows by."""
         return self.needs_scores or self.score_margin is not None
+
+    @property
+    def carried(self) -> tuple[Column, ...]:
+        """The columns of CARRIED that each row brings along."""
+        return tuple(column for column in CARRIED if getattr(self, f"needs_{column.group}"))
 
     def for_evaluation(self) -> RowPlan:
         """The same plan with every row kept."""

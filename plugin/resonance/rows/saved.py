@@ -12,7 +12,7 @@ from llamafactory.data import get_dataset as llamafactory_get_dataset
 from llamafactory.extras import logging
 from llamafactory.extras.misc import has_tokenized_data
 
-from .fields import SCORE_FIELDS
+from .fields import CARRIED, Column
 from .plan import get_plan
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
@@ -24,7 +24,7 @@ def get_dataset(
 ) -> Any:
     """Load and tokenize like LlamaFactory; what it reads from or saves to `tokenized_path` has its settings beside it.
 
-    Rows carry scores only if the run's loss reads them.
+    Rows carry only what the run needs: a saved set may have scores that its loss does not read.
 
     Raises:
         ValueError: if the set in `tokenized_path` was made with other settings; names each.
@@ -37,10 +37,8 @@ def get_dataset(
     if data_args.tokenized_path is not None and not saved and training_args.should_save:
         path = Path(data_args.tokenized_path, SETTINGS_FILE)
         path.write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")
-    if not get_plan(data_args).needs_scores:
-        for name, dataset in module.items():
-            module[name] = _without_scores(dataset)
-    return module
+    carried = get_plan(data_args).carried
+    return {name: _carrying(dataset, carried) for name, dataset in module.items()}
 
 
 def settings(model_args: Any, data_args: Any, training_args: Any) -> dict[str, Any]:
@@ -73,8 +71,9 @@ def compare(folder: Path, asked: dict[str, Any]) -> None:
         )
 
 
-def _without_scores(dataset: Any) -> Any:
+def _carrying(dataset: Any, carried: tuple[Column, ...]) -> Any:
     if isinstance(dataset, dict):
-        return {name: _without_scores(part) for name, part in dataset.items()}
-    names = [name for name in SCORE_FIELDS if name in (getattr(dataset, "column_names", None) or [])]
+        return {name: _carrying(part, carried) for name, part in dataset.items()}
+    present = getattr(dataset, "column_names", None) or []
+    names = [column.name for column in CARRIED if column.name in present and column not in carried]
     return dataset.remove_columns(names) if names else dataset

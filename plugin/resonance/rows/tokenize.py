@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Aligned row -> token ids, as LlamaFactory has them, with scores and origin beside them.
+"""Aligned row -> token ids, as LlamaFactory has them, with origin and carried columns beside them.
 
 What is too long is cut by the recipe's policy instead of LlamaFactory's, which cuts through images. A row that has to
 be dropped or must stop the run is only marked here (column OVERLONG): `settle` sees all of them.
@@ -14,11 +14,11 @@ from typing import Any
 from llamafactory.data.processor.pairwise import PairwiseDatasetProcessor
 
 from .encode import PairEncoder
-from .fields import ALIGNED_SCORES, IMAGE_SIZES, OVERLONG, ROW, SCORE_FIELDS, SOURCE
+from .fields import CARRIED, IMAGE_SIZES, OVERLONG, ROW, SOURCE
 from .overlong import Fitted, Fitter
 from .plan import get_plan
 
-KEPT = {SOURCE: SOURCE, ROW: ROW, **dict(zip(ALIGNED_SCORES, SCORE_FIELDS, strict=True))}
+KEPT = {SOURCE: SOURCE, ROW: ROW, **{column.aligned: column.name for column in CARRIED}}
 
 
 class PreferenceDatasetProcessor(PairwiseDatasetProcessor):

@@ -4,7 +4,7 @@
 Transformers saves many vision-language models under the names of older versions (`visual.*` for
 `model.visual.*`), and `from_pretrained` maps them back. The Trainer's own resume does not: it calls
 `load_state_dict(strict=False)` on the old names, logs a warning, and goes on with the weights the run started from.
-Seen with transformers 5.6.0 and Qwen2-VL, full fine-tuning.
+Seen with transformers 5.5.4 and 5.6.0 and Qwen2-VL, full fine-tuning.
 """
 
 from __future__ import annotations

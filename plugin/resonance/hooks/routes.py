@@ -1,0 +1,99 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""How a recipe of ours runs: one row a stage and kind of recipe, the first that fits is taken.
+
+Rooms that need torch or LlamaFactory are imported inside functions, because this one is loaded while LlamaFactory is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..arguments import data, preference
+from ..upstream import DataArguments, FinetuningArguments, ModelArguments, TrainingArguments
+from .patch import Scope
+
+Callbacks = list[Any] | None
+
+
+@dataclass(frozen=True)
+class Route:
+    """How recipes of one kind run inside LlamaFactory's run function of their stage.
+
+    Attributes:
+        stage: whose run function.
+        asks: whether the values of a recipe of this stage ask for the route.
+        scopes: of the patches that the run needs besides those of every recipe of ours; see `scopes()`.
+        prepare: what is done with the four argument objects before LlamaFactory's function is called.
+        callbacks: from the run's callbacks to those it is called with.
+    """
+
+    stage: str
+    asks: Callable[[Mapping[str, Any]], bool]
+    scopes: tuple[Scope, ...]
+    prepare: Callable[[ModelArguments, DataArguments, TrainingArguments, FinetuningArguments], None]
+    callbacks: Callable[[Callbacks], Callbacks] = lambda callbacks: callbacks
+
+
+def find(values: Mapping[str, Any]) -> Route | None:
+    """The route that the values of a recipe ask for; None for a recipe that LlamaFactory runs alone."""
+    stage = values.get("stage", preference.DEFAULTS["stage"])
+    return next((route for route in ROUTES if route.stage == stage and route.asks(values)), None)
+
+
+def scopes(values: Mapping[str, Any]) -> tuple[Scope, ...]:
+    """Scopes of the patches that a recipe with keys of ours needs, whether or not it has a route."""
+    route = find(values)
+    if route is None:
+        return EVERY
+    return (*EVERY, *route.scopes, *(("selection",) if data.leaves_rows_out(values) else ()))
+
+
+def _prepare_preference(
+    model_args: ModelArguments,
+    data_args: DataArguments,
+    training_args: TrainingArguments,
+    finetuning_args: FinetuningArguments,
+) -> None:
+    from ..training.run import prepare
+
+    prepare(model_args, data_args, training_args, finetuning_args)
+
+
+def _prepare_pairs(_: ModelArguments, data_args: DataArguments, training_args: TrainingArguments, *__: Any) -> None:
+    from ..training.run import prepare_rows
+
+    prepare_rows(data_args, training_args)
+
+
+def _prepare_rows(_: ModelArguments, data_args: DataArguments, training_args: TrainingArguments, *__: Any) -> None:
+    from ..training.run import prepare_rows
+
+    prepare_rows(data_args, training_args, pairs=False)
+
+
+def _watched(callbacks: Callbacks) -> Callbacks:
+    from ..training.run import watched
+
+    return watched(callbacks)
+
+
+EVERY: tuple[Scope, ...] = ("arguments", "launcher")
+ROUTES = (
+    # a preference loss on our trainer
+    Route(
+        "dpo",
+        preference.runs_on_resonance,
+        ("run_dpo", "align", "rows", "dpo_rows", "trainer"),
+        _prepare_preference,
+        _watched,
+    ),
+    # pairs checked and tokenized by us, for LlamaFactory's own trainers
+    Route("dpo", data.uses_rows, ("run_dpo", "align", "rows", "dpo_rows"), _prepare_pairs, _watched),
+    Route("rm", data.uses_rows, ("run_rm", "align", "rows", "rm_rows"), _prepare_pairs, _watched),
+    # a fraction of the rows, for LlamaFactory's own trainers
+    Route("sft", data.uses_selection, ("run_sft", "align"), _prepare_rows),
+    Route("pt", data.uses_selection, ("run_pt", "align"), _prepare_rows),
+    Route("kto", data.uses_selection, ("run_kto", "align"), _prepare_rows),
+)

@@ -1,0 +1,161 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""A LlamaFactory in which one name is gone or takes something else: which recipes run, which stop, and how."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from conftest import base_recipe
+from resonance.hooks import routes
+from resonance.hooks.llamafactory import PATCHES, registry
+from resonance.hooks.registry import Registry
+
+# Runs each recipe in a fork, in a LlamaFactory that was damaged in its own way, with its log beside it.
+RUNS = """
+import json, os, sys, traceback
+import llamafactory.train.tuner, llamafactory.train.dpo.trainer
+from llamafactory.data import loader
+from llamafactory.train.dpo import workflow
+for log, damage, recipe in json.loads(sys.argv[1]):
+    child = os.fork()
+    if child == 0:
+        stream = os.open(log, os.O_WRONLY | os.O_CREAT)
+        os.dup2(stream, 1), os.dup2(stream, 2)
+        try:
+            exec(damage)
+            llamafactory.train.tuner.run_exp(recipe)
+        except BaseException:
+            traceback.print_exc()
+        os._exit(0)
+    os.waitpid(child, 0)
+"""
+NO_PLOT = "del workflow.plot_loss"
+OTHER_PARAMETERS = """
+before = loader._get_merged_dataset
+loader._get_merged_dataset = lambda names, model, data, training, kind, **more: before(
+    names, model, data, training, kind, **more
+)
+"""
+SHORT = {"max_steps": 1, "num_train_epochs": None, "pref_loss": "uni_dpo"}
+JOBS = {
+    "no-plot": (NO_PLOT, SHORT),
+    "parameters": (OTHER_PARAMETERS, SHORT),
+    "parameters-ratio": (OTHER_PARAMETERS, {**SHORT, "data_ratio": 0.5}),
+    "parameters-margin": (OTHER_PARAMETERS, {**SHORT, "pref_loss": "sigmoid", "score_margin": 1.0}),
+}
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory: pytest.TempPathFactory, cli_env: dict[str, str]) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("degrees")
+    jobs = [
+        (str(folder / f"{name}.log"), damage, base_recipe(folder / name, **changes))
+        for name, (damage, changes) in JOBS.items()
+    ]
+    command = [sys.executable, "-c", RUNS, json.dumps(jobs, default=str)]
+    subprocess.run(command, env=cli_env, cwd=folder, check=True, timeout=300)
+    return {name: Path(log).read_text() for name, (log, *_) in zip(JOBS, jobs, strict=True)}
+
+
+@pytest.mark.parametrize("name", ["no-plot", "parameters"])
+def test_a_recipe_that_does_not_need_the_name_trains(logs: dict[str, str], name: str) -> None:
+    assert "Traceback" not in logs[name] and "train_loss" in logs[name], logs[name][-4000:]
+
+
+def test_the_run_without_the_plot_warns_once(logs: dict[str, str]) -> None:
+    (warning,) = [line for line in logs["no-plot"].splitlines() if "plot_loss" in line]
+    assert "WARNING" in warning and "llamafactory.train.dpo.workflow.plot_loss does not exist in" in warning
+    assert "plot_loss" not in logs["parameters"]
+
+
+@pytest.mark.parametrize("name", ["parameters-ratio", "parameters-margin"])
+def test_a_recipe_that_relies_on_the_parameters_stops_with_path_and_both_signatures(
+    logs: dict[str, str], name: str
+) -> None:
+    log = logs[name]
+    assert "train_loss" not in log and "ImportError: this recipe needs Resonance" in log
+    assert "llamafactory.data.loader._get_merged_dataset takes (names, model, data, training, kind, more) in" in log
+    assert "where (dataset_names, model_args, data_args, training_args, stage, return_dict) was seen in" in log
+
+
+@pytest.mark.parametrize(
+    ("recipe", "scopes"),
+    [
+        ({"stage": "dpo", "pref_loss": "uni_dpo"}, "run_dpo align rows dpo_rows trainer"),
+        (
+            {"stage": "dpo", "pref_engine": "resonance", "data_ratio": 0.5},
+            "run_dpo align rows dpo_rows trainer selection",
+        ),
+        ({"stage": "dpo", "overlong": "drop"}, "run_dpo align rows dpo_rows"),
+        ({"stage": "rm", "score_margin": 1}, "run_rm align rows rm_rows selection"),
+        ({"stage": "sft", "data_ratio": 0.5}, "run_sft align selection"),
+        ({"data_ratio": 0.5}, "run_sft align selection"),
+        ({"stage": "kto", "data_ratio": 0.5}, "run_kto align selection"),
+        ({"stage": "pt", "data_ratio": 0.5}, "run_pt align selection"),
+        ({"stage": "sft", "image_root": "pictures"}, ""),
+    ],
+)
+def test_scopes_of_a_recipe(recipe: dict, scopes: str) -> None:
+    assert routes.scopes(recipe) == (*routes.EVERY, *scopes.split())
+
+
+def test_a_recipe_of_one_stage_needs_no_name_of_another() -> None:
+    kept = [patch for patch in PATCHES if ".rm." not in patch.target and ".kto." not in patch.target]
+    lost = [patch for patch in PATCHES if patch not in kept]
+    needed = routes.scopes({"stage": "dpo", "pref_loss": "uni_dpo", "data_ratio": 0.5})
+    assert {patch.scope for patch in lost}.isdisjoint(needed)
+    Registry("llamafactory", registry.supported, registry.tested, [p for p in kept if not p.always]).require(*needed)
+
+
+def test_a_run_gets_our_names_and_callbacks_and_gives_them_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    from llamafactory.data import loader
+
+    from resonance.hooks.always import run_stage
+    from resonance.rows.align import align_dataset
+
+    prepared, seen, before = [], {}, loader.align_dataset
+
+    def run_sft(model_args, data_args, training_args, finetuning_args, generating_args, callbacks=None):
+        seen.update(align=loader.align_dataset, callbacks=callbacks)
+        return "done"
+
+    route = routes.Route(
+        "sft",
+        lambda values: values["data_ratio"] < 1,
+        ("align",),
+        lambda *a: prepared.append(a),
+        lambda c: [*c, "ours"],
+    )
+    monkeypatch.setattr(routes, "ROUTES", (route,))
+    model, data, training, finetuning = (
+        SimpleNamespace(),
+        SimpleNamespace(data_ratio=0.5),
+        SimpleNamespace(),
+        SimpleNamespace(stage="sft"),
+    )
+    wrapped = run_stage(run_sft)
+    assert wrapped(model, data, training, finetuning, "generating", ["theirs"]) == "done"
+    assert seen == {"align": align_dataset, "callbacks": ["theirs", "ours"]} and loader.align_dataset is before
+    assert prepared == [(model, data, training, finetuning)]
+    data.data_ratio = 1.0
+    assert wrapped(model, data, training, finetuning, "generating", callbacks=["theirs"]) == "done"
+    assert seen == {"align": before, "callbacks": ["theirs"]} and len(prepared) == 1
+
+
+@pytest.mark.parametrize(("loss", "warned"), [("uni_dpo", 1), ("sigmoid", 0)])
+def test_a_newer_llamafactory_is_one_warning_of_our_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, loss: str, warned: int
+) -> None:
+    from llamafactory.hparams import get_train_args
+
+    seen: list[str] = []
+    monkeypatch.setattr("resonance.hooks.always.logger.warning", seen.append)
+    monkeypatch.setattr("resonance.hooks.registry.version", lambda name: "0.9.99")
+    get_train_args(base_recipe(tmp_path, pref_loss=loss))
+    assert len(seen) == warned and all("llamafactory 0.9.99 is newer than what Resonance was" in line for line in seen)
