@@ -24,7 +24,7 @@ REBOUND = {
     "llamafactory.data.loader._load_single_dataset": "resonance.rows.load:load_single_dataset",
     "llamafactory.data.loader.align_dataset": "resonance.rows.align:align_dataset",
     "llamafactory.data.loader._get_merged_dataset": "resonance.rows.select:get_merged_dataset",
-    "llamafactory.data.loader._get_preprocessed_dataset": "resonance.rows.settle:get_preprocessed_dataset",
+    "llamafactory.data.loader._get_preprocessed_dataset": "resonance.rows.overlong.dataset:get_preprocessed_dataset",
     "llamafactory.data.loader.PairwiseDatasetProcessor": "resonance.rows.tokenize:PreferenceDatasetProcessor",
 }
 
@@ -138,7 +138,7 @@ def load(
     from llamafactory.data import get_template_and_fix_tokenizer
     from llamafactory.hparams import get_train_args
 
-    from resonance.rows.saved import get_dataset
+    from resonance.rows.tokenized_path import get_dataset
     from resonance.training.run import prepare_rows
 
     def run(needs_scores: bool = True, **changes: Any) -> SimpleNamespace:

@@ -21,7 +21,7 @@ from datasets.fingerprint import Hasher
 from llamafactory.hparams import DataArguments
 from resonance.rows.attributes import ScoredDatasetAttr
 from resonance.rows.convert import get_dataset_converter
-from resonance.rows.inspection import make_inspector
+from resonance.rows.validate.row_checker import make_inspector
 from resonance.rows.plan import RowPlan
 from resonance.rows.tokenize import PreferenceDatasetProcessor
 
@@ -54,14 +54,14 @@ def test_fingerprints_are_the_same_in_every_process_and_follow_the_plan():
 def test_everything_that_enters_a_map_survives_a_pickle():
     from llamafactory.hparams import DataArguments
 
-    from resonance.rows.admit import StreamAdmission
     from resonance.rows.attributes import ScoredDatasetAttr
     from resonance.rows.convert import get_dataset_converter
-    from resonance.rows.inspection import make_inspector
     from resonance.rows.number import RowNumberer
     from resonance.rows.plan import RowPlan
-    from resonance.rows.problems import RowLog
-    from resonance.rows.scores import ScoreCheck
+    from resonance.rows.validate.dataset import StreamAdmission
+    from resonance.rows.validate.findings import RowLog
+    from resonance.rows.validate.raw_columns import ScoreCheck
+    from resonance.rows.validate.row_checker import make_inspector
 
     attr = ScoredDatasetAttr("file", "pairs.json", score_chosen="a", score_rejected="b", ranking=True)
     data_args = DataArguments(template="qwen2_vl", dataset="pairs")
@@ -96,7 +96,7 @@ def test_several_processes_give_the_same_rows(data, load, make_pair):
 
 def test_plan_and_attributes_are_light():
     """Reading the field names or the plan loads neither torch nor LlamaFactory."""
-    code = "import sys, resonance.rows.fields, resonance.rows.plan, resonance.rows.problems; "
+    code = "import sys, resonance.rows.fields, resonance.rows.plan, resonance.rows.validate.findings; "
     code += "sys.exit(any(m in sys.modules for m in ('torch', 'llamafactory', 'datasets', 'numpy')))"
     assert subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(PLUGIN)}).returncode == 0
 

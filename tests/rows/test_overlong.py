@@ -341,7 +341,7 @@ def test_another_policy_or_limit_does_not_read_the_cache(cases, load):
 
 
 def test_measure_is_what_a_row_has_without_a_limit(cases, load, tokenizer_module):
-    from resonance.rows.lengths import measure
+    from resonance.rows.overlong.lengths import measure
 
     loaded = load(cutoff_len=2000)
     row = {"_prompt": [{"role": "user", "content": "<image>Which colour?"}], "_system": "", "_tools": ""}

@@ -9,7 +9,7 @@ import traceback
 
 import pytest
 
-from resonance.rows.json_types import explain_unreadable
+from resonance.rows.validate.json_files import explain_unreadable
 
 BOTH = pytest.mark.parametrize("streaming", [False, True])
 

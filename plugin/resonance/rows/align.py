@@ -9,16 +9,16 @@ import datasets
 from llamafactory.data.converter import align_dataset as llamafactory_align_dataset
 from llamafactory.extras import logging
 
-from .admit import admit_rows, admit_stream
 from .convert import get_dataset_converter
 from .fields import ROW, SCORE_FIELDS, SOURCE
-from .hints import hint_aligned
+from .media_types import hint_aligned
 from .number import number_rows
 from .plan import get_plan
-from .problems import Problem, explain
-from .scores import ScoreCheck, all_score_problems, require_columns, reversed_scores
 from .select import select_from_stream, select_rows
 from .stream import decoded, undecoded
+from .validate.dataset import admit_rows, admit_stream
+from .validate.findings import Problem, explain
+from .validate.raw_columns import ScoreCheck, all_score_problems, require_columns, reversed_scores
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 

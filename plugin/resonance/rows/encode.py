@@ -16,7 +16,7 @@ from typing import Any
 from llamafactory.data.processor.pairwise import PairwiseDatasetProcessor
 from llamafactory.extras.constants import AUDIO_PLACEHOLDER, IGNORE_INDEX, IMAGE_PLACEHOLDER, VIDEO_PLACEHOLDER
 
-from .lengths import Lengths
+from .overlong.lengths import Lengths
 from .vision import counting_from_headers
 
 REMEMBERED = 64  # texts; a row in work needs its own few

@@ -11,8 +11,8 @@ import pyarrow.parquet
 from datasets.exceptions import DatasetGenerationError
 from llamafactory.data.loader import _load_single_dataset as llamafactory_load_single_dataset
 
-from .json_types import explain_unreadable
 from .number import number_rows
+from .validate.json_files import explain_unreadable
 
 
 def load_dataset(path: str, *args: Any, **kwargs: Any) -> Any:

@@ -15,7 +15,7 @@ from llamafactory.data.processor.pairwise import PairwiseDatasetProcessor
 
 from .encode import PairEncoder
 from .fields import ALIGNED_SCORES, IMAGE_SIZES, OVERLONG, ROW, SCORE_FIELDS, SOURCE
-from .overlong import Fitted, Fitter
+from .overlong.policy import Fitted, Fitter
 from .plan import get_plan
 
 KEPT = {SOURCE: SOURCE, ROW: ROW, **dict(zip(ALIGNED_SCORES, SCORE_FIELDS, strict=True))}

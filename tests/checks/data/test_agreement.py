@@ -13,10 +13,10 @@ from checks.data.ugly import UGLY_CHATS, UGLY_PAIRS
 from resonance.checks.data.align import Aligner, Unreadable
 from resonance.checks.data.entry import TAGS, parse_entry
 from resonance.checks.data.kinds import KINDS
-from resonance.rows import faults
 from resonance.rows.attributes import ScoredDatasetAttr
 from resonance.rows.fields import ROW, SCORE_FIELDS, SOURCE
-from resonance.rows.scores import ScoreCheck
+from resonance.rows.validate import rules as faults
+from resonance.rows.validate.raw_columns import ScoreCheck
 
 # Told by the check alone: PIL decodes them at the first step, or the tokenizer or the table fails on them.
 LATER = {"image truncated", "not Unicode", "mixed column"}
@@ -33,8 +33,8 @@ def training_says(row: dict[str, Any], attr: ScoredDatasetAttr, folder: Path) ->
     """The kinds of everything that the training-time admission finds in a row."""
     from llamafactory.data.converter import get_dataset_converter
 
-    from resonance.rows.inspection import RowInspector
     from resonance.rows.plan import RowPlan
+    from resonance.rows.validate.row_checker import RowInspector
 
     scores = [attr.score_chosen, attr.score_rejected]
     kinds = []

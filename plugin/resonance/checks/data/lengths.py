@@ -69,7 +69,7 @@ class TokenCounter:
 
     def __call__(self, aligned: dict[str, Any]) -> Iterator[Found]:
         """Yield a finding for a row that is too long or cannot be tokenized; its lengths go into the histograms."""
-        from ...rows.lengths import measure
+        from ...rows.overlong.lengths import measure
 
         if not aligned["_response"]:
             return

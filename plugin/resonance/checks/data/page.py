@@ -16,7 +16,7 @@ from typing import Any
 from PIL import Image
 
 from ...datafiles.write import replacing
-from ...rows.media import image_source
+from ...rows.validate.media import image_source
 from .findings import Findings
 from .images import open_source
 from .judge import has_error

@@ -14,8 +14,8 @@ from typing import IO, Any
 from ...datafiles.info import INFO
 from ...datafiles.read import RowError
 from ...datafiles.write import RowWriter, replacing
-from ...rows.json_head import HEAD, JsonHead
-from ...rows.json_types import places, type_name
+from ...rows.validate.json_files import places, type_name
+from ...rows.validate.json_head import HEAD, JsonHead
 from .columns import Columns
 from .duplicates import Duplicates
 from .images import quiet

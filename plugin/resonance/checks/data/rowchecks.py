@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ...rows.faults import (
+from ...rows.fields import SCORE_FIELDS, score_problem
+from ...rows.validate.media import file_problem
+from ...rows.validate.rules import (
     EMPTY_RESPONSE,
     INVALID_TURNS,
     PLACEHOLDERS,
@@ -15,8 +17,6 @@ from ...rows.faults import (
     skip_reason,
     text_finding,
 )
-from ...rows.fields import SCORE_FIELDS, score_problem
-from ...rows.media import file_problem
 from .entry import Entry
 from .images import ImageProbe
 

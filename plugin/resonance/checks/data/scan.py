@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ...datafiles.read import RowError, RowReader
-from ...rows.faults import EMPTY_RESPONSE, INVALID_TURNS
 from ...rows.fields import SCORE_FIELDS, score_problem
-from ...rows.json_head import JsonHead
+from ...rows.validate.json_head import JsonHead
+from ...rows.validate.rules import EMPTY_RESPONSE, INVALID_TURNS
 from .columns import PER_ROW, Columns
 from .duplicates import Duplicates, Leakage
 from .entry import Entry

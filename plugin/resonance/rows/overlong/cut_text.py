@@ -13,9 +13,9 @@ from typing import Any
 
 from llamafactory.data.processor.processor_utils import infer_seqlen
 
-from .encode import MEDIA, PairEncoder, PairIds
+from ..encode import MEDIA, PairEncoder, PairIds
 from .lengths import Limits
-from .shrink import Stuck
+from .shrink_image import Stuck
 
 PLACEHOLDERS = re.compile("({})".format("|".join(map(re.escape, MEDIA.values()))))
 # A tool call is JSON, and half of it none.

@@ -8,9 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .lengths import Lengths
-from .overlong import Overlong
-from .problems import (
+from ..validate.findings import (
     OVERLONG_FILE,
     SHORTENED_FILE,
     SHOWN,
@@ -21,6 +19,8 @@ from .problems import (
     explain,
     open_row_log,
 )
+from .lengths import Lengths
+from .policy import Overlong
 
 TOO_LONG = "too long"
 DONE = {"shrink_image": "smaller images", "cut_text": "shorter text"}

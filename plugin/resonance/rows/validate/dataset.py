@@ -11,10 +11,10 @@ from typing import Any
 
 from llamafactory.extras import logging
 
-from .fields import ROW, SOURCE
-from .hints import hint_tokenized
-from .inspection import Finding, RowInspector, make_inspector
-from .problems import SHOWN, SKIP_FILE, Problem, RowLog, Skip, explain, open_row_log, summarize
+from ..fields import ROW, SOURCE
+from ..media_types import hint_tokenized
+from .findings import SHOWN, SKIP_FILE, Problem, RowLog, Skip, explain, open_row_log, summarize
+from .row_checker import Finding, RowInspector, make_inspector
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 SCAN_BATCH = 100  # a batch may hold embedded images

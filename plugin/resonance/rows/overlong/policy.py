@@ -7,11 +7,11 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .cut import cut_text
-from .encode import PairEncoder, PairIds
+from ..encode import PairEncoder, PairIds
+from ..plan import RowPlan
+from .cut_text import cut_text
 from .lengths import Excess, Lengths, make_limits
-from .plan import RowPlan
-from .shrink import Size, Stuck, shrink_images
+from .shrink_image import Size, Stuck, shrink_images
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from typing import Any
 
 from llamafactory.data.template import TEMPLATES
 
-from .faults import PLACEHOLDERS, Finding, placeholder_findings, skip_reason, text_finding
+from ..plan import RowPlan, get_plan
 from .media import file_problem, image_problem
-from .plan import RowPlan, get_plan
+from .rules import PLACEHOLDERS, Finding, placeholder_findings, skip_reason, text_finding
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from .plan import RowPlan
+from ..plan import RowPlan
 
 
 class Lengths(NamedTuple):
@@ -83,7 +83,7 @@ def measure(row: dict[str, Any], template: Any, tokenizer: Any, processor: Any) 
     Raises:
         ValueError, OSError: what LlamaFactory raises for a row that it cannot encode.
     """
-    from .encode import PairEncoder
+    from ..encode import PairEncoder
 
     parts = (template, tokenizer, processor)
     if not (_measuring and all(old is new for old, new in zip(_measuring[0][0], parts, strict=True))):

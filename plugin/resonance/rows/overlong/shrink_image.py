@@ -14,9 +14,9 @@ from typing import Any
 
 from PIL import Image
 
-from .encode import PairEncoder, PairIds
+from ..encode import PairEncoder, PairIds
+from ..vision import image_size
 from .lengths import Limits
-from .vision import image_size
 
 Size = tuple[int, int]
 STEPS = 128  # sizes tried between the smallest and the present one

@@ -10,10 +10,10 @@ import datasets
 from llamafactory.data.loader import _get_preprocessed_dataset as llamafactory_get_preprocessed_dataset
 from llamafactory.extras import logging
 
-from .admit import forget_cache
-from .fields import OVERLONG, ROW, SOURCE
-from .overlong import Overlong
-from .problems import SHOWN, SKIP_FILE, summarize
+from ..fields import OVERLONG, ROW, SOURCE
+from ..validate.dataset import forget_cache
+from ..validate.findings import SHOWN, SKIP_FILE, summarize
+from .policy import Overlong
 from .report import Place, Report, make_report
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files

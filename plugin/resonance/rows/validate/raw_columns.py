@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .fields import ROW, SCORE_FIELDS, SOURCE, score_problem
-from .hints import MEDIA_COLUMNS
-from .problems import Problem, explain
+from ..fields import ROW, SCORE_FIELDS, SOURCE, score_problem
+from ..media_types import MEDIA_COLUMNS
+from .findings import Problem, explain
 
 BUILT_IN = ("alpaca", "sharegpt", "openai")
 PAIR_COLUMNS = ("chosen", "rejected")
