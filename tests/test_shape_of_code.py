@@ -24,7 +24,7 @@ PUBLISHED = {"preference_loss"}
 ARROWS = {
     "startup.py": {"hooks"},
     "hooks": {"arguments", "training"},
-    "arguments": {"losses", "forward"},  # of forward only the names of the speed-ups
+    "arguments": {"losses", "forward", "rows"},  # only names: of speed-ups, and of policies for long rows
     "rows": set(),
     "losses": set(),
     "forward": {"datafiles"},  # files that are there whole or not at all

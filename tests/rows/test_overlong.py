@@ -369,6 +369,14 @@ def test_a_saved_set_is_refused_under_other_settings(cases, load, tmp_path):
     assert "overlong: 'drop', now 'cut_text'" in str(caught.value) and "Delete it" in str(caught.value)
 
 
+def test_a_set_saved_before_plans_had_kinds_is_still_read(cases, load, tmp_path):
+    path = tmp_path / "saved"
+    load(cutoff_len=512, tokenized_path=str(path))
+    settings = json.loads((path / "resonance_rows.json").read_text())
+    (path / "resonance_rows.json").write_text(json.dumps({**settings, "pairs": True}))
+    assert "kind" not in settings and len(load(cutoff_len=512, tokenized_path=str(path)).train) == 6
+
+
 def test_a_saved_set_of_unknown_settings_is_read_with_a_warning(cases, load, tmp_path, warnings_of_rows):
     path = tmp_path / "saved"
     load(cutoff_len=512, tokenized_path=str(path))

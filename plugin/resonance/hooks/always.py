@@ -90,7 +90,7 @@ def run_selection(original: Callable[..., Any]) -> Callable[..., Any]:
         with registry.rebound("selection"):
             from ..training.run import prepare_rows
 
-            prepare_rows(data_args, training_args, pairs=False)
+            prepare_rows(data_args, training_args, kind="other")
             return original(model_args, data_args, training_args, finetuning_args, *args)
 
     return wrapper

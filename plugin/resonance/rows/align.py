@@ -34,7 +34,7 @@ def align_dataset(dataset: Any, dataset_attr: Any, data_args: Any, training_args
     """
     plan = get_plan(data_args)
     streaming = isinstance(dataset, datasets.IterableDataset)
-    if not plan.pairs:  # rows of another stage: LlamaFactory's own affair, but for how many there are
+    if plan.kind != "pairs":  # rows of another stage: LlamaFactory's own affair, but for how many there are
         select = select_from_stream if streaming else select_rows
         selected = select(dataset, dataset_attr, plan, training_args)
         return llamafactory_align_dataset(selected, dataset_attr, data_args, training_args)

@@ -12,7 +12,7 @@ from typing import Any
 import datasets
 import pyarrow
 
-MEDIA_COLUMNS = ("images", "videos", "audios")
+from .fields import MEDIA_COLUMNS
 
 
 def hint_aligned(dataset: Any, dataset_attr: Any) -> Any:

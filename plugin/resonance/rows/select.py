@@ -15,7 +15,7 @@ from llamafactory.data.loader import _get_merged_dataset as llamafactory_get_mer
 from llamafactory.extras import logging
 
 from .fields import SCORE_FIELDS
-from .plan import WIDEST, RowPlan, get_plan
+from .plan import WIDEST, RowPlan, get_plan, reaches
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 # What makes two rows pairs of the same prompt, as attributes of a dataset_info.json entry.
@@ -80,11 +80,6 @@ def rows_by_margin(dataset: Any, dataset_attr: Any, margin: float) -> list[int]:
     for prompt, gap in zip(prompts, gaps, strict=True):
         widest[prompt] = max(gap, widest.get(prompt, -math.inf))
     return [i for i, (prompt, gap) in enumerate(zip(prompts, gaps, strict=True)) if reaches(gap, widest[prompt])]
-
-
-def reaches(gap: float, margin: float) -> bool:
-    """Whether a difference of two scores is at least a margin; 0.3 - 0.1 reaches 0.2."""
-    return gap >= margin or math.isclose(gap, margin, rel_tol=1e-9, abs_tol=1e-9)
 
 
 def _gaps(dataset: Any, dataset_attr: Any) -> Iterator[float]:

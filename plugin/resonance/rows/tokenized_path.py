@@ -47,6 +47,7 @@ def settings(model_args: Any, data_args: Any, training_args: Any) -> dict[str, A
     """What decides which tokens and rows a set holds, by recipe key where there is one."""
     plan = asdict(get_plan(data_args))
     plan.pop("needs_scores")  # the trainer sees by the columns
+    plan.pop("kind")  # only pairs are saved by us
     sampled = plan["data_ratio"] < 1
     seed = training_args.seed if training_args.data_seed is None else training_args.data_seed
     limits = {name: getattr(model_args, name, None) for name in ("image_max_pixels", "image_min_pixels")}

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ...rows.fields import SCORE_FIELDS, score_problem
+from ...rows.fields import PLACEHOLDERS, SCORE_FIELDS, score_problem
 from ...rows.validate.media import file_problem
 from ...rows.validate.rules import (
     EMPTY_RESPONSE,
     INVALID_TURNS,
-    PLACEHOLDERS,
     placeholder_findings,
     skip_reason,
     text_finding,

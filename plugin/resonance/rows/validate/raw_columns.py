@@ -8,11 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..fields import ROW, SCORE_FIELDS, SOURCE, score_problem
-from ..media_types import MEDIA_COLUMNS
+from ..fields import FORMATTINGS, MEDIA_COLUMNS, ROW, SCORE_FIELDS, SOURCE, score_problem
 from .findings import Problem, explain
 
-BUILT_IN = ("alpaca", "sharegpt", "openai")
 PAIR_COLUMNS = ("chosen", "rejected")
 
 
@@ -23,7 +21,7 @@ def require_columns(dataset_attr: Any, present: Iterable[str], needs_scores: boo
         ValueError: naming each missing entry or column, and the nearest existing one.
     """
     present = [name for name in present if name not in (SOURCE, ROW)]
-    required = PAIR_COLUMNS * (dataset_attr.formatting in BUILT_IN) + SCORE_FIELDS * needs_scores
+    required = PAIR_COLUMNS * (dataset_attr.formatting in FORMATTINGS) + SCORE_FIELDS * needs_scores
     complaints = []
     for key in (*required, *MEDIA_COLUMNS):
         column = getattr(dataset_attr, key, None)

@@ -10,9 +10,10 @@ from typing import Any
 
 from llamafactory.data.template import TEMPLATES
 
+from ..fields import PLACEHOLDERS
 from ..plan import RowPlan, get_plan
 from .media import file_problem, image_problem
-from .rules import PLACEHOLDERS, Finding, placeholder_findings, skip_reason, text_finding
+from .rules import Finding, placeholder_findings, skip_reason, text_finding
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,15 @@ Training (`inspection`) and `resonance data check` both judge by these functions
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
+
+from ..fields import PLACEHOLDERS
 
 INVALID_TURNS = "invalid turns"
 EMPTY_RESPONSE = "empty response"
 IDENTICAL_PAIR = "identical pair"
 ANSWER_ROLES = ("assistant", "function")
-# As LlamaFactory's constants read them; a test holds the two together.
-PLACEHOLDERS = {name: os.getenv(f"{name.upper()}_PLACEHOLDER", f"<{name}>") for name in ("image", "video", "audio")}
 
 
 class Finding(NamedTuple):
