@@ -341,17 +341,19 @@ def test_another_policy_or_limit_does_not_read_the_cache(cases, load):
 
 
 def test_measure_is_what_a_row_has_without_a_limit(cases, load, tokenizer_module):
-    from resonance.rows.overlong.lengths import measure
+    from resonance.rows.encode import PairEncoder
+    from resonance.rows.overlong.policy import measure
 
     loaded = load(cutoff_len=2000)
     row = {"_prompt": [{"role": "user", "content": "<image>Which colour?"}], "_system": "", "_tools": ""}
     row |= {"_images": [str(cases.parent / "images/big.png")], "_videos": None, "_audios": None}
     pair = [{"role": "assistant", "content": f"It is {colour}."} for colour in ("green", "blue")]
-    found = measure({**row, "_response": pair}, loaded.template, **tokenizer_module)
+    encoder = PairEncoder(loaded.template, **tokenizer_module)
+    found = measure({**row, "_response": pair}, encoder)
     trained = loaded.train[1]
     assert found.prompt == trained["chosen_labels"].index(next(t for t in trained["chosen_labels"] if t != -100))
     assert found.total == tokens(trained) and found.image_tokens == 66
-    single = measure({**row, "_response": pair[:1]}, loaded.template, **tokenizer_module)
+    single = measure({**row, "_response": pair[:1]}, encoder)
     assert single == found._replace(rejected=0)
 
 

@@ -1,16 +1,25 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Images of a stream are decoded by us, so that one which cannot be decoded is named."""
+"""Reading datasets: columns in batches, and streams whose images we decode, so that a broken one is named."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import datasets
 
 from .fields import ROW, SOURCE
+from .types import Batch, Row
+
+Dataset: TypeAlias = "datasets.Dataset | datasets.IterableDataset"
+
+
+def column_batches(dataset: Dataset, columns: Sequence[str], size: int = 10_000) -> Iterator[Batch]:
+    """Yield some columns of a dataset, so many rows at a time; the other columns are not read."""
+    for table in dataset.select_columns(list(dict.fromkeys(columns))).with_format("arrow").iter(batch_size=size):
+        yield table.to_pydict()
 
 
 def decodable(feature: Any) -> Iterator[Any]:
@@ -56,7 +65,7 @@ class RowDecoder:
 
     features: datasets.Features
 
-    def __call__(self, example: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, example: Row) -> Row:
         """Return the decoded example.
 
         Raises:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...rows.fields import SCORE_FIELDS
-from ...rows.validate.json_files import places, type_name
+from ...rows.validate.column_types import places, type_name
 from ...rows.validate.rules import EMPTY_RESPONSE, INVALID_TURNS
 from .entry import MEDIA_COLUMNS, Entry
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from ...rows.validate.findings import CURES
-from ...rows.validate.rules import EMPTY_RESPONSE, IDENTICAL_PAIR, INVALID_TURNS
+from ...rows.validate.findings import CURES, EMPTY_RESPONSE, IDENTICAL_PAIR, INVALID_TURNS
 
 
 class Kind(NamedTuple):

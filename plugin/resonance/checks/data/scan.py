@@ -96,8 +96,8 @@ class Scan:
                 self._window(file, columns, window)
                 if self.progress is not None:
                     self.progress(file, self.rows, reader.done)
-            for late, message in head.problems():
-                self.findings.add(Problem(file, late, "late column", message))
+            for late in head.findings(file):
+                self.findings.add(Problem(file, late.row, late.kind, late.message))
         except (RowError, OSError) as error:
             if self.rows == before:
                 self.findings.discard(file, (unread(path),))

@@ -1,9 +1,9 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""What tokenizing found too long, judged for a whole dataset: it stops the run, is left out, or is told."""
+"""Pairs that tokenizing found too long, over a whole dataset: stop the run, skip them, or warn what was done."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import datasets
@@ -11,66 +11,73 @@ from llamafactory.data.loader import _get_preprocessed_dataset as llamafactory_g
 from llamafactory.extras import logging
 
 from ..fields import OVERLONG, ROW, SOURCE
+from ..stream import Dataset
+from ..types import DataArguments, Row, TrainingArguments
 from ..validate.dataset import forget_cache
-from ..validate.findings import SHOWN, SKIP_FILE, summarize
+from ..validate.row_log import StreamWarnings, summarize_skips
 from .policy import Overlong
-from .report import Place, Report, make_report
+from .report import OverlongReport, make_report
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 
 
-def get_preprocessed_dataset(dataset: Any, data_args: Any, training_args: Any, *args: Any, **kwargs: Any) -> Any:
-    """Tokenize like LlamaFactory, then judge what was found too long.
+def get_preprocessed_dataset(
+    dataset: Dataset | None, data_args: DataArguments, training_args: TrainingArguments, *args: Any, **kwargs: Any
+) -> Dataset | None:
+    """Tokenize like LlamaFactory, then report what was found too long.
 
     Raises:
         ValueError: listing every row that is too long and may not be dropped, shrunk or cut; or if no row is left.
     """
     tokenized = llamafactory_get_preprocessed_dataset(dataset, data_args, training_args, *args, **kwargs)
     if isinstance(tokenized, datasets.IterableDataset):
-        return tokenized.filter(StreamSettler(make_report(training_args))).remove_columns([OVERLONG])
+        report = make_report(training_args)
+        warnings = StreamWarnings(report.skipped, "overlong")
+        return tokenized.filter(OverlongStream(report, warnings)).remove_columns([OVERLONG])
     if tokenized is None or OVERLONG not in tokenized.column_names:  # another stage's
         return tokenized
-    return settle(tokenized, make_report(training_args))
+    return report_overlong(tokenized, make_report(training_args))
 
 
-def settle(tokenized: Any, report: Report) -> Any:
-    """Judge a map-style dataset; see get_preprocessed_dataset."""
-    marked = {i: Overlong.loads(text) for i, text in enumerate(tokenized.with_format(None)[OVERLONG]) if text}
-    settled = tokenized.remove_columns(OVERLONG)
-    if not marked:
-        return settled
-    origins = tokenized.select_columns([SOURCE, ROW])
-    found = [((origins[i][SOURCE], origins[i][ROW]), overlong) for i, overlong in marked.items()]
-    name = ", ".join(dict.fromkeys(source for (source, _), _ in found))
+def report_overlong(tokenized: datasets.Dataset, report: OverlongReport) -> datasets.Dataset:
+    """Return a map-style dataset without the rows that are dropped; see get_preprocessed_dataset."""
+    marks = enumerate(tokenized.with_format(None)[OVERLONG])
+    places = tokenized.select_columns([OVERLONG, SOURCE, ROW])
+    overlong = {i: Overlong.of(places[i]) for i, mark in marks if mark}
+    pairs = tokenized.remove_columns(OVERLONG)
+    if not overlong:
+        return pairs
+    found, total = list(overlong.values()), len(tokenized)
+    name = ", ".join(dict.fromkeys(pair.source for pair in found))
 
-    stoppers = [(place, overlong) for place, overlong in found if overlong.stops]
-    if stoppers:
-        forget_cache(tokenized)  # a user who then makes an image smaller would get the old length
-        raise ValueError(report.stop(name, stoppers, len(tokenized)))
-    if found[0][1].policy != "drop":
-        logger.warning_rank0(report.shorten(name, found, len(tokenized)))
-        return settled
-    told = summarize(name, report.skip(found), len(tokenized), report.path(SKIP_FILE))
-    if len(marked) == len(tokenized):
-        limits = dict.fromkeys(f"`{key}`" for overlong in marked.values() for key in overlong.over)
-        raise ValueError(f"{told} No row is left. Raise {' and '.join(limits)}.")
-    logger.warning_rank0(told)
-    return settled.select([i for i in range(len(tokenized)) if i not in marked])
+    stopping = [pair for pair in found if pair.stops]
+    if stopping:
+        forget_cache(tokenized)
+        raise ValueError(report.stop(name, stopping, total))
+    if found[0].policy != "drop":
+        logger.warning_rank0(report.shorten(name, found, total))
+        return pairs
+    summary = summarize_skips(name, report.skip(found), total, report.skipped)
+    if len(found) == total:
+        limits = dict.fromkeys(f"`{key}`" for pair in found for key in pair.limits)
+        raise ValueError(f"{summary} No row is left. Raise {' and '.join(limits)}.")
+    logger.warning_rank0(summary)
+    return pairs.select([i for i in range(total) if i not in overlong])
 
 
 @dataclass
-class StreamSettler:
-    """Judge one tokenized row of a stream: whether it goes on.
+class OverlongStream:
+    """Report one tokenized row of a stream as it comes.
 
-    Args:
+    Attributes:
         report: lists rows.
-        told: rows that were mentioned in the log.
+        warnings: about the first of them.
     """
 
-    report: Report
-    told: set[Place] = field(default_factory=set)
+    report: OverlongReport
+    warnings: StreamWarnings
 
-    def __call__(self, row: dict[str, Any]) -> bool:
+    def __call__(self, row: Row) -> bool:
         """Return False for a row that is left out.
 
         Raises:
@@ -78,18 +85,14 @@ class StreamSettler:
         """
         if not row[OVERLONG]:
             return True
-        place, overlong = (row[SOURCE], row[ROW]), Overlong.loads(row[OVERLONG])
-        found = [(place, overlong)]
-        if overlong.stops:
-            raise ValueError(self.report.stop(row[SOURCE], found))
-        if overlong.policy == "drop":
-            self.report.skip(found)
-            size, listed = overlong.found.total, self.report.path(SKIP_FILE)
-            line = f"{row[SOURCE]}, row {row[ROW]}: skipped, too long ({size} tokens); listed in {listed}."
+        pair = Overlong.of(row)
+        if pair.stops:
+            raise ValueError(self.report.stop(pair.source, [pair]))
+        if pair.policy == "drop":
+            self.report.skip([pair])
+            found = f"skipped, too long ({pair.tokens.total} tokens)"
+            message = f"{pair.source}, row {pair.row}: {found}; listed in {self.report.skipped.path}."
         else:
-            line = self.report.shorten(row[SOURCE], found)
-        if self.report.logs and place not in self.told and len(self.told) < SHOWN:
-            self.told.add(place)
-            last = " Further such rows are only listed." * (len(self.told) == SHOWN)
-            logger.warning(line + last)
-        return overlong.policy != "drop"
+            message = self.report.shorten(pair.source, [pair])
+        self.warnings.warn((pair.source, pair.row), message)
+        return pair.policy != "drop"

@@ -1,21 +1,27 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Are the scores of a raw dataset there, and are they numbers? Reads the score columns only."""
+"""The columns of a raw dataset: does it have those that its entry names, and are its scores numbers?"""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from ..fields import FORMATTINGS, MEDIA_COLUMNS, ROW, SCORE_FIELDS, SOURCE, score_problem
-from .findings import Problem, explain
+from ..stream import Dataset, column_batches
+from ..types import Batch, DatasetAttr, Row
+from .findings import Finding, explain
 
 PAIR_COLUMNS = ("chosen", "rejected")
 
 
-def require_columns(dataset_attr: Any, present: Iterable[str], needs_scores: bool) -> None:
+def require_columns(dataset_attr: DatasetAttr, present: Iterable[str], needs_scores: bool) -> None:
     """Check that the dataset_info.json entry names every column a pair needs, and that the data has them.
+
+    Args:
+        dataset_attr: the entry.
+        present: columns of the data.
+        needs_scores: whether scores have to be there.
 
     Raises:
         ValueError: naming each missing entry or column, and the nearest existing one.
@@ -26,9 +32,8 @@ def require_columns(dataset_attr: Any, present: Iterable[str], needs_scores: boo
     for key in (*required, *MEDIA_COLUMNS):
         column = getattr(dataset_attr, key, None)
         if column is None and key in required:
-            why = (
-                "the loss or `score_margin` of this recipe needs scores" if key in SCORE_FIELDS else "a pair needs it"
-            )
+            score = key in SCORE_FIELDS
+            why = "the loss or `score_margin` of this recipe needs scores" if score else "a pair needs it"
             complaints.append(f'no column for `{key}`: {why}; add `"{key}": "<column>"` under "columns"')
         elif column is not None and column not in present:
             near = difflib.get_close_matches(column, present, 1) or difflib.get_close_matches(key, present, 1)
@@ -44,52 +49,53 @@ def require_columns(dataset_attr: Any, present: Iterable[str], needs_scores: boo
 
 @dataclass(frozen=True)
 class ScoreCheck:
-    """Find illegal scores in raw rows. ``columns`` are the raw names of (score_chosen, score_rejected)."""
+    """Find illegal scores in raw rows.
+
+    Attributes:
+        columns: raw names of (score_chosen, score_rejected).
+    """
 
     columns: tuple[str, str]
 
-    def problems(self, batches: Iterable[dict[str, list[Any]]]) -> Iterator[Problem]:
-        """Yield a problem for every illegal score in batches of columns."""
+    def findings(self, batches: Iterable[Batch]) -> Iterator[Finding]:
+        """Yield a finding for every illegal score in batches of columns."""
         for batch in batches:
             for key, column in zip(SCORE_FIELDS, self.columns, strict=True):
+                label = f"`{key}`" if key == column else f"`{key}` (column `{column}`)"
                 for source, row, value in zip(batch[SOURCE], batch[ROW], batch[column], strict=True):
-                    found = score_problem(value)
-                    if found:
-                        label = f"`{key}`" if key == column else f"`{key}` (column `{column}`)"
-                        yield Problem(source, row, "bad score", f"{label} is {found}")
+                    if found := score_problem(value):
+                        yield Finding("bad score", f"{label} is {found}", source, row)
 
-    def __call__(self, example: dict[str, Any]) -> dict[str, Any]:
-        """Let one streamed row pass.
+    def __call__(self, example: Row) -> Row:
+        """Return one streamed row as it is.
 
         Raises:
             ValueError: if one of its scores is illegal.
         """
         names = (SOURCE, ROW, *self.columns)
-        problems = list(self.problems([{name: [example.get(name)] for name in names}]))
-        if problems:
-            raise ValueError(explain(str(example[SOURCE]), problems))
+        findings = list(self.findings([{name: [example.get(name)] for name in names}]))
+        if findings:
+            raise ValueError(explain(str(example[SOURCE]), findings))
         return example
 
-    def reversed_rows(self, batches: Iterable[dict[str, list[Any]]]) -> Iterator[str]:
-        """Yield the row of every pair whose chosen score is the lower one."""
-        chosen, rejected = self.columns
-        for batch in batches:
-            for row, better, worse in zip(batch[ROW], batch[chosen], batch[rejected], strict=True):
-                if better < worse:
-                    yield str(row)
+
+def score_findings(dataset: Dataset, check: ScoreCheck) -> list[Finding]:
+    """Check every row of a dataset, map-style or streamed from local files, without reading its other columns."""
+    return list(check.findings(column_batches(dataset, (SOURCE, ROW, *check.columns))))
 
 
-def all_score_problems(dataset: Any, check: ScoreCheck) -> list[Problem]:
-    """Check every row of a dataset, map-style or streamed from local files, without touching its other columns."""
-    return list(check.problems(_score_batches(dataset, check)))
+def reversed_scores(dataset: Dataset, check: ScoreCheck) -> str | None:
+    """Return a remark if chosen scores are below rejected ones; legal, but often two columns that were mixed up.
 
-
-def reversed_scores(dataset: Any, check: ScoreCheck) -> str | None:
-    """A remark if chosen scores are below rejected ones; legal, but often two columns that were mixed up.
-
-    Call it on a dataset without score problems. Returns None if there is nothing to remark.
+    Call it on a dataset without illegal scores. Returns None if there is nothing to remark.
     """
-    rows = list(check.reversed_rows(_score_batches(dataset, check)))
+    chosen, rejected = check.columns
+    rows = [
+        str(row)
+        for batch in column_batches(dataset, (ROW, *check.columns))
+        for row, better, worse in zip(batch[ROW], batch[chosen], batch[rejected], strict=True)
+        if better < worse
+    ]
     if not rows:
         return None
     shown = ", ".join(rows[:5]) + ", ..." * (len(rows) > 5)
@@ -97,9 +103,3 @@ def reversed_scores(dataset: Any, check: ScoreCheck) -> str | None:
         f"the chosen score is below the rejected one in {len(rows)} rows ({shown}). If that is most rows, "
         f"`score_chosen` and `score_rejected` may name each other's column."
     )
-
-
-def _score_batches(dataset: Any, check: ScoreCheck) -> Iterator[dict[str, list[Any]]]:
-    columns = list(dict.fromkeys((SOURCE, ROW, *check.columns)))
-    for table in dataset.select_columns(columns).with_format("arrow").iter(batch_size=10_000):
-        yield table.to_pydict()

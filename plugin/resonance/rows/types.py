@@ -1,0 +1,50 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""What a row is, and what of LlamaFactory's objects is read in this room. Standard library only."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+Row = dict[str, Any]
+"""One row at any station, by column."""
+
+Batch = dict[str, list[Any]]
+"""Several rows, by column, as `datasets` hands them to a batched map."""
+
+Message = dict[str, Any]
+"""One turn of an aligned row: ``role`` and ``content``."""
+
+
+class DatasetAttr(Protocol):
+    """A dataset_info.json entry. Which column is what is read by `getattr`, for a key of ``columns``."""
+
+    load_from: str
+    formatting: str
+
+
+class ModelArguments(Protocol):
+    """LlamaFactory's arguments about the model are only handed on."""
+
+
+class DataArguments(Protocol):
+    """LlamaFactory's arguments about data; `plan.get_plan` reads one more attribute."""
+
+    template: str | None
+    cutoff_len: int
+    media_dir: str | None
+    streaming: bool
+    eval_dataset: list[str] | None
+    tokenized_path: str | None
+    preprocessing_num_workers: int | None
+
+
+class TrainingArguments(Protocol):
+    """Transformers' arguments about training."""
+
+    output_dir: str
+    process_index: int
+    local_process_index: int
+    should_save: bool
+    seed: int
+    data_seed: int | None
+    dataloader_num_workers: int
