@@ -307,6 +307,30 @@ def test_cut_cannot_help_where_images_alone_do_not_fit(cases, load):
         load(cutoff_len=150, overlong="cut_text", max_prompt_length=50)
 
 
+@pytest.fixture
+def image_in_answers(data, make_pair):
+    """One pair whose prompt is long text, and whose answers end with a large image."""
+    answers = {"chosen": "It is green, as here: <image>", "rejected": "It is blue, as here: <image>"}
+    data.write([{**make_pair(1), "instruction": LONG * 2, "images": [big_image(data, "big.png")], **answers}])
+
+
+def test_cut_keeps_an_image_near_the_end_of_an_answer_whole(image_in_answers, load, tokenizer_module):
+    """The prompt gives way further than the rule of shares would have it."""
+    loaded = load(cutoff_len=150, overlong="cut_text")
+    row, tokenizer = loaded.train[0], tokenizer_module["tokenizer"]
+    assert 140 < tokens(row) <= 150
+    for side in ("chosen", "rejected"):
+        answer = [label for label in row[f"{side}_labels"] if label != -100]
+        assert count(tokenizer, answer, START) == count(tokenizer, answer, END) == 1
+        assert count(tokenizer, answer, PAD) == 64, "280 x 280 pixels at 28 x 28 a token, resized to 8 x 8 tokens"
+    check_batch(loaded, tokenizer_module)
+
+
+def test_cut_cannot_help_where_an_image_of_an_answer_is_over_the_target_length(image_in_answers, load):
+    message = refused(load, overlong="cut_text", max_target_length=60)
+    assert "`overlong: cut_text` cannot help: a response has an image that ends at its token 8" in message
+
+
 def test_cut_never_splits_a_tool_call(data, make_pair, load):
     call = json.dumps({"name": "look", "arguments": {"where": "left " * 30}})
     turns = [("human", "<image>Which colour?"), ("function_call", call), ("observation", LONG)]
