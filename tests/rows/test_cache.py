@@ -56,10 +56,8 @@ def test_everything_that_enters_a_map_survives_a_pickle():
 
     from resonance.rows.attributes import ScoredDatasetAttr
     from resonance.rows.convert import get_dataset_converter
-    from resonance.rows.load import RowNumberer
     from resonance.rows.plan import RowPlan
     from resonance.rows.validate.dataset import StreamChecker
-    from resonance.rows.validate.raw_columns import ScoreCheck
     from resonance.rows.validate.row_checker import make_row_checker
     from resonance.rows.validate.row_log import RowLog, StreamWarnings
 
@@ -73,8 +71,6 @@ def test_everything_that_enters_a_map_survives_a_pickle():
         get_dataset_converter("sharegpt", attr, data_args),
         checker,
         StreamChecker("pairs", checker, warnings),
-        RowNumberer("a"),
-        ScoreCheck(("a", "b")),
     ):
         copy = dill.loads(dill.dumps(thing))
         assert type(copy) is type(thing) and copy == thing

@@ -8,7 +8,7 @@ from llamafactory.data.converter import align_dataset as llamafactory_align_data
 from llamafactory.extras import logging
 
 from .convert import get_dataset_converter
-from .fields import ROW, SCORE_FIELDS, SOURCE
+from .fields import ROW, SOURCE
 from .load import number_rows
 from .media_types import hint_aligned
 from .plan import RowPlan, get_plan
@@ -17,7 +17,13 @@ from .stream import Dataset, decoded, undecoded
 from .types import DataArguments, DatasetAttr, TrainingArguments
 from .validate.dataset import check_rows, check_stream
 from .validate.findings import Finding, explain
-from .validate.raw_columns import ScoreCheck, require_columns, reversed_scores, score_findings
+from .validate.raw_columns import (
+    require_columns,
+    require_scores,
+    reversed_scores,
+    score_columns,
+    score_findings,
+)
 from .validate.row_checker import make_row_checker
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
@@ -47,7 +53,7 @@ def align_dataset(
         dataset = number_rows(dataset, [(str(dataset_attr), None)])
     require_columns(dataset_attr, names, plan.reads_scores)
 
-    scores = ScoreCheck(tuple(getattr(dataset_attr, key) for key in SCORE_FIELDS)) if plan.reads_scores else None
+    scores = score_columns(dataset_attr) if plan.reads_scores else None
     align = _align_stream if streaming else _align_rows
     return align(dataset, dataset_attr, data_args, training_args, plan, scores)
 
@@ -58,7 +64,7 @@ def _align_rows(
     data_args: DataArguments,
     training_args: TrainingArguments,
     plan: RowPlan,
-    scores: ScoreCheck | None,
+    scores: tuple[str, str] | None,
 ) -> datasets.Dataset:
     findings = score_findings(dataset, scores) if scores else []
     if scores and not findings and (remark := reversed_scores(dataset, scores)):
@@ -97,7 +103,7 @@ def _align_stream(
     data_args: DataArguments,
     training_args: TrainingArguments,
     plan: RowPlan,
-    scores: ScoreCheck | None,
+    scores: tuple[str, str] | None,
 ) -> datasets.IterableDataset:
     if scores and dataset_attr.load_from == "file":  # read twice, so that all illegal scores are reported at once
         findings = score_findings(dataset, scores)
@@ -105,7 +111,7 @@ def _align_stream(
             raise ValueError(explain(str(dataset_attr), findings))
         scores = None
     dataset = decoded(dataset)
-    dataset = dataset.map(scores) if scores else dataset
+    dataset = dataset.map(require_scores, fn_kwargs={"columns": scores}) if scores else dataset
     dataset = select_rows(dataset, dataset_attr, plan, training_args)
     aligned = llamafactory_align_dataset(dataset, dataset_attr, data_args, training_args)
     return check_stream(aligned, str(dataset_attr), make_row_checker(dataset_attr, data_args, plan), training_args)

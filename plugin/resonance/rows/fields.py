@@ -38,7 +38,7 @@ OVERLONG = "_overlong"
 
 
 def score_problem(value: Any) -> str | None:
-    """Say what is wrong with one score, or None if it is a finite number.
+    """Return what is wrong with one score, or None if it is a finite number.
 
     Booleans and numbers written as text are refused: both are signs of a wrong column rather than of a score.
     """

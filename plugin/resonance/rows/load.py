@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import datasets
@@ -16,12 +15,12 @@ from llamafactory.data.loader import _load_single_dataset as llamafactory_load_s
 
 from .fields import ROW, SOURCE
 from .stream import Dataset, undecoded
-from .types import DataArguments, DatasetAttr, ModelArguments, Row, TrainingArguments
+from .types import DataArguments, DatasetAttr, Row, TrainingArguments
 from .validate.json_files import explain_unreadable
 
 
 def load_single_dataset(
-    dataset_attr: DatasetAttr, model_args: ModelArguments, data_args: DataArguments, training_args: TrainingArguments
+    dataset_attr: DatasetAttr, model_args: Any, data_args: DataArguments, training_args: TrainingArguments
 ) -> Dataset:
     """Load like LlamaFactory, also when local files are streamed without data workers.
 
@@ -103,15 +102,9 @@ def _number_stream(dataset: datasets.IterableDataset, source: str) -> datasets.I
     features = dataset.features
     if features is not None:
         features = datasets.Features({**features, SOURCE: datasets.Value("string"), ROW: datasets.Value("int64")})
-    return dataset.map(RowNumberer(source), with_indices=True, features=features)
+    return dataset.map(_number, with_indices=True, fn_kwargs={"source": source}, features=features)
 
 
-@dataclass(frozen=True)
-class RowNumberer:
-    """Number the rows of a stream. With several data workers each counts the rows of its own part."""
-
-    source: str
-
-    def __call__(self, example: Row, index: int) -> Row:
-        """Add source and row to one example."""
-        return {**example, SOURCE: self.source, ROW: index}
+def _number(example: Row, index: int, source: str) -> Row:
+    """With several data workers each counts the rows of its own part."""
+    return {**example, SOURCE: source, ROW: index}

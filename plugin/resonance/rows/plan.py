@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 Kind = Literal["pairs", "prompts", "other"]
 Policy = Literal["error", "drop", "shrink_image", "cut_text"]
@@ -55,7 +55,7 @@ class RowPlan:
         return replace(self, data_ratio=1.0, score_margin=None)
 
 
-def get_plan(data_args: Any) -> RowPlan:
+def get_plan(data_args: object) -> RowPlan:
     """Return the plan of the run that LlamaFactory's data arguments belong to: their attribute ``row_plan``.
 
     LlamaFactory calls our replacements of its functions with its own arguments only, so the plan travels on them. It

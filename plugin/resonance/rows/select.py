@@ -6,7 +6,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
@@ -15,10 +14,11 @@ import numpy as np
 from llamafactory.data.loader import _get_merged_dataset as llamafactory_get_merged_dataset
 from llamafactory.extras import logging
 
-from .fields import MEDIA_COLUMNS, SCORE_FIELDS
+from .fields import MEDIA_COLUMNS
 from .plan import WIDEST, RowPlan, get_plan, reaches
 from .stream import Dataset, column_batches
-from .types import DataArguments, DatasetAttr, ModelArguments, Row, TrainingArguments
+from .types import DataArguments, DatasetAttr, Row, TrainingArguments
+from .validate.raw_columns import score_columns
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 # What makes two rows pairs of the same prompt, as attributes of a dataset_info.json entry.
@@ -28,7 +28,7 @@ BATCH = 100  # rows read at once; a row may hold embedded images
 
 def get_merged_dataset(
     dataset_names: list[str] | None,
-    model_args: ModelArguments,
+    model_args: Any,
     data_args: DataArguments,
     training_args: TrainingArguments,
     stage: str,
@@ -87,7 +87,7 @@ def rows_by_margin(dataset: datasets.Dataset, dataset_attr: DatasetAttr, margin:
     Pairs are of one prompt if their prompt, history, system and media are the same. Several that are equally wide all
     stay, as in VL-RLHF.
     """
-    chosen, rejected = _score_columns(dataset_attr)
+    chosen, rejected = score_columns(dataset_attr)
     gaps = [
         float(better) - float(worse)
         for batch in column_batches(dataset, (chosen, rejected))
@@ -102,12 +102,6 @@ def rows_by_margin(dataset: datasets.Dataset, dataset_attr: DatasetAttr, margin:
     return [i for i, (prompt, gap) in enumerate(zip(prompts, gaps, strict=True)) if reaches(gap, widest[prompt])]
 
 
-def _score_columns(dataset_attr: DatasetAttr) -> tuple[str, str]:
-    """Return the raw names of (score_chosen, score_rejected)."""
-    chosen, rejected = (getattr(dataset_attr, key) for key in SCORE_FIELDS)
-    return chosen, rejected
-
-
 def _prompt_keys(dataset: datasets.Dataset, dataset_attr: DatasetAttr) -> Iterator[bytes]:
     named = [str(getattr(dataset_attr, key, None)) for key in PROMPT_COLUMNS]
     columns = [name for name in named if name in dataset.column_names]
@@ -119,24 +113,6 @@ def _prompt_keys(dataset: datasets.Dataset, dataset_attr: DatasetAttr) -> Iterat
             yield blake2b(repr(row).encode(), digest_size=16).digest()
 
 
-@dataclass(frozen=True)
-class MarginFilter:
-    """Whether one streamed row has scores at least `margin` apart.
-
-    Attributes:
-        columns: raw names of (score_chosen, score_rejected).
-        margin: the smallest difference.
-    """
-
-    columns: tuple[str, str]
-    margin: float
-
-    def __call__(self, example: Row) -> bool:
-        """Return whether the row stays."""
-        chosen, rejected = (float(example[name]) for name in self.columns)
-        return reaches(chosen - rejected, self.margin)
-
-
 def _select_from_stream(
     dataset: datasets.IterableDataset, dataset_attr: DatasetAttr, plan: RowPlan
 ) -> datasets.IterableDataset:
@@ -146,4 +122,10 @@ def _select_from_stream(
         )
     if plan.score_margin is None:
         return dataset
-    return dataset.filter(MarginFilter(_score_columns(dataset_attr), plan.score_margin))
+    chosen, rejected = score_columns(dataset_attr)
+    arguments = {"chosen": chosen, "rejected": rejected, "margin": plan.score_margin}
+    return dataset.filter(_is_wide, fn_kwargs=arguments)
+
+
+def _is_wide(example: Row, chosen: str, rejected: str, margin: float) -> bool:
+    return reaches(float(example[chosen]) - float(example[rejected]), margin)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import datasets
@@ -56,23 +55,17 @@ def undecoded(dataset: datasets.IterableDataset) -> datasets.IterableDataset:
 def decoded(dataset: datasets.IterableDataset) -> datasets.IterableDataset:
     """Return an undecoded stream with its images decoded, row by row, each failure named."""
     features = with_decoding(dataset.features, True)
-    return dataset if features is None else dataset.map(RowDecoder(features))
+    return dataset if features is None else dataset.map(_decode, fn_kwargs={"features": features})
 
 
-@dataclass(frozen=True)
-class RowDecoder:
-    """Decode one example as `datasets` does."""
+def _decode(example: Row, features: datasets.Features) -> Row:
+    """Decode one example as `datasets` does.
 
-    features: datasets.Features
-
-    def __call__(self, example: Row) -> Row:
-        """Return the decoded example.
-
-        Raises:
-            ValueError: if an image cannot be decoded; names source and row.
-        """
-        try:
-            return self.features.decode_example(example)
-        except Exception as error:
-            where = f"{example.get(SOURCE)}, row {example.get(ROW)}"
-            raise ValueError(f"{where}: cannot be decoded ({type(error).__name__}: {error}).") from error
+    Raises:
+        ValueError: if an image cannot be decoded; names source and row.
+    """
+    try:
+        return features.decode_example(example)
+    except Exception as error:
+        where = f"{example.get(SOURCE)}, row {example.get(ROW)}"
+        raise ValueError(f"{where}: cannot be decoded ({type(error).__name__}: {error}).") from error

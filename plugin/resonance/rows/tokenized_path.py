@@ -15,7 +15,7 @@ from llamafactory.extras.misc import has_tokenized_data
 from .fields import SCORE_FIELDS
 from .plan import RowPlan, get_plan
 from .select import sampling_seed
-from .types import DataArguments, ModelArguments, TrainingArguments
+from .types import DataArguments, TrainingArguments
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 SETTINGS_FILE = "resonance_rows.json"
@@ -23,7 +23,7 @@ SETTINGS_FILE = "resonance_rows.json"
 
 def get_dataset(
     template: Any,
-    model_args: ModelArguments,
+    model_args: Any,
     data_args: DataArguments,
     training_args: TrainingArguments,
     stage: str,
@@ -52,7 +52,7 @@ def get_dataset(
 
 
 def settings(
-    model_args: ModelArguments, data_args: DataArguments, training_args: TrainingArguments, plan: RowPlan
+    model_args: Any, data_args: DataArguments, training_args: TrainingArguments, plan: RowPlan
 ) -> dict[str, Any]:
     """Return what decides which tokens and rows a set holds, by recipe key where there is one."""
     asked = asdict(plan)

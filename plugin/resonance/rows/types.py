@@ -11,19 +11,12 @@ Row = dict[str, Any]
 Batch = dict[str, list[Any]]
 """Several rows, by column, as `datasets` hands them to a batched map."""
 
-Message = dict[str, Any]
-"""One turn of an aligned row: ``role`` and ``content``."""
-
 
 class DatasetAttr(Protocol):
     """A dataset_info.json entry. Which column is what is read by `getattr`, for a key of ``columns``."""
 
     load_from: str
     formatting: str
-
-
-class ModelArguments(Protocol):
-    """LlamaFactory's arguments about the model are only handed on."""
 
 
 class DataArguments(Protocol):

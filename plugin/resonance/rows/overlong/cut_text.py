@@ -13,7 +13,7 @@ from bisect import bisect_left
 from llamafactory.data.processor.processor_utils import infer_seqlen
 
 from ..encode import MEDIA, PairEncoder, PairIds
-from ..types import Message, Row
+from ..types import Row
 from .lengths import Limits
 from .shrink_image import CannotFitError
 
@@ -68,7 +68,7 @@ def _shortest(response: list[int], media: frozenset[int]) -> int:
     return next((i for i in range(len(response), 0, -1) if response[i - 1] in media), min(1, len(response)))
 
 
-def _texts(messages: list[Message]) -> list[str]:
+def _texts(messages: list[Row]) -> list[str]:
     """Return the texts between placeholders that may be cut."""
     cuttable = (message["content"] for message in messages if message["role"] in CUTTABLE_ROLES)
     return [part for content in cuttable for part in PLACEHOLDERS.split(content)[::2]]

@@ -16,7 +16,7 @@ from PIL import Image
 
 from ..encode import PairEncoder, PairIds
 from ..types import Row
-from ..vision import image_size
+from ..vision.header import image_size
 from .lengths import Limits
 
 Size = tuple[int, int]
@@ -68,7 +68,7 @@ def scaled(size: Size, factor: float) -> Size:
 
 
 def _to_area(size: Size, pixels: int) -> float:
-    """The factor for the sides that brings an image down to so many pixels; 1 if it has no more."""
+    """Return the factor for the sides that brings an image down to so many pixels; 1 if it has no more."""
     return min(1.0, math.sqrt(pixels / (size[0] * size[1])))
 
 

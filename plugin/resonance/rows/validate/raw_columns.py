@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from ..fields import FORMATTINGS, MEDIA_COLUMNS, ROW, SCORE_FIELDS, SOURCE, score_problem
 from ..stream import Dataset, column_batches
@@ -47,52 +46,53 @@ def require_columns(dataset_attr: DatasetAttr, present: Iterable[str], needs_sco
         )
 
 
-@dataclass(frozen=True)
-class ScoreCheck:
-    """Find illegal scores in raw rows.
+def score_columns(dataset_attr: DatasetAttr) -> tuple[str, str]:
+    """Return the raw names of (score_chosen, score_rejected)."""
+    chosen, rejected = (getattr(dataset_attr, key) for key in SCORE_FIELDS)
+    return chosen, rejected
 
-    Attributes:
+
+def illegal_scores(batches: Iterable[Batch], columns: tuple[str, str]) -> Iterator[Finding]:
+    """Yield a finding for every illegal score in batches of columns.
+
+    Args:
+        batches: with source, row and both scores.
         columns: raw names of (score_chosen, score_rejected).
     """
-
-    columns: tuple[str, str]
-
-    def findings(self, batches: Iterable[Batch]) -> Iterator[Finding]:
-        """Yield a finding for every illegal score in batches of columns."""
-        for batch in batches:
-            for key, column in zip(SCORE_FIELDS, self.columns, strict=True):
-                label = f"`{key}`" if key == column else f"`{key}` (column `{column}`)"
-                for source, row, value in zip(batch[SOURCE], batch[ROW], batch[column], strict=True):
-                    if found := score_problem(value):
-                        yield Finding("bad score", f"{label} is {found}", source, row)
-
-    def __call__(self, example: Row) -> Row:
-        """Return one streamed row as it is.
-
-        Raises:
-            ValueError: if one of its scores is illegal.
-        """
-        names = (SOURCE, ROW, *self.columns)
-        findings = list(self.findings([{name: [example.get(name)] for name in names}]))
-        if findings:
-            raise ValueError(explain(str(example[SOURCE]), findings))
-        return example
+    for batch in batches:
+        for key, column in zip(SCORE_FIELDS, columns, strict=True):
+            label = f"`{key}`" if key == column else f"`{key}` (column `{column}`)"
+            for source, row, value in zip(batch[SOURCE], batch[ROW], batch[column], strict=True):
+                if found := score_problem(value):
+                    yield Finding("bad score", f"{label} is {found}", source, row)
 
 
-def score_findings(dataset: Dataset, check: ScoreCheck) -> list[Finding]:
+def score_findings(dataset: Dataset, columns: tuple[str, str]) -> list[Finding]:
     """Check every row of a dataset, map-style or streamed from local files, without reading its other columns."""
-    return list(check.findings(column_batches(dataset, (SOURCE, ROW, *check.columns))))
+    return list(illegal_scores(column_batches(dataset, (SOURCE, ROW, *columns)), columns))
 
 
-def reversed_scores(dataset: Dataset, check: ScoreCheck) -> str | None:
+def require_scores(example: Row, columns: tuple[str, str]) -> Row:
+    """Return one streamed row as it is.
+
+    Raises:
+        ValueError: if one of its scores is illegal.
+    """
+    batch = {name: [example.get(name)] for name in (SOURCE, ROW, *columns)}
+    if findings := list(illegal_scores([batch], columns)):
+        raise ValueError(explain(str(example[SOURCE]), findings))
+    return example
+
+
+def reversed_scores(dataset: Dataset, columns: tuple[str, str]) -> str | None:
     """Return a remark if chosen scores are below rejected ones; legal, but often two columns that were mixed up.
 
     Call it on a dataset without illegal scores. Returns None if there is nothing to remark.
     """
-    chosen, rejected = check.columns
+    chosen, rejected = columns
     rows = [
         str(row)
-        for batch in column_batches(dataset, (ROW, *check.columns))
+        for batch in column_batches(dataset, (ROW, *columns))
         for row, better, worse in zip(batch[ROW], batch[chosen], batch[rejected], strict=True)
         if better < worse
     ]

@@ -16,7 +16,7 @@ ANSWER_ROLES = ("assistant", "function")
 
 
 def skip_reason(row: Row) -> str | None:
-    """Return why a row is no preference pair: turns that do not alternate, nothing said, or the same said twice."""
+    """Return why a row is no preference pair: turns that do not alternate, an empty answer, or one answer twice."""
     prompt, response = row["_prompt"], row["_response"]
     if len(prompt) % 2 != 1 or len(response) < 2:  # what LlamaFactory itself drops
         return INVALID_TURNS
