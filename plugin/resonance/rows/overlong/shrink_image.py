@@ -16,7 +16,7 @@ from PIL import Image
 
 from ..encode import PairEncoder, PairIds
 from ..types import Row
-from ..vision.header import image_size
+from ..vision.header import image_size, stored
 from .lengths import Limits
 
 Size = tuple[int, int]
@@ -74,8 +74,7 @@ def _to_area(size: Size, pixels: int) -> float:
 
 def resized(image: Any, size: Size) -> Image.Image:
     """Decode an image (path, bytes, mapping or PIL) and give it a size."""
-    if isinstance(image, dict):
-        image = image["bytes"] if image["bytes"] is not None else image["path"]
+    image = stored(image)
     if isinstance(image, bytes):
         image = BytesIO(image)
     if isinstance(image, Image.Image):

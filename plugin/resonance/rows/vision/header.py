@@ -70,6 +70,13 @@ def sized(image: Any) -> Any:
     return SizedImage(image_size(image)) if isinstance(image, str | bytes | dict | Image.Image) else image
 
 
+def stored(image: Any) -> Any:
+    """Return the bytes or the path of a mapping with both; anything else as it is."""
+    if isinstance(image, dict):
+        return image["bytes"] if image["bytes"] is not None else image["path"]
+    return image
+
+
 def image_size(image: Any) -> tuple[int, int]:
     """Return (width, height) of an image in pixels, as stored: like LlamaFactory, without turning it by its EXIF.
 
@@ -80,8 +87,7 @@ def image_size(image: Any) -> tuple[int, int]:
         OSError: if the file is missing, is no image or ends early (what PIL raises).
         KeyError: if a mapping lacks a key.
     """
-    if isinstance(image, dict):
-        image = image["bytes"] if image["bytes"] is not None else image["path"]
+    image = stored(image)
     if isinstance(image, Image.Image):
         return _size_of_whole(image)
     if isinstance(image, str | os.PathLike):
