@@ -150,7 +150,7 @@ def measure(name: str, size: tuple[int, int], images: int, folder: Path) -> dict
     """Time both ways on the same new files; raises SystemExit if the family cannot be counted."""
     from llamafactory.data.template import TEMPLATES
 
-    from resonance.rows.vision import make_counter
+    from resonance.rows.vision.counter import make_counter
 
     processor = make_processor(name)
     plugin = TEMPLATES[FAMILIES[name].template].mm_plugin

@@ -7,6 +7,7 @@ import ast
 import re
 import subprocess
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ ARROWS = {
     "startup.py": {"hooks"},
     "upstream.py": set(),  # annotations for every room
     "hooks": {"arguments", "training"},
-    "arguments": {"losses", "forward"},  # of forward only the names of the speed-ups
+    "arguments": {"losses", "forward", "rows"},  # only names: of speed-ups, and of policies for long rows
     "rows": set(),
     "losses": set(),
     "forward": set(),
@@ -146,3 +147,20 @@ def test_no_path_of_one_machine_in_any_file() -> None:
             for number, line in enumerate(path.read_text(encoding="utf-8", errors="ignore").splitlines(), 1):
                 found += [f"{path.relative_to(CHECKOUT)}:{number}: {line[:80]}"] if MACHINE_PATHS.search(line) else []
     assert found == []
+
+
+def test_no_circle_of_imports_between_modules() -> None:
+    """Nor one that is hidden in a function or in `if TYPE_CHECKING`."""
+    modules = {}
+    for path in SOURCES:
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        modules[".".join(["resonance", *(parts[:-1] if parts[-1] == "__init__" else parts)])] = path
+    graph = {}
+    for module, path in modules.items():
+        # `from .folder import name` is of the module `folder.name` if there is one, else of `folder`
+        named = {name if name in modules else name.rpartition(".")[0] for name in imports(path)}
+        graph[module] = named & modules.keys() - {module}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle: {' <- '.join(error.args[1])}")

@@ -370,7 +370,7 @@ def test_tiles_are_counted_by_the_processor(family, tmp_path, monkeypatch):
     from llamafactory.data.template import TEMPLATES
     from llamafactory.model import loader
 
-    from resonance.rows.vision import make_counter
+    from resonance.rows.vision.counter import make_counter
 
     processor = make_processor(family)
     template = TEMPLATES[PROCESSORS[family].template]

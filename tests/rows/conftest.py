@@ -14,18 +14,15 @@ from typing import Any
 
 import pytest
 
+from resonance.hooks.llamafactory import PATCHES
+
 MODEL = Path(__file__).parents[1] / "golden" / "trajectory" / "model"
 COLOURS = ("red", "green", "blue", "yellow", "black", "white")
 
 REBOUND = {
-    "llamafactory.data.parser.DatasetAttr": "resonance.rows.attributes:ScoredDatasetAttr",
-    "llamafactory.data.converter.get_dataset_converter": "resonance.rows.convert:get_dataset_converter",
-    "llamafactory.data.loader.load_dataset": "resonance.rows.load:load_dataset",
-    "llamafactory.data.loader._load_single_dataset": "resonance.rows.load:load_single_dataset",
-    "llamafactory.data.loader.align_dataset": "resonance.rows.align:align_dataset",
-    "llamafactory.data.loader._get_merged_dataset": "resonance.rows.select:get_merged_dataset",
-    "llamafactory.data.loader._get_preprocessed_dataset": "resonance.rows.settle:get_preprocessed_dataset",
-    "llamafactory.data.loader.PairwiseDatasetProcessor": "resonance.rows.tokenize:PreferenceDatasetProcessor",
+    patch.target: patch.replacement
+    for patch in PATCHES
+    if patch.scope in ("selection", "rows") and patch.target.startswith("llamafactory.data.")
 }
 
 ENTRIES: dict[str, dict[str, Any]] = {
@@ -138,7 +135,7 @@ def load(
     from llamafactory.data import get_template_and_fix_tokenizer
     from llamafactory.hparams import get_train_args
 
-    from resonance.rows.saved import get_dataset
+    from resonance.rows.tokenized_path import get_dataset
     from resonance.training.run import prepare_rows
 
     def run(needs_scores: bool = True, **changes: Any) -> SimpleNamespace:

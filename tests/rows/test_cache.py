@@ -21,7 +21,7 @@ from datasets.fingerprint import Hasher
 from llamafactory.hparams import DataArguments
 from resonance.rows.attributes import ScoredDatasetAttr
 from resonance.rows.convert import get_dataset_converter
-from resonance.rows.inspection import make_inspector
+from resonance.rows.validate.row_checker import make_row_checker
 from resonance.rows.plan import RowPlan
 from resonance.rows.tokenize import PreferenceDatasetProcessor
 
@@ -30,7 +30,7 @@ data_args = DataArguments(template="qwen2_vl", dataset="pairs")
 for plan in (RowPlan(True), RowPlan(False), RowPlan(True, schema_version=999)):
     data_args.row_plan = plan
     processor = PreferenceDatasetProcessor(None, None, None, data_args)
-    things = (get_dataset_converter("alpaca", attr, data_args), make_inspector(attr, data_args).scan,
+    things = (get_dataset_converter("alpaca", attr, data_args), make_row_checker(attr, data_args, plan).check_table,
               processor.preprocess_dataset)
     print("HASHES", *(Hasher.hash(thing) for thing in things))
 """
@@ -54,27 +54,23 @@ def test_fingerprints_are_the_same_in_every_process_and_follow_the_plan():
 def test_everything_that_enters_a_map_survives_a_pickle():
     from llamafactory.hparams import DataArguments
 
-    from resonance.rows.admit import StreamAdmission
     from resonance.rows.attributes import ScoredDatasetAttr
     from resonance.rows.convert import get_dataset_converter
-    from resonance.rows.inspection import make_inspector
-    from resonance.rows.number import RowNumberer
     from resonance.rows.plan import RowPlan
-    from resonance.rows.problems import RowLog
-    from resonance.rows.scores import ScoreCheck
+    from resonance.rows.validate.dataset import StreamChecker
+    from resonance.rows.validate.row_checker import make_row_checker
+    from resonance.rows.validate.row_log import RowLog, StreamWarnings
 
     attr = ScoredDatasetAttr("file", "pairs.json", score_chosen="a", score_rejected="b", ranking=True)
     data_args = DataArguments(template="qwen2_vl", dataset="pairs")
     data_args.row_plan = RowPlan(True)
-    inspector = make_inspector(attr, data_args)
-    admission = StreamAdmission("pairs", inspector, RowLog("skipped.jsonl", {("a", 1)}), {("a", 1)})
+    checker = make_row_checker(attr, data_args, RowPlan(True))
+    warnings = StreamWarnings(RowLog("skipped.jsonl", True, {("a", 1)}), "skipped", {("a", 1)})
     for thing in (
         attr,
         get_dataset_converter("sharegpt", attr, data_args),
-        inspector,
-        admission,
-        RowNumberer("a"),
-        ScoreCheck(("a", "b")),
+        checker,
+        StreamChecker("pairs", checker, warnings),
     ):
         copy = dill.loads(dill.dumps(thing))
         assert type(copy) is type(thing) and copy == thing
@@ -96,7 +92,7 @@ def test_several_processes_give_the_same_rows(data, load, make_pair):
 
 def test_plan_and_attributes_are_light():
     """Reading the field names or the plan loads neither torch nor LlamaFactory."""
-    code = "import sys, resonance.rows.fields, resonance.rows.plan, resonance.rows.problems; "
+    code = "import sys, resonance.rows.fields, resonance.rows.plan, resonance.rows.validate.findings; "
     code += "sys.exit(any(m in sys.modules for m in ('torch', 'llamafactory', 'datasets', 'numpy')))"
     assert subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(PLUGIN)}).returncode == 0
 

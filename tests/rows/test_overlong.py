@@ -307,6 +307,30 @@ def test_cut_cannot_help_where_images_alone_do_not_fit(cases, load):
         load(cutoff_len=150, overlong="cut_text", max_prompt_length=50)
 
 
+@pytest.fixture
+def image_in_answers(data, make_pair):
+    """One pair whose prompt is long text, and whose answers end with a large image."""
+    answers = {"chosen": "It is green, as here: <image>", "rejected": "It is blue, as here: <image>"}
+    data.write([{**make_pair(1), "instruction": LONG * 2, "images": [big_image(data, "big.png")], **answers}])
+
+
+def test_cut_keeps_an_image_near_the_end_of_an_answer_whole(image_in_answers, load, tokenizer_module):
+    """The prompt gives way further than the rule of shares would have it."""
+    loaded = load(cutoff_len=150, overlong="cut_text")
+    row, tokenizer = loaded.train[0], tokenizer_module["tokenizer"]
+    assert 140 < tokens(row) <= 150
+    for side in ("chosen", "rejected"):
+        answer = [label for label in row[f"{side}_labels"] if label != -100]
+        assert count(tokenizer, answer, START) == count(tokenizer, answer, END) == 1
+        assert count(tokenizer, answer, PAD) == 64, "280 x 280 pixels at 28 x 28 a token, resized to 8 x 8 tokens"
+    check_batch(loaded, tokenizer_module)
+
+
+def test_cut_cannot_help_where_an_image_of_an_answer_is_over_the_target_length(image_in_answers, load):
+    message = refused(load, overlong="cut_text", max_target_length=60)
+    assert "`overlong: cut_text` cannot help: a response has an image that ends at its token 8" in message
+
+
 def test_cut_never_splits_a_tool_call(data, make_pair, load):
     call = json.dumps({"name": "look", "arguments": {"where": "left " * 30}})
     turns = [("human", "<image>Which colour?"), ("function_call", call), ("observation", LONG)]
@@ -341,17 +365,19 @@ def test_another_policy_or_limit_does_not_read_the_cache(cases, load):
 
 
 def test_measure_is_what_a_row_has_without_a_limit(cases, load, tokenizer_module):
-    from resonance.rows.lengths import measure
+    from resonance.rows.encode import PairEncoder
+    from resonance.rows.overlong.policy import measure
 
     loaded = load(cutoff_len=2000)
     row = {"_prompt": [{"role": "user", "content": "<image>Which colour?"}], "_system": "", "_tools": ""}
     row |= {"_images": [str(cases.parent / "images/big.png")], "_videos": None, "_audios": None}
     pair = [{"role": "assistant", "content": f"It is {colour}."} for colour in ("green", "blue")]
-    found = measure({**row, "_response": pair}, loaded.template, **tokenizer_module)
+    encoder = PairEncoder(loaded.template, **tokenizer_module)
+    found = measure({**row, "_response": pair}, encoder)
     trained = loaded.train[1]
     assert found.prompt == trained["chosen_labels"].index(next(t for t in trained["chosen_labels"] if t != -100))
     assert found.total == tokens(trained) and found.image_tokens == 66
-    single = measure({**row, "_response": pair[:1]}, loaded.template, **tokenizer_module)
+    single = measure({**row, "_response": pair[:1]}, encoder)
     assert single == found._replace(rejected=0)
 
 
@@ -367,6 +393,14 @@ def test_a_saved_set_is_refused_under_other_settings(cases, load, tmp_path):
         load(cutoff_len=LIMIT + 1, overlong="cut_text", tokenized_path=path)
     assert f"cutoff_len: {LIMIT}, now {LIMIT + 1}" in str(caught.value)
     assert "overlong: 'drop', now 'cut_text'" in str(caught.value) and "Delete it" in str(caught.value)
+
+
+def test_a_set_saved_before_plans_had_kinds_is_still_read(cases, load, tmp_path):
+    path = tmp_path / "saved"
+    load(cutoff_len=512, tokenized_path=str(path))
+    settings = json.loads((path / "resonance_rows.json").read_text())
+    (path / "resonance_rows.json").write_text(json.dumps({**settings, "pairs": True}))
+    assert "kind" not in settings and len(load(cutoff_len=512, tokenized_path=str(path)).train) == 6
 
 
 def test_a_saved_set_of_unknown_settings_is_read_with_a_warning(cases, load, tmp_path, warnings_of_rows):

@@ -9,7 +9,7 @@ import traceback
 
 import pytest
 
-from resonance.rows.json_types import explain_unreadable
+from resonance.rows.validate.json_files import explain_unreadable
 
 BOTH = pytest.mark.parametrize("streaming", [False, True])
 
@@ -230,6 +230,13 @@ def test_skips_are_listed_once_when_a_file_is_loaded_twice(data, load, make_pair
     assert len(result.skipped.read_text().splitlines()) == 1
 
 
+def test_a_row_that_is_drawn_twice_is_listed_once(data, load, make_pair):
+    write_with(data, make_pair, {0: {"rejected": ""}}, count=2)
+    data.register("pairs", "pairs.jsonl", num_samples=40)  # LlamaFactory draws the rest with replacement
+    assert set(kept(load)) == {1}
+    assert len((data.folder.parent / "out/skipped_rows.jsonl").read_text().splitlines()) == 1
+
+
 def test_an_old_list_of_skipped_rows_is_removed(data, load, make_pair, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/skipped_rows.jsonl").write_text("from another run\n")
@@ -347,3 +354,11 @@ def test_what_is_wrong_is_found_however_lines_are_broken(tmp_path, text):
     path.write_text(text, encoding="utf-8")
     explained = explain_unreadable([str(path)], ValueError())
     assert "row 1: `a` is a number 1, where 2 other rows have text" in str(explained)
+
+
+def test_one_row_of_a_type_is_counted_in_the_singular(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text('{"a": "x", "b": [1]}\n{"a": 1, "b": 2}\n')
+    explained = str(explain_unreadable([str(path)], ValueError()))
+    assert "row 1: `a` is a number 1, where 1 other row has text" in explained
+    assert "row 1: `b` is a number 2, where 1 other row has a list" in explained

@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from numbers import Real
-from typing import Any, Literal
+from typing import Any
 
+from ..rows.plan import POLICIES, WIDEST, Policy
 from .preference import runs_on_resonance
 
-POLICIES = ("error", "drop", "shrink_image", "cut_text")
-WIDEST = -1
 PAIR_STAGES = ("dpo", "rm")
 RATIO_STAGES = ("dpo", "rm", "sft", "pt", "kto")
 
@@ -22,7 +21,7 @@ RATIO_STAGES = ("dpo", "rm", "sft", "pt", "kto")
 class DataKeys:
     r"""Resonance's keys about data. Their defaults change nothing in a recipe that does not use them."""
 
-    overlong: Literal["error", "drop", "shrink_image", "cut_text"] | None = field(
+    overlong: Policy | None = field(
         default=None,
         metadata={
             "help": (

@@ -154,13 +154,25 @@ PATCHES = (
     _in(
         "rows",
         "llamafactory.data.loader._get_preprocessed_dataset",
-        "rows.settle:get_preprocessed_dataset",
+        "rows.overlong.dataset:get_preprocessed_dataset",
         ("dataset", "data_args", "training_args", "stage"),
         why="pairs that are too long stop the run together, are dropped, shrunk or cut, and are listed",
         remove_when="LlamaFactory has a policy for rows over cutoff_len",
     ),
-    _in("dpo_rows", "llamafactory.train.dpo.workflow.get_dataset", "rows.saved:get_dataset", _GET_DATASET, **_SAVED),
-    _in("rm_rows", "llamafactory.train.rm.workflow.get_dataset", "rows.saved:get_dataset", _GET_DATASET, **_SAVED),
+    _in(
+        "dpo_rows",
+        "llamafactory.train.dpo.workflow.get_dataset",
+        "rows.tokenized_path:get_dataset",
+        _GET_DATASET,
+        **_SAVED,
+    ),
+    _in(
+        "rm_rows",
+        "llamafactory.train.rm.workflow.get_dataset",
+        "rows.tokenized_path:get_dataset",
+        _GET_DATASET,
+        **_SAVED,
+    ),
     _in(
         "rows",
         "llamafactory.data.loader.PairwiseDatasetProcessor",

@@ -70,7 +70,7 @@ def _prepare_pairs(_: ModelArguments, data_args: DataArguments, training_args: T
 def _prepare_rows(_: ModelArguments, data_args: DataArguments, training_args: TrainingArguments, *__: Any) -> None:
     from ..training.run import prepare_rows
 
-    prepare_rows(data_args, training_args, pairs=False)
+    prepare_rows(data_args, training_args, kind="other")
 
 
 def _watched(callbacks: Callbacks) -> Callbacks:

@@ -1,6 +1,25 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""The rows room: a row on its way in, from the data file to the batch.
+"""A row on its way in, from the data file to the batch. In the order in which a preference pair meets them:
 
-Stations: raw row -> aligned row (``_prompt _response _images _score_* _row _source``) -> token ids -> batch.
-``fields`` and ``plan`` import nothing heavy; every other module here may import LlamaFactory and knows no loss.
+| file | what happens there | the row is then |
+|---|---|---|
+| `plan` | what the run asks of its rows; travels on LlamaFactory's data arguments | |
+| `attributes` | a dataset_info.json entry may name score columns | |
+| `load` | files are read, rows numbered; `validate/json_files` explains unreadable ones | raw + `_source _row` |
+| `align` | the order of the steps from here to `validate/dataset` | |
+| `stream` | columns read in batches; images of a stream decoded by us | |
+| `validate/raw_columns` | the columns that the entry names are there, and scores are numbers | |
+| `media_types` | the types of media columns, before `datasets` guesses them | |
+| `select` | `score_margin` and `data_ratio` choose training rows | |
+| `convert` | LlamaFactory's converter, keeping scores and origin | aligned: `_prompt _response _images _score_*` |
+| `validate/dataset` | `row_checker` applies `rules` and `media`; stop, or skip and list in `row_log` | |
+| `encode` | LlamaFactory's token ids without a cutoff; `vision/` counts image tokens from headers | |
+| `overlong/policy` | a pair over its `lengths`: `shrink_image`, `cut_text`, or a mark | |
+| `tokenize` | LlamaFactory's processor around both | tokenized: ids, labels, `images score_*` |
+| `overlong/dataset` | marked pairs stop the run, are skipped or reported (`report`) | |
+| `tokenized_path` | around all of the above: a saved set and its settings | |
+| `collate` | images resized and processed once (`pictures`), scores beside them | batch: tensors |
+
+`fields` names the columns, `types` what is read of LlamaFactory's objects. Light, without LlamaFactory: `fields`,
+`plan`, `types`, and in `validate/` all but `dataset`, `row_checker`, `row_log` and `raw_columns`.
 """

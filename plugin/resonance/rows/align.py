@@ -1,30 +1,39 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Raw dataset -> aligned and admitted dataset. The order of the checks of one dataset is written here."""
+"""Raw dataset -> aligned dataset of rows that can be trained on. The order of the checks is written here."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import datasets
 from llamafactory.data.converter import align_dataset as llamafactory_align_dataset
 from llamafactory.extras import logging
 
-from .admit import admit_rows, admit_stream
+from ..upstream import DataArguments, TrainingArguments
 from .convert import get_dataset_converter
-from .fields import ROW, SCORE_FIELDS, SOURCE
-from .hints import hint_aligned
-from .number import number_rows
-from .plan import get_plan
-from .problems import Problem, explain
-from .scores import ScoreCheck, all_score_problems, require_columns, reversed_scores
-from .select import select_from_stream, select_rows
-from .stream import decoded, undecoded
+from .fields import ROW, SOURCE
+from .load import number_rows
+from .media_types import hint_aligned
+from .plan import RowPlan, get_plan
+from .select import select_rows
+from .stream import Dataset, decoded, undecoded
+from .types import DatasetAttr
+from .validate.dataset import check_rows, check_stream
+from .validate.findings import Finding, explain
+from .validate.raw_columns import (
+    require_columns,
+    require_scores,
+    reversed_scores,
+    score_columns,
+    score_findings,
+)
+from .validate.row_checker import make_row_checker
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 
 
-def align_dataset(dataset: Any, dataset_attr: Any, data_args: Any, training_args: Any) -> Any:
-    """Align a dataset as LlamaFactory does, keep scores and origins, and admit only rows that can be trained on.
+def align_dataset(
+    dataset: Dataset, dataset_attr: DatasetAttr, data_args: DataArguments, training_args: TrainingArguments
+) -> Dataset:
+    """Align a dataset as LlamaFactory does, keep scores and origins, and keep only rows that can be trained on.
 
     Training rows that the plan does not ask for are left out first.
 
@@ -33,11 +42,10 @@ def align_dataset(dataset: Any, dataset_attr: Any, data_args: Any, training_args
             map-style dataset, at the row itself for a stream.
     """
     plan = get_plan(data_args)
-    streaming = isinstance(dataset, datasets.IterableDataset)
-    if not plan.pairs:  # rows of another stage: LlamaFactory's own affair, but for how many there are
-        select = select_from_stream if streaming else select_rows
-        selected = select(dataset, dataset_attr, plan, training_args)
+    if plan.kind != "pairs":  # LlamaFactory knows what to do with these rows; only how many there are is ours
+        selected = select_rows(dataset, dataset_attr, plan, training_args)
         return llamafactory_align_dataset(selected, dataset_attr, data_args, training_args)
+    streaming = isinstance(dataset, datasets.IterableDataset)
     dataset = undecoded(dataset) if streaming else dataset
     names = list(next(iter(dataset), {})) if streaming else dataset.column_names
     if not names or (not streaming and len(dataset) == 0):
@@ -46,50 +54,65 @@ def align_dataset(dataset: Any, dataset_attr: Any, data_args: Any, training_args
         dataset = number_rows(dataset, [(str(dataset_attr), None)])
     require_columns(dataset_attr, names, plan.reads_scores)
 
-    check = ScoreCheck(tuple(getattr(dataset_attr, key) for key in SCORE_FIELDS)) if plan.reads_scores else None
-    if streaming:
-        return _align_stream(dataset, dataset_attr, data_args, training_args, check)
+    scores = score_columns(dataset_attr) if plan.reads_scores else None
+    align = _align_stream if streaming else _align_rows
+    return align(dataset, dataset_attr, data_args, training_args, plan, scores)
 
-    problems = all_score_problems(dataset, check) if check else []
-    if check and not problems and (remark := reversed_scores(dataset, check)):
+
+def _align_rows(
+    dataset: datasets.Dataset,
+    dataset_attr: DatasetAttr,
+    data_args: DataArguments,
+    training_args: TrainingArguments,
+    plan: RowPlan,
+    scores: tuple[str, str] | None,
+) -> datasets.Dataset:
+    findings = score_findings(dataset, scores) if scores else []
+    if scores and not findings and (remark := reversed_scores(dataset, scores)):
         logger.warning_rank0(f"Dataset {dataset_attr}: {remark}")
     dataset = hint_aligned(dataset, dataset_attr)
-    if not problems:
+    if not findings:
         dataset = select_rows(dataset, dataset_attr, plan, training_args)
     try:
         aligned = llamafactory_align_dataset(dataset, dataset_attr, data_args, training_args)
     except Exception as error:
-        problems += failing_rows(dataset, dataset_attr, data_args)
-        if not problems:
+        findings += _failing_rows(dataset, dataset_attr, data_args)
+        if not findings:
             raise
-        raise ValueError(explain(str(dataset_attr), problems, len(dataset))) from error
-    return admit_rows(aligned, dataset_attr, data_args, training_args, problems)
+        raise ValueError(explain(str(dataset_attr), findings, len(dataset))) from error
+    checker = make_row_checker(dataset_attr, data_args, plan)
+    return check_rows(aligned, str(dataset_attr), checker, data_args, training_args, findings)
 
 
-def _align_stream(
-    dataset: Any, dataset_attr: Any, data_args: Any, training_args: Any, check: ScoreCheck | None
-) -> Any:
-    if check is not None and dataset_attr.load_from == "file":
-        problems = all_score_problems(dataset, check)
-        if problems:
-            raise ValueError(explain(str(dataset_attr), problems))
-        check = None
-    dataset = decoded(dataset)
-    dataset = dataset if check is None else dataset.map(check)
-    dataset = select_from_stream(dataset, dataset_attr, get_plan(data_args), training_args)
-    aligned = llamafactory_align_dataset(dataset, dataset_attr, data_args, training_args)
-    return admit_stream(aligned, dataset_attr, data_args, training_args)
-
-
-def failing_rows(dataset: Any, dataset_attr: Any, data_args: Any) -> list[Problem]:
-    """Find every row that cannot be decoded or converted, one by one; called only after aligning has failed."""
+def _failing_rows(dataset: datasets.Dataset, dataset_attr: DatasetAttr, data_args: DataArguments) -> list[Finding]:
+    """Return every row that cannot be decoded or converted, one by one; called only after aligning has failed."""
     converter = get_dataset_converter(dataset_attr.formatting, dataset_attr, data_args)
     origins = dataset.select_columns([SOURCE, ROW])
-    problems = []
+    findings = []
     for i in range(len(dataset)):
         try:
             converter.inner(dataset[i])
         except Exception as error:
             found = f"cannot be converted ({type(error).__name__}: {error})"
-            problems.append(Problem(origins[i][SOURCE], origins[i][ROW], "row unreadable", found))
-    return problems
+            findings.append(Finding("row unreadable", found, origins[i][SOURCE], origins[i][ROW]))
+    return findings
+
+
+def _align_stream(
+    dataset: datasets.IterableDataset,
+    dataset_attr: DatasetAttr,
+    data_args: DataArguments,
+    training_args: TrainingArguments,
+    plan: RowPlan,
+    scores: tuple[str, str] | None,
+) -> datasets.IterableDataset:
+    if scores and dataset_attr.load_from == "file":  # read twice, so that all illegal scores are reported at once
+        findings = score_findings(dataset, scores)
+        if findings:
+            raise ValueError(explain(str(dataset_attr), findings))
+        scores = None
+    dataset = decoded(dataset)
+    dataset = dataset.map(require_scores, fn_kwargs={"columns": scores}) if scores else dataset
+    dataset = select_rows(dataset, dataset_attr, plan, training_args)
+    aligned = llamafactory_align_dataset(dataset, dataset_attr, data_args, training_args)
+    return check_stream(aligned, str(dataset_attr), make_row_checker(dataset_attr, data_args, plan), training_args)

@@ -12,8 +12,8 @@ import torch
 from llamafactory.data.collator import PairwiseDataCollatorWithPadding
 
 from .fields import CARRIED, IMAGE_SIZES, ROW, SOURCE
+from .overlong.shrink_image import resized
 from .pictures import reading_once
-from .shrink import resized
 
 
 @dataclass

@@ -16,8 +16,8 @@ from typing import Any
 from llamafactory.data.processor.pairwise import PairwiseDatasetProcessor
 from llamafactory.extras.constants import AUDIO_PLACEHOLDER, IGNORE_INDEX, IMAGE_PLACEHOLDER, VIDEO_PLACEHOLDER
 
-from .lengths import Lengths
-from .vision import counting_from_headers
+from .overlong.lengths import Lengths
+from .vision.counter import counting_from_headers
 
 REMEMBERED = 64  # texts; a row in work needs its own few
 MEDIA = {"_images": IMAGE_PLACEHOLDER, "_videos": VIDEO_PLACEHOLDER, "_audios": AUDIO_PLACEHOLDER}

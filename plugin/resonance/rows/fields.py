@@ -1,14 +1,24 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""The columns we add to LlamaFactory's rows, and what a legal value is. Standard library only."""
+"""Names of columns, LlamaFactory's and ours, and what a legal score is. Standard library only."""
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from numbers import Real
 from typing import Any
+
+FORMATTINGS = ("alpaca", "sharegpt", "openai")
+"""LlamaFactory's own values of `formatting` in dataset_info.json; a user may have registered others."""
+
+MEDIA_COLUMNS = ("images", "videos", "audios")
+"""Keys of media in dataset_info.json's ``columns`` and in a tokenized row; with an underscore, in an aligned row."""
+
+PLACEHOLDERS = {name: os.getenv(f"{name.upper()}_PLACEHOLDER", f"<{name}>") for name in ("image", "video", "audio")}
+"""What stands for one medium in a text: LlamaFactory's constants, read from the environment as it does (a test)."""
 
 SOURCE = "_source"
 """The file or hub dataset a row comes from, as the user wrote it."""
@@ -24,7 +34,7 @@ OVERLONG = "_overlong"
 
 
 def score_problem(value: Any) -> str | None:
-    """Say what is wrong with one score, or None if it is a finite number.
+    """Return what is wrong with one score, or None if it is a finite number.
 
     Booleans and numbers written as text are refused: both are signs of a wrong column rather than of a score.
     """

@@ -1,39 +1,50 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""What one run asks of its rows. Standard library only."""
+"""What one run asks of its rows, and how LlamaFactory carries that to us. Standard library only."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Literal, get_args
 
 from .fields import CARRIED, Column
 
+Kind = Literal["pairs", "prompts", "other"]
+Policy = Literal["error", "drop", "shrink_image", "cut_text"]
+POLICIES: tuple[Policy, ...] = get_args(Policy)
+"""Values of the recipe's `overlong`: what becomes of a pair over a limit."""
+
 WIDEST = -1
 """The score margin that stands for: of each prompt the pairs whose scores are furthest apart."""
+
+
+def reaches(gap: float, margin: float) -> bool:
+    """Return whether a difference of two scores is at least a margin; 0.3 - 0.1 reaches 0.2."""
+    return gap >= margin or math.isclose(gap, margin, rel_tol=1e-9, abs_tol=1e-9)
 
 
 @dataclass(frozen=True)
 class RowPlan:
     """What a run needs from each row; part of the fingerprint of every cached dataset of the run.
 
-    Args:
+    Attributes:
         needs_scores: whether the loss reads ``score_chosen`` and ``score_rejected``.
-        overlong: what becomes of a pair over a limit: error, drop, shrink_image or cut_text.
+        overlong: what becomes of a pair over a limit.
         max_prompt_length: most tokens of a prompt, or None.
         max_target_length: most tokens of a response, or None.
         data_ratio: fraction of the training rows to keep.
         score_margin: smallest difference of the scores of a training pair, WIDEST, or None for all pairs.
-        pairs: whether the rows are preference pairs; of other rows only a fraction is taken.
+        kind: what a row is. Preference pairs are checked and tokenized by us, other rows only selected.
         schema_version: raised whenever the meaning of a column changes, so that no older cache is read.
     """
 
     needs_scores: bool
-    overlong: str = "error"
+    overlong: Policy = "error"
     max_prompt_length: int | None = None
     max_target_length: int | None = None
     data_ratio: float = 1.0
     score_margin: float | None = None
-    pairs: bool = True
+    kind: Kind = "pairs"
     schema_version: int = 2
 
     @property
@@ -47,12 +58,15 @@ class RowPlan:
         return tuple(column for column in CARRIED if getattr(self, f"needs_{column.group}"))
 
     def for_evaluation(self) -> RowPlan:
-        """The same plan with every row kept."""
+        """Return the same plan with every row kept."""
         return replace(self, data_ratio=1.0, score_margin=None)
 
 
-def get_plan(data_args: Any) -> RowPlan:
-    """Return the plan that the run put on its data arguments.
+def get_plan(data_args: object) -> RowPlan:
+    """Return the plan of the run that LlamaFactory's data arguments belong to: their attribute ``row_plan``.
+
+    LlamaFactory calls our replacements of its functions with its own arguments only, so the plan travels on them. It
+    is read where LlamaFactory calls us; our own functions take it as an argument.
 
     Raises:
         ValueError: if no plan was set.

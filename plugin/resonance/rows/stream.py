@@ -1,16 +1,24 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Images of a stream are decoded by us, so that one which cannot be decoded is named."""
+"""Reading datasets: columns in batches, and streams whose images we decode, so that a broken one is named."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
 
 import datasets
 
 from .fields import ROW, SOURCE
+from .types import Batch, Row
+
+Dataset: TypeAlias = "datasets.Dataset | datasets.IterableDataset"
+
+
+def column_batches(dataset: Dataset, columns: Sequence[str], size: int = 10_000) -> Iterator[Batch]:
+    """Yield some columns of a dataset, so many rows at a time; the other columns are not read."""
+    for table in dataset.select_columns(list(dict.fromkeys(columns))).with_format("arrow").iter(batch_size=size):
+        yield table.to_pydict()
 
 
 def decodable(feature: Any) -> Iterator[Any]:
@@ -47,23 +55,17 @@ def undecoded(dataset: datasets.IterableDataset) -> datasets.IterableDataset:
 def decoded(dataset: datasets.IterableDataset) -> datasets.IterableDataset:
     """Return an undecoded stream with its images decoded, row by row, each failure named."""
     features = with_decoding(dataset.features, True)
-    return dataset if features is None else dataset.map(RowDecoder(features))
+    return dataset if features is None else dataset.map(_decode, fn_kwargs={"features": features})
 
 
-@dataclass(frozen=True)
-class RowDecoder:
-    """Decode one example as `datasets` does."""
+def _decode(example: Row, features: datasets.Features) -> Row:
+    """Decode one example as `datasets` does.
 
-    features: datasets.Features
-
-    def __call__(self, example: dict[str, Any]) -> dict[str, Any]:
-        """Return the decoded example.
-
-        Raises:
-            ValueError: if an image cannot be decoded; names source and row.
-        """
-        try:
-            return self.features.decode_example(example)
-        except Exception as error:
-            where = f"{example.get(SOURCE)}, row {example.get(ROW)}"
-            raise ValueError(f"{where}: cannot be decoded ({type(error).__name__}: {error}).") from error
+    Raises:
+        ValueError: if an image cannot be decoded; names source and row.
+    """
+    try:
+        return features.decode_example(example)
+    except Exception as error:
+        where = f"{example.get(SOURCE)}, row {example.get(ROW)}"
+        raise ValueError(f"{where}: cannot be decoded ({type(error).__name__}: {error}).") from error

@@ -2,7 +2,7 @@
 """Aligned row -> token ids, as LlamaFactory has them, with origin and carried columns beside them.
 
 What is too long is cut by the recipe's policy instead of LlamaFactory's, which cuts through images. A row that has to
-be dropped or must stop the run is only marked here (column OVERLONG): `settle` sees all of them.
+be dropped or must stop the run is only marked here (column OVERLONG): `overlong/dataset` sees all of them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from llamafactory.data.processor.pairwise import PairwiseDatasetProcessor
 
 from .encode import PairEncoder
 from .fields import CARRIED, IMAGE_SIZES, OVERLONG, ROW, SOURCE
-from .overlong import Fitted, Fitter
+from .overlong.policy import FittedPair, OverlongPolicy
 from .plan import get_plan
 
 KEPT = {SOURCE: SOURCE, ROW: ROW, **{column.aligned: column.name for column in CARRIED}}
@@ -24,24 +24,23 @@ KEPT = {SOURCE: SOURCE, ROW: ROW, **{column.aligned: column.name for column in C
 class PreferenceDatasetProcessor(PairwiseDatasetProcessor):
     """Tokenize pairs; what belongs to a row stays with it even if the base class drops a neighbour."""
 
-    fitted: Fitted
+    fitted: FittedPair
 
     @cached_property
-    def fitter(self) -> Fitter:
-        """Applies the run's limits; made where it is used, for each worker has its own."""
-        return Fitter(
-            PairEncoder(self.template, self.tokenizer, self.processor), get_plan(self.data_args), self.data_args
-        )
+    def policy(self) -> OverlongPolicy:
+        """What applies the run's limits; made where it is used, for each worker has its own."""
+        encoder = PairEncoder(self.template, self.tokenizer, self.processor)
+        return OverlongPolicy(encoder, get_plan(self.data_args), self.data_args.cutoff_len)
 
     def __getstate__(self) -> dict[str, Any]:
         """What a worker gets and a cache is keyed by: nothing that work leaves behind."""
-        return {name: value for name, value in vars(self).items() if name not in ("fitter", "fitted")}
+        return {name: value for name, value in vars(self).items() if name not in ("policy", "fitted")}
 
     def _encode_data_example(
         self, prompt: Any, response: Any, system: Any, tools: Any, images: Any, videos: Any, audios: Any
     ) -> tuple[list[int], list[int], list[int], list[int]]:
         row = {"_prompt": prompt, "_response": response, "_system": system, "_tools": tools}
-        self.fitted = self.fitter({**row, "_images": images, "_videos": videos, "_audios": audios})
+        self.fitted = self.policy({**row, "_images": images, "_videos": videos, "_audios": audios})
         return self.fitted.ids.model_inputs()
 
     def preprocess_dataset(self, examples: dict[str, list[Any]]) -> dict[str, list[Any]]:

@@ -11,7 +11,7 @@ from llamafactory.extras import logging
 from ..arguments import parameters, preference
 from ..losses import LossSpec, get_loss
 from ..rows.fields import SCORE_FIELDS
-from ..rows.plan import RowPlan
+from ..rows.plan import Kind, RowPlan
 from .context import RunArguments, running
 from .empty import StepWatch
 
@@ -25,14 +25,14 @@ def prepare(model_args: Any, data_args: Any, training_args: Any, finetuning_args
         logger.warning_rank0(message)
 
 
-def prepare_rows(data_args: Any, training_args: Any, *, needs_scores: bool = False, pairs: bool = True) -> None:
+def prepare_rows(data_args: Any, training_args: Any, *, needs_scores: bool = False, kind: Kind = "pairs") -> None:
     """Plan what the recipe asks of its rows; all that LlamaFactory's own trainers need.
 
     Args:
         data_args: get the plan.
         training_args: of the same run.
         needs_scores: whether the loss reads scores.
-        pairs: whether the rows are preference pairs.
+        kind: what a row is.
     """
     data_args.row_plan = RowPlan(
         needs_scores=needs_scores,
@@ -41,7 +41,7 @@ def prepare_rows(data_args: Any, training_args: Any, *, needs_scores: bool = Fal
         max_target_length=data_args.max_target_length,
         data_ratio=data_args.data_ratio,
         score_margin=data_args.score_margin,
-        pairs=pairs,
+        kind=kind,
     )
     if data_args.streaming and training_args.accelerator_config.dispatch_batches is None:
         # Accelerate's default for streams cuts every tensor of a batch by rows, also those that hold the patches of

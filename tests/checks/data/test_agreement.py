@@ -13,10 +13,11 @@ from checks.data.ugly import UGLY_CHATS, UGLY_PAIRS
 from resonance.checks.data.align import Aligner, Unreadable
 from resonance.checks.data.entry import TAGS, parse_entry
 from resonance.checks.data.kinds import KINDS
-from resonance.rows import faults
 from resonance.rows.attributes import ScoredDatasetAttr
-from resonance.rows.fields import ROW, SCORE_FIELDS, SOURCE
-from resonance.rows.scores import ScoreCheck
+from resonance.rows.fields import PLACEHOLDERS, ROW, SCORE_FIELDS, SOURCE
+from resonance.rows.validate import findings
+from resonance.rows.validate.raw_columns import illegal_scores
+from resonance.rows.validate.rules import skip_reason
 
 # Told by the check alone: PIL decodes them at the first step, or the tokenizer or the table fails on them.
 LATER = {"image truncated", "not Unicode", "mixed column"}
@@ -33,19 +34,19 @@ def training_says(row: dict[str, Any], attr: ScoredDatasetAttr, folder: Path) ->
     """The kinds of everything that the training-time admission finds in a row."""
     from llamafactory.data.converter import get_dataset_converter
 
-    from resonance.rows.inspection import RowInspector
     from resonance.rows.plan import RowPlan
+    from resonance.rows.validate.row_checker import RowChecker
 
     scores = [attr.score_chosen, attr.score_rejected]
     kinds = []
     if all(scores):
         batch = {SOURCE: ["f"], ROW: [0]} | {column: [row[column]] for column in scores}
-        kinds += [problem.kind for problem in ScoreCheck(tuple(scores)).problems([batch])]
+        kinds += [problem.kind for problem in illegal_scores([batch], tuple(scores))]
     try:
         aligned = get_dataset_converter(attr.formatting, attr, SimpleNamespace(media_dir=str(folder)))(row)
     except Exception:
         return [*kinds, "row unreadable"]
-    found = RowInspector(str(folder), True, RowPlan(bool(scores)))(aligned)
+    found = RowChecker(str(folder), True, RowPlan(bool(scores)))({SOURCE: "f", ROW: 0, **aligned})
     return kinds + [finding.kind for finding in found]
 
 
@@ -106,8 +107,8 @@ def test_rows_are_aligned_as_llamafactory_aligns_them(folder, change, formatting
             ours(row)
         return
     got = ours(row)
-    if faults.skip_reason(expected) == faults.INVALID_TURNS:
-        assert got["_broken"] or faults.skip_reason(got) == faults.INVALID_TURNS
+    if skip_reason(expected) == findings.INVALID_TURNS:
+        assert got["_broken"] or skip_reason(got) == findings.INVALID_TURNS
         return
     assert {key: got[key] for key in expected} == expected
 
@@ -152,7 +153,7 @@ def test_placeholders_and_defaults_are_llamafactorys() -> None:
         "image": constants.IMAGE_PLACEHOLDER,
         "video": constants.VIDEO_PLACEHOLDER,
         "audio": constants.AUDIO_PLACEHOLDER,
-    } == faults.PLACEHOLDERS
+    } == PLACEHOLDERS
     attr = attribute({"file_name": "x.json"})
     assert {tag: getattr(attr, tag) for tag in TAGS} == TAGS
     entry = parse_entry("x", (Path("x.json"),), {}, "", "")

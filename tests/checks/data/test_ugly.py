@@ -14,7 +14,7 @@ from PIL import Image
 
 from checks.data.ugly import GPT, HUMAN, UGLY_CHATS, UGLY_PAIRS
 from resonance.checks.data.kinds import KINDS
-from resonance.rows.json_types import explain_unreadable
+from resonance.rows.validate.json_files import explain_unreadable
 
 
 @pytest.mark.parametrize(("change", "kind", "message"), UGLY_PAIRS.values(), ids=UGLY_PAIRS)

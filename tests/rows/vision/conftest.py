@@ -81,7 +81,7 @@ def shared() -> Case:
 @pytest.fixture(scope="session")
 def counter(shared: Case) -> Any:
     """The counter of `shared`."""
-    from resonance.rows.vision import make_counter
+    from resonance.rows.vision.counter import make_counter
 
     return make_counter(shared.plugin, shared.processor)
 

@@ -12,7 +12,7 @@ import pytest
 import transformers
 from PIL import Image, ImageFile
 
-from resonance.rows.vision import counting_from_headers, make_counter
+from resonance.rows.vision.counter import counting_from_headers, make_counter
 
 from .conftest import SMALL, Case, make_case, outcome
 

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from resonance.rows.vision import image_size
-from resonance.rows.vision.header import SizedImage, SizedImages
+from resonance.rows.vision.header import SizedImage, SizedImages, image_size
 
 from .conftest import Case, outcome
 

@@ -12,9 +12,9 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Any
 
-from ...rows.faults import EMPTY_RESPONSE, INVALID_TURNS
 from ...rows.fields import SCORE_FIELDS
-from ...rows.json_types import places, type_name
+from ...rows.validate.column_types import places, type_name
+from ...rows.validate.rules import EMPTY_RESPONSE, INVALID_TURNS
 from .entry import MEDIA_COLUMNS, Entry
 
 REMEMBERED = 100  # values of each type and column that can be shown

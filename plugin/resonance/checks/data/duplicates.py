@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
-from ...rows.faults import PLACEHOLDERS
+from ...rows.fields import PLACEHOLDERS
 from .images import content_hash
 
 FILES = 1 << 20  # more than anybody checks at once: a row and its file are kept as one whole number

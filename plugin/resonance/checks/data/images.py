@@ -21,7 +21,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 from PIL import Image
 
-from ...rows.media import image_source, unreadable
+from ...rows.validate.findings import Finding
+from ...rows.validate.media import image_source, unreadable
 
 ENDS = {"JPEG": (b"\xff\xd9",), "PNG": (b"IEND\xaeB`\x82",), "GIF": (b";",)}
 TAIL = 64
@@ -97,9 +98,9 @@ class ImageProbe:
             self.facts[path] = facts
 
     def _look(self, image: Any) -> Facts:
-        source, problem = image_source(image, self.media_dir)
-        if source is None:
-            kind, message = problem or ("image unreadable", "no image")
+        source = image_source(image, self.media_dir)
+        if isinstance(source, Finding):
+            kind, message = source.kind, source.message
             if isinstance(image, str) and image.startswith(("http://", "https://")):
                 message = f"image {image!r} is an address: images are not fetched, download it"
             return Facts(None, ((kind, message),))
@@ -109,7 +110,7 @@ class ImageProbe:
             with open_source(source) as file:
                 return self._inspect(file, source)
         except Exception as error:
-            return Facts(None, (unreadable(source, error),))
+            return Facts(None, (unreadable(source, error)[:2],))
 
     def _inspect(self, file: BinaryIO, source: str | bytes) -> Facts:
         label = f"image {source!r}" if isinstance(source, str) else f"an image of {len(source)} bytes"
@@ -160,13 +161,14 @@ def _path_of(image: Any) -> str | None:
 def content_hash(image: Any) -> bytes:
     """16 bytes that stand for an image's file as it is; for one that cannot be read, for its path."""
     digest = blake2b(digest_size=16)
+    source = image_source(image, None)
     try:
-        source, _ = image_source(image, None)
-        with open_source(source if source is not None else b"") as file:
+        with open_source(b"" if isinstance(source, Finding) else source) as file:
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
+        unread = isinstance(source, Finding)
     except (OSError, ValueError):
-        source = None
-    if source is None:
+        unread = True
+    if unread:
         digest.update(repr(image).encode("utf-8", "backslashreplace"))
     return digest.digest()

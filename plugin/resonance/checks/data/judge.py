@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...datafiles.read import RowError, RowReader
 from ...rows.fields import SCORE_FIELDS
-from ...rows.json_types import type_name
+from ...rows.validate.column_types import type_name
 from .align import Aligner, Unreadable
 from .duplicates import Duplicates, Leakage
 from .entry import Entry

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from ...rows.faults import EMPTY_RESPONSE, IDENTICAL_PAIR, INVALID_TURNS
-from ...rows.problems import CURES
+from ...rows.validate.findings import CURES, EMPTY_RESPONSE, IDENTICAL_PAIR, INVALID_TURNS
 
 
 class Kind(NamedTuple):

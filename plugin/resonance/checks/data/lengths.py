@@ -59,22 +59,24 @@ class TokenCounter:
             from llamafactory.hparams import get_infer_args
             from llamafactory.model import load_tokenizer
 
+            from ...rows.encode import PairEncoder
+
             if settings["template"] not in TEMPLATES:
                 near = get_close_matches(settings["template"], TEMPLATES, 3, cutoff=0.0)
                 raise ValueError(f"there is no such template; nearest: {', '.join(near)}")
             model_args, data_args, _, _ = get_infer_args(settings)
             loaded = load_tokenizer(model_args)
-            self.tokenizer, self.processor = loaded["tokenizer"], loaded["processor"]
-            self.template = get_template_and_fix_tokenizer(self.tokenizer, data_args)
+            template = get_template_and_fix_tokenizer(loaded["tokenizer"], data_args)
+            self.encoder = PairEncoder(template, loaded["tokenizer"], loaded["processor"])
 
     def __call__(self, aligned: dict[str, Any]) -> Iterator[Found]:
         """Yield a finding for a row that is too long or cannot be tokenized; its lengths go into the histograms."""
-        from ...rows.lengths import measure
+        from ...rows.overlong.policy import measure
 
         if not aligned["_response"]:
             return
         try:
-            lengths = measure(aligned, self.template, self.tokenizer, self.processor)
+            lengths = measure(aligned, self.encoder)
         except Exception as error:  # whatever the model's own processor raises is told with the row
             yield "not measured", f"cannot be tokenized ({type(error).__name__}: {error})"
             return

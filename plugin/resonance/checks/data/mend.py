@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ...rows.faults import PLACEHOLDERS
-from ...rows.fields import SCORE_FIELDS
+from ...rows.fields import PLACEHOLDERS, SCORE_FIELDS
 from .align import Aligner, Unreadable
 from .columns import Columns
 from .entry import MEDIA_COLUMNS, Entry

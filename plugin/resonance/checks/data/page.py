@@ -16,7 +16,8 @@ from typing import Any
 from PIL import Image
 
 from ...datafiles.write import replacing
-from ...rows.media import image_source
+from ...rows.validate.findings import Finding
+from ...rows.validate.media import image_source
 from .findings import Findings
 from .images import open_source
 from .judge import has_error
@@ -99,8 +100,8 @@ def shorten(content: Any) -> str:
 def thumbnail(image: Any) -> str | None:
     """A data URI of a small JPEG, None if the image cannot be decoded or is too large to."""
     try:
-        source, _ = image_source(image, None)
-        if source is None:
+        source = image_source(image, None)
+        if isinstance(source, Finding):
             return None
         with open_source(source) as file, Image.open(file) as opened:
             opened.draft("RGB", (SIDE, SIDE))

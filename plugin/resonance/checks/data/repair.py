@@ -14,8 +14,8 @@ from typing import IO, Any
 from ...datafiles.info import INFO
 from ...datafiles.read import RowError
 from ...datafiles.write import RowWriter, replacing
-from ...rows.json_head import HEAD, JsonHead
-from ...rows.json_types import places, type_name
+from ...rows.validate.column_types import places, type_name
+from ...rows.validate.json_head import HEAD, JsonHead
 from .columns import Columns
 from .duplicates import Duplicates
 from .images import quiet
@@ -124,8 +124,8 @@ class Repairer:
                 self._file(path, writer, dropped, result)
             if not result.kept:
                 raise ValueError(f"--fix {out}: no row would be left, so nothing was written.")
-            for row, message in self.head.problems():
-                raise ValueError(f"--fix {out}: row {row} of it: {message}. Give a name that ends in .json.")
+            for late in self.head.findings(str(out)):
+                raise ValueError(f"--fix {out}: row {late.row} of it: {late.message}. Give a name that ends in .json.")
             writer.close()
         return result
 

@@ -7,16 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ...rows.faults import (
+from ...rows.fields import PLACEHOLDERS, SCORE_FIELDS, score_problem
+from ...rows.validate.media import file_finding
+from ...rows.validate.rules import (
     EMPTY_RESPONSE,
     INVALID_TURNS,
-    PLACEHOLDERS,
     placeholder_findings,
     skip_reason,
     text_finding,
 )
-from ...rows.fields import SCORE_FIELDS, score_problem
-from ...rows.media import file_problem
 from .entry import Entry
 from .images import ImageProbe
 
@@ -71,7 +70,7 @@ class RowChecks:
     def _texts(self, aligned: dict[str, Any]) -> Iterator[Found]:
         odd = text_finding(aligned)
         if odd is not None:
-            yield odd.kind, odd.found
+            yield odd.kind, odd.message
             return
         system = aligned["_system"]
         if system is not None and not isinstance(system, str):
@@ -87,12 +86,12 @@ class RowChecks:
 
     def _placeholders(self, aligned: dict[str, Any]) -> Iterator[Found]:
         if self.entry.ranking:
-            found = [finding.found for finding in placeholder_findings(aligned)]
+            found = [finding.message for finding in placeholder_findings(aligned)]
         else:
             joined = "".join(message["content"] for message in aligned["_response"])
             whole = {**aligned, "_response": [{"content": joined}]}
             found = [
-                finding.found.replace("prompt + chosen", "the messages") for finding in placeholder_findings(whole)
+                finding.message.replace("prompt + chosen", "the messages") for finding in placeholder_findings(whole)
             ]
         for message in found:
             yield ("placeholder count" if self.entry.has_media else "placeholder in text"), message
@@ -110,9 +109,9 @@ class RowChecks:
             yield from self._file("audio", audio)
 
     def _file(self, name: str, item: Any) -> Iterator[Found]:
-        problem = file_problem(name, item, self.probe.media_dir) if isinstance(item, str) else None
+        problem = file_finding(name, item, self.probe.media_dir) if isinstance(item, str) else None
         if problem is not None:
-            yield problem
+            yield problem.kind, problem.message
 
     def _scores(self, row: dict[str, Any]) -> Iterator[Found]:
         if not self.entry.ranking:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ...datafiles.read import RowError, RowReader
-from ...rows.faults import EMPTY_RESPONSE, INVALID_TURNS
 from ...rows.fields import SCORE_FIELDS, score_problem
-from ...rows.json_head import JsonHead
+from ...rows.validate.json_head import JsonHead
+from ...rows.validate.rules import EMPTY_RESPONSE, INVALID_TURNS
 from .columns import PER_ROW, Columns
 from .duplicates import Duplicates, Leakage
 from .entry import Entry
@@ -96,8 +96,8 @@ class Scan:
                 self._window(file, columns, window)
                 if self.progress is not None:
                     self.progress(file, self.rows, reader.done)
-            for late, message in head.problems():
-                self.findings.add(Problem(file, late, "late column", message))
+            for late in head.findings(file):
+                self.findings.add(Problem(file, late.row, late.kind, late.message))
         except (RowError, OSError) as error:
             if self.rows == before:
                 self.findings.discard(file, (unread(path),))

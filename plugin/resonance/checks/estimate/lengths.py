@@ -159,7 +159,7 @@ def tile_counter(model_args: Any, data_args: Any) -> Callable[[tuple[int, int]],
     from llamafactory.data.template import TEMPLATES
     from llamafactory.model.loader import load_tokenizer
 
-    from ...rows.vision import make_counter
+    from ...rows.vision.counter import make_counter
 
     template = TEMPLATES.get(data_args.template)
     try:

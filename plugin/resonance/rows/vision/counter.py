@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Rows room, vision: LlamaFactory's own `process_messages`, run on sizes.
+"""LlamaFactory's own `process_messages`, run on sizes.
 
 Nothing of LlamaFactory is copied: its plugin is called with stand-ins for the images and the processor, and so applies
 its own pixel limits, rules of side and aspect, and placeholders. A counter is compared with the real path before it is
@@ -31,7 +31,7 @@ LIKE_CHANNELS = (1, 3)
 
 
 class _SizeProcessor:
-    """The image processor where it is asked about pictures; the real one for all else."""
+    """The image processor where it is asked about images; the real one for all else."""
 
     def __init__(self, real: Any, outputs: Outputs) -> None:
         self._real, self._outputs = real, outputs
@@ -72,13 +72,13 @@ class ImageCounter:
         self._remembered = lru_cache(4096)(self._count)
 
     def __reduce__(self) -> Any:
-        """Travel to another process as what it is made of, to be compared again there."""
+        """Pickle what it is made of, to be compared again in another process."""
         return make_counter, (self._plugin, self._real)
 
     def process_messages(
         self, messages: list[dict[str, str]], images: Any, videos: Any, audios: Any, processor: Any = None
     ) -> list[dict[str, str]]:
-        """What the plugin's ``process_messages`` returns or raises, from headers where that can be.
+        """Return or raise what the plugin's ``process_messages`` does, from headers where that can be.
 
         Args:
             processor: for the signature's sake; another one than the counter's is used in the plugin's own way.
@@ -92,7 +92,7 @@ class ImageCounter:
         return self._expand(self._plugin, messages, images, videos, audios, real)
 
     def image_tokens(self, size: tuple[int, int]) -> int:
-        """Tokens that one ``<image>`` becomes, marks of start, end and row among them.
+        """Return how many tokens one ``<image>`` becomes, marks of start, end and row among them.
 
         Args:
             size: (width, height) of the image file in pixels.
@@ -112,13 +112,13 @@ class ImageCounter:
         return len(self._real.tokenizer(expanded[0]["content"], add_special_tokens=False)["input_ids"])
 
     def disagreement(self) -> str | None:
-        """Compare with the real path on a row of blank images; what differs, or None."""
+        """Compare with the real path on a row of blank images; return what differs, or None."""
         message = [{"role": "user", "content": "".join(f"{i}{IMAGE_PLACEHOLDER}" for i in range(len(PROBES)))}]
         blanks = [Image.new("RGB", size) for size in PROBES]
         try:
             real = self._expand(self._plugin, message, blanks, [], [], self._real)
             ours = self.process_messages(message, blanks, [], [])
-        except Exception as error:  # whatever it is, the real path will say it again in its own place
+        except Exception as error:  # whatever it is, the real path raises it again in its own place
             return f"{type(error).__name__}: {error}"
         if ours == real:
             return None
@@ -129,7 +129,7 @@ _known: list[tuple[Any, Any, ImageCounter | None]] = []
 
 
 def make_counter(template: Any, processor: Any) -> ImageCounter | None:
-    """A counter for this template and processor, compared once with the real path.
+    """Return a counter for this template and processor, compared once with the real path.
 
     Args:
         template: LlamaFactory's template, or its ``mm_plugin``.

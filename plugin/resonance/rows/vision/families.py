@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Rows room, vision: what an image processor would say about pictures of given sizes, one function a family.
+"""What an image processor returns for images of given sizes, one function a family.
 
 Each takes the real image processor and sizes (height, width) after LlamaFactory's own resizing, and returns what
 `process_messages` reads of the outputs, with pixels that take no memory. The arithmetic is the library's.
@@ -69,7 +69,7 @@ def _output_size(image_processor: Any) -> tuple[int, int]:
 
 
 def _sides(size: Any) -> tuple[int, int]:
-    """(height, width) of a mapping or of Transformers' SizeDict, which says None to a key it lacks."""
+    """Return (height, width) of a mapping or of Transformers' SizeDict, which has None for a key it lacks."""
     try:
         height, width = size["height"], size["width"]
     except KeyError:

@@ -1,8 +1,8 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Rows room, vision: the size of an image from its header. Imports PIL, no LlamaFactory, no torch.
+"""The size of an image from its header. Imports PIL, no LlamaFactory, no torch.
 
 An image that ends early still raises here as it does when it is decoded: a file without the end mark of its format is
-decoded to see what is wrong with it, and so is a file of a format whose end we cannot tell at a glance.
+decoded to see what is wrong with it, and so is a file of a format whose end cannot be seen at a glance.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ REMEMBERED = 65536
 
 
 class SizedImage(Image.Image):
-    """An RGB picture with a size and no pixels; it can be asked for its size, resized and nothing else."""
+    """An RGB image with a size and no pixels; it can be asked for its size, resized and nothing else."""
 
     def __init__(self, size: tuple[int, int]) -> None:
         super().__init__()
@@ -66,12 +66,19 @@ class SizedImages(Sequence[Any]):
 
 
 def sized(image: Any) -> Any:
-    """The image without its pixels; what LlamaFactory does not take for an image is given back for it to refuse."""
+    """Return the image without its pixels; what is no image to LlamaFactory stays as it is, to be refused by it."""
     return SizedImage(image_size(image)) if isinstance(image, str | bytes | dict | Image.Image) else image
 
 
+def stored(image: Any) -> Any:
+    """Return the bytes or the path of a mapping with both; anything else as it is."""
+    if isinstance(image, dict):
+        return image["bytes"] if image["bytes"] is not None else image["path"]
+    return image
+
+
 def image_size(image: Any) -> tuple[int, int]:
-    """(width, height) of an image in pixels, as stored: like LlamaFactory, without turning it by its EXIF.
+    """Return (width, height) of an image in pixels, as stored: like LlamaFactory, without turning it by its EXIF.
 
     Args:
         image: a path, bytes, ``{"bytes", "path"}`` or a PIL image. Files' sizes are remembered until they change.
@@ -80,8 +87,7 @@ def image_size(image: Any) -> tuple[int, int]:
         OSError: if the file is missing, is no image or ends early (what PIL raises).
         KeyError: if a mapping lacks a key.
     """
-    if isinstance(image, dict):
-        image = image["bytes"] if image["bytes"] is not None else image["path"]
+    image = stored(image)
     if isinstance(image, Image.Image):
         return _size_of_whole(image)
     if isinstance(image, str | os.PathLike):

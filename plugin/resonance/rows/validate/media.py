@@ -9,9 +9,11 @@ from typing import Any
 
 from PIL import Image
 
+from .findings import Finding
 
-def image_problem(image: Any, media_dir: str | None) -> tuple[str, str] | None:
-    """Say what is wrong with one image, as (kind, what was found), or None if its header can be read.
+
+def image_finding(image: Any, media_dir: str | None) -> Finding | None:
+    """Return what is wrong with one image, or None if its header can be read.
 
     Args:
         image: what LlamaFactory accepts: a path, bytes, ``{"path", "bytes"}`` or a PIL image.
@@ -19,9 +21,9 @@ def image_problem(image: Any, media_dir: str | None) -> tuple[str, str] | None:
     """
     if isinstance(image, Image.Image):
         return None
-    source, problem = image_source(image, media_dir)
-    if source is None:
-        return problem
+    source = image_source(image, media_dir)
+    if isinstance(source, Finding):
+        return source
     try:
         with Image.open(BytesIO(source) if isinstance(source, bytes) else source):
             return None
@@ -29,39 +31,41 @@ def image_problem(image: Any, media_dir: str | None) -> tuple[str, str] | None:
         return unreadable(source, error)
 
 
-def image_source(image: Any, media_dir: str | None) -> tuple[str | bytes | None, tuple[str, str] | None]:
-    """Return the path or the bytes that LlamaFactory will open, or None and what is wrong; opens nothing.
+def image_source(image: Any, media_dir: str | None) -> str | bytes | Finding:
+    """Return the path or the bytes that LlamaFactory will open, or what is wrong; opens nothing.
 
     Args:
         image: a path, bytes or ``{"path", "bytes"}``.
-        media_dir: as for `image_problem`.
+        media_dir: as for `image_finding`.
     """
     if isinstance(image, dict):
         if "bytes" not in image or (image["bytes"] is None and image.get("path") is None):
             found = f"an image is a mapping with {sorted(image)}, but `bytes` and `path` are needed"
-            return None, ("image unreadable", found)
+            return Finding("image unreadable", found)
         image = image["bytes"] if image["bytes"] is not None else image["path"]
     if isinstance(image, str):
-        problem = file_problem("image", image, media_dir)
-        return (None, problem) if problem else (image, None)
+        return file_finding("image", image, media_dir) or image
     if isinstance(image, bytes):
-        return image, None
+        return image
     found = f"an image is {type(image).__name__} {image!r:.80}, but a path or bytes are needed"
-    return None, ("image unreadable", found)
+    return Finding("image unreadable", found)
 
 
-def unreadable(source: str | bytes, error: Exception) -> tuple[str, str]:
-    """Tell why an image cannot be read. PIL raises OSError, ValueError, SyntaxError and its own, by format."""
+def unreadable(source: str | bytes, error: Exception) -> Finding:
+    """Return why an image cannot be read. PIL raises OSError, ValueError, SyntaxError and its own, by format."""
     label = f"image {source!r}" if isinstance(source, str) else f"an image of {len(source)} bytes"
-    return "image unreadable", f"{label} cannot be read ({type(error).__name__}: {error})"
+    return Finding("image unreadable", f"{label} cannot be read ({type(error).__name__}: {error})")
 
 
-def file_problem(name: str, path: str, media_dir: str | None) -> tuple[str, str] | None:
-    """Say that a media file does not exist, or return None.
+def file_finding(name: str, path: str, media_dir: str | None) -> Finding | None:
+    """Return that a media file does not exist, or None.
 
-    LlamaFactory has already joined ``media_dir`` to the paths it found there, so `path` is opened as it is.
+    Args:
+        name: image, video or audio.
+        path: opened as it is, because LlamaFactory has already joined ``media_dir`` to the paths it found there.
+        media_dir: only named in the message.
     """
     if os.path.exists(path):
         return None
     tried = [path] if media_dir is None or os.path.isabs(path) else [os.path.join(media_dir, path), path]
-    return f"{name} missing", f"{name} {path!r} does not exist (looked for {' and '.join(tried)})"
+    return Finding(f"{name} missing", f"{name} {path!r} does not exist (looked for {' and '.join(tried)})")

@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from ..types import Row
+from .findings import Finding
+
 HEAD = 10 << 20  # bytes; a row that starts within belongs to it
 WHOLE, BROKEN = "whole numbers", "numbers"
 
@@ -21,20 +24,27 @@ class JsonHead:
         self.shape: dict[str, Any] = {}
         self.late: dict[str, tuple[int, str]] = {}
 
-    def add(self, number: int, row: dict[str, Any], start: int) -> None:
-        """Take in a row that starts so many bytes behind the beginning of its file."""
+    def add(self, number: int, row: Row, start: int) -> None:
+        """Note a row of the start, or compare a later one with it.
+
+        Args:
+            number: of the row.
+            row: the row.
+            start: bytes of the file before it.
+        """
         if start <= HEAD:
             self.shape = _merged(self.shape, _shape(row))
             return
         for column, value in row.items():
             if column not in self.late and not (column in self.shape and _suits(self.shape[column], value)):
-                self.late[column] = number, self._told(column, value)
+                self.late[column] = number, self._message(column, value)
 
-    def problems(self) -> Iterator[tuple[int, str]]:
-        """Yield (row, message) for the first row of each column that is unlike the start."""
-        yield from self.late.values()
+    def findings(self, source: str) -> Iterator[Finding]:
+        """Yield a finding for the first row of each column that is unlike the start of the file."""
+        for row, message in self.late.values():
+            yield Finding("late column", message, source, row)
 
-    def _told(self, column: str, value: Any) -> str:
+    def _message(self, column: str, value: Any) -> str:
         shown = {None: "empty", WHOLE: f"only {WHOLE}"}.get(_hashable(self.shape.get(column)), "otherwise")
         return (
             f"`{column}` is {value!r:.60}, and {shown} in the first {HEAD >> 20} MB of the file, by which `datasets` "
@@ -72,7 +82,7 @@ def _merged(one: Any, other: Any) -> Any:
 
 
 def _suits(shape: Any, value: Any) -> bool:
-    """Whether a value can be what the start shows; one of another type is told as such, not here."""
+    """Whether a value can be what the start shows; one of another type is reported as such, not here."""
     if value is None:
         return True
     if shape is None:

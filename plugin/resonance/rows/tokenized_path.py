@@ -12,15 +12,23 @@ from llamafactory.data import get_dataset as llamafactory_get_dataset
 from llamafactory.extras import logging
 from llamafactory.extras.misc import has_tokenized_data
 
+from ..upstream import DataArguments, TrainingArguments
 from .fields import CARRIED, Column
-from .plan import get_plan
+from .plan import RowPlan, get_plan
+from .select import sampling_seed
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 SETTINGS_FILE = "resonance_rows.json"
 
 
 def get_dataset(
-    template: Any, model_args: Any, data_args: Any, training_args: Any, stage: str, *args: Any, **kwargs: Any
+    template: Any,
+    model_args: Any,
+    data_args: DataArguments,
+    training_args: TrainingArguments,
+    stage: str,
+    *args: Any,
+    **kwargs: Any,
 ) -> Any:
     """Load and tokenize like LlamaFactory; what it reads from or saves to `tokenized_path` has its settings beside it.
 
@@ -29,31 +37,35 @@ def get_dataset(
     Raises:
         ValueError: if the set in `tokenized_path` was made with other settings; names each.
     """
-    saved = data_args.tokenized_path is not None and has_tokenized_data(data_args.tokenized_path)
-    asked = settings(model_args, data_args, training_args)
-    if saved:
-        compare(Path(data_args.tokenized_path), asked)
+    plan, folder = get_plan(data_args), data_args.tokenized_path
+    saved = folder is not None and has_tokenized_data(folder)
+    asked = settings(model_args, data_args, training_args, plan)
+    if folder and saved:
+        require_settings(Path(folder), asked)
     module = llamafactory_get_dataset(template, model_args, data_args, training_args, stage, *args, **kwargs)
-    if data_args.tokenized_path is not None and not saved and training_args.should_save:
-        path = Path(data_args.tokenized_path, SETTINGS_FILE)
-        path.write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")
-    carried = get_plan(data_args).carried
-    return {name: _carrying(dataset, carried) for name, dataset in module.items()}
+    if folder is not None and not saved and training_args.should_save:
+        Path(folder, SETTINGS_FILE).write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")
+    return {name: _carrying(dataset, plan.carried) for name, dataset in module.items()}
 
 
-def settings(model_args: Any, data_args: Any, training_args: Any) -> dict[str, Any]:
-    """What decides which tokens and rows a set holds, by recipe key where there is one."""
-    plan = asdict(get_plan(data_args))
-    plan.pop("needs_scores")  # the trainer sees by the columns
-    sampled = plan["data_ratio"] < 1
-    seed = training_args.seed if training_args.data_seed is None else training_args.data_seed
+def settings(
+    model_args: Any, data_args: DataArguments, training_args: TrainingArguments, plan: RowPlan
+) -> dict[str, Any]:
+    """Return what decides which tokens and rows a set holds, by recipe key where there is one."""
+    asked = asdict(plan)
+    del asked["needs_scores"]  # the trainer sees by the columns whether there are any
+    del asked["kind"]  # only pairs come here
     limits = {name: getattr(model_args, name, None) for name in ("image_max_pixels", "image_min_pixels")}
     texts = {name: getattr(data_args, name) for name in ("template", "cutoff_len")}
-    return {**texts, **limits, **plan, "seed": seed if sampled else None}
+    return {**texts, **limits, **asked, "seed": sampling_seed(training_args) if plan.data_ratio < 1 else None}
 
 
-def compare(folder: Path, asked: dict[str, Any]) -> None:
-    """Raise ValueError if the set in a folder was made with other settings; warn if nobody knows with which."""
+def require_settings(folder: Path, asked: dict[str, Any]) -> None:
+    """Check that the set in a folder was made with these settings; warn if nobody knows with which.
+
+    Raises:
+        ValueError: naming each setting that differs.
+    """
     path = folder / SETTINGS_FILE
     if not path.is_file():
         logger.warning_rank0(

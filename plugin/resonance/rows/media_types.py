@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""The types of media columns, told before the rows come.
+"""The types of media columns, known before the rows come.
 
 `datasets` guesses the type of a mapped column from its first 1000 rows, unless its input has a column of that name.
 Text pairs ahead of image pairs would fix the guess at "null", and the first image would then stop the run.
@@ -12,11 +12,12 @@ from typing import Any
 import datasets
 import pyarrow
 
-MEDIA_COLUMNS = ("images", "videos", "audios")
+from .fields import MEDIA_COLUMNS
+from .types import DatasetAttr
 
 
-def hint_aligned(dataset: Any, dataset_attr: Any) -> Any:
-    """Let aligning know the types of ``_images``, ``_videos`` and ``_audios``, from the raw columns."""
+def hint_aligned(dataset: datasets.Dataset, dataset_attr: DatasetAttr) -> datasets.Dataset:
+    """Add empty ``_images``, ``_videos`` and ``_audios`` of the raw columns' types, for aligning to see."""
     if dataset._indices is not None:  # sampled, so already mixed; adding a column would copy all rows
         return dataset
     hints = {}
@@ -30,19 +31,19 @@ def hint_aligned(dataset: Any, dataset_attr: Any) -> Any:
     return _with_empty_columns(dataset, hints)
 
 
-def hint_tokenized(aligned: Any) -> Any:
-    """Let tokenizing know the types of ``images``, ``videos`` and ``audios``, from the aligned columns."""
+def hint_tokenized(aligned: datasets.Dataset) -> datasets.Dataset:
+    """Add empty ``images``, ``videos`` and ``audios`` of the aligned columns' types, for tokenizing to see."""
     columns = {key: f"_{key}" for key in MEDIA_COLUMNS}
     hints = {key: aligned.features[column] for key, column in columns.items() if _known(aligned, column)}
     return _with_empty_columns(aligned, hints)
 
 
-def _known(dataset: Any, column: str) -> bool:
-    """Whether any row has said what the column holds; without one its type is null or a list of null."""
+def _known(dataset: datasets.Dataset, column: str) -> bool:
+    """Return whether any row shows what the column holds; without one its type is null or a list of null."""
     return "null" not in str(dataset.features.arrow_schema.field(column).type)
 
 
-def _with_empty_columns(dataset: Any, hints: dict[str, Any]) -> Any:
+def _with_empty_columns(dataset: datasets.Dataset, hints: dict[str, Any]) -> datasets.Dataset:
     hints = {name: feature for name, feature in hints.items() if name not in dataset.column_names}
     if not hints:
         return dataset

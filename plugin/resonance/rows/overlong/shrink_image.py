@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """`overlong: shrink_image`. The largest sizes of a row's images at which it fits, and images in them.
 
-Sizes are found on blank pictures, since its size alone decides how many tokens an image becomes; the batch gets the
+Sizes are found on blank images, since its size alone decides how many tokens an image becomes; the batch gets the
 real ones in the same sizes.
 """
 
@@ -14,9 +14,10 @@ from typing import Any
 
 from PIL import Image
 
-from .encode import PairEncoder, PairIds
+from ..encode import PairEncoder, PairIds
+from ..types import Row
+from ..vision.header import image_size, stored
 from .lengths import Limits
-from .vision import image_size
 
 Size = tuple[int, int]
 STEPS = 128  # sizes tried between the smallest and the present one
@@ -24,11 +25,11 @@ STEPS = 128  # sizes tried between the smallest and the present one
 MAX_PIXELS, MIN_PIXELS = 768 * 768, 32 * 32
 
 
-class Stuck(Exception):
-    """The policy cannot make the row fit; says why."""
+class CannotFitError(Exception):
+    """The policy cannot make the row fit; the message is the reason."""
 
 
-def shrink_images(row: dict[str, Any], encoder: PairEncoder, limits: Limits) -> tuple[PairIds, list[Size]]:
+def shrink_images(row: Row, encoder: PairEncoder, limits: Limits) -> tuple[PairIds, list[Size]]:
     """Scale all images of a row by one factor, the largest of STEPS with which it keeps the limits.
 
     No image gets fewer pixels than LlamaFactory would enlarge it to again.
@@ -37,10 +38,10 @@ def shrink_images(row: dict[str, Any], encoder: PairEncoder, limits: Limits) -> 
         The ids, and (width, height) of each image.
 
     Raises:
-        Stuck: if the row has no images, or is too long with the smallest ones.
+        CannotFitError: if the row has no images, or is too long with the smallest ones.
     """
     if not row["_images"]:
-        raise Stuck("it has no images to make smaller")
+        raise CannotFitError("it has no images to make smaller")
     most = getattr(encoder.processor, "image_max_pixels", MAX_PIXELS)
     least = getattr(encoder.processor, "image_min_pixels", MIN_PIXELS)
     sizes = [scaled(size, _to_area(size, most)) for size in map(image_size, row["_images"])]
@@ -57,7 +58,7 @@ def shrink_images(row: dict[str, Any], encoder: PairEncoder, limits: Limits) -> 
     step = bisect_left(range(STEPS), True, key=too_long) - 1
     if step < 0:
         smallest, _ = at(0)
-        raise Stuck(f"with its images at their smallest it has {smallest.lengths(frozenset()).total} tokens")
+        raise CannotFitError(f"with its images at their smallest it has {smallest.lengths(frozenset()).total} tokens")
     return at(step)
 
 
@@ -67,14 +68,13 @@ def scaled(size: Size, factor: float) -> Size:
 
 
 def _to_area(size: Size, pixels: int) -> float:
-    """The factor for the sides that brings an image down to so many pixels; 1 if it has no more."""
+    """Return the factor for the sides that brings an image down to so many pixels; 1 if it has no more."""
     return min(1.0, math.sqrt(pixels / (size[0] * size[1])))
 
 
 def resized(image: Any, size: Size) -> Image.Image:
     """Decode an image (path, bytes, mapping or PIL) and give it a size."""
-    if isinstance(image, dict):
-        image = image["bytes"] if image["bytes"] is not None else image["path"]
+    image = stored(image)
     if isinstance(image, bytes):
         image = BytesIO(image)
     if isinstance(image, Image.Image):

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from typing import Any
 
 from llamafactory.data.processor.processor_utils import infer_seqlen
 
-from .encode import MEDIA, PairEncoder, PairIds
+from ..encode import MEDIA, PairEncoder, PairIds
+from ..types import Row
 from .lengths import Limits
-from .shrink import Stuck
+from .shrink_image import CannotFitError
 
 PLACEHOLDERS = re.compile("({})".format("|".join(map(re.escape, MEDIA.values()))))
 # A tool call is JSON, and half of it none.
@@ -23,7 +23,7 @@ CUTTABLE_ROLES = ("user", "assistant", "observation")
 _UNCUT = "what is never cut of a prompt (media, system message, markup)"
 
 
-def cut_text(row: dict[str, Any], encoder: PairEncoder, limits: Limits, max_prompt_length: int | None) -> PairIds:
+def cut_text(row: Row, encoder: PairEncoder, limits: Limits, max_prompt_length: int | None) -> PairIds:
     """Shorten the text of a pair until it keeps its limits.
 
     Responses are cut to `max_target_length`. If the pair is then still longer than `cutoff_len`, the prompt is cut to
@@ -31,13 +31,13 @@ def cut_text(row: dict[str, Any], encoder: PairEncoder, limits: Limits, max_prom
     room that media and markup leave: the longer side gives way.
 
     Raises:
-        Stuck: if media and markup leave no room.
+        CannotFitError: if media and markup leave no room.
     """
     ids, media = encoder(row), encoder.media_ids(row)
     least = max(_shortest(ids.chosen, media), _shortest(ids.rejected, media))
     most = limits.max_target_length or limits.cutoff_len
     if least > most:
-        raise Stuck(f"a response has an image that ends at its token {least}")
+        raise CannotFitError(f"a response has an image that ends at its token {least}")
     chosen, rejected = ids.chosen[:most], ids.rejected[:most]
     longest = max(len(chosen), len(rejected))
     if len(ids.prompt) + longest <= limits.cutoff_len:
@@ -47,13 +47,15 @@ def cut_text(row: dict[str, Any], encoder: PairEncoder, limits: Limits, max_prom
     bare = len(encoder(_without(row, text)).prompt)
     room = limits.cutoff_len - bare
     if room < least:
-        raise Stuck(f"{_UNCUT} take {bare} tokens, which leaves none for a response")
+        raise CannotFitError(f"{_UNCUT} take {bare} tokens, which leaves none for a response")
     if max_prompt_length is None:
         text_tokens, _ = infer_seqlen(len(ids.prompt) - bare, longest, room)
     elif max_prompt_length > bare:
         text_tokens = max_prompt_length - bare
     else:
-        raise Stuck(f"{_UNCUT} take {bare} tokens, and `max_prompt_length: {max_prompt_length}` leaves none for text")
+        raise CannotFitError(
+            f"{_UNCUT} take {bare} tokens, and `max_prompt_length: {max_prompt_length}` leaves none for text"
+        )
     allowed = bare + min(text_tokens, room - least)
     characters = bisect_left(range(text), True, key=lambda k: len(encoder(_without(row, k)).prompt) <= allowed)
     prompt = encoder(_without(row, characters)).prompt
@@ -62,18 +64,18 @@ def cut_text(row: dict[str, Any], encoder: PairEncoder, limits: Limits, max_prom
 
 
 def _shortest(response: list[int], media: frozenset[int]) -> int:
-    """How many tokens of a response must stay: one, and all up to the end of its last image."""
+    """Return how many tokens of a response must stay: one, and all up to the end of its last image."""
     return next((i for i in range(len(response), 0, -1) if response[i - 1] in media), min(1, len(response)))
 
 
-def _texts(messages: list[dict[str, str]]) -> list[str]:
-    """The texts between placeholders that may be cut."""
+def _texts(messages: list[Row]) -> list[str]:
+    """Return the texts between placeholders that may be cut."""
     cuttable = (message["content"] for message in messages if message["role"] in CUTTABLE_ROLES)
     return [part for content in cuttable for part in PLACEHOLDERS.split(content)[::2]]
 
 
-def _without(row: dict[str, Any], characters: int) -> dict[str, Any]:
-    """The row without the first so many characters of its prompt's text, oldest message first."""
+def _without(row: Row, characters: int) -> Row:
+    """Return the row without the first so many characters of its prompt's text, oldest message first."""
     messages = []
     for message in row["_prompt"]:
         if message["role"] in CUTTABLE_ROLES and characters:

@@ -1,33 +1,22 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """What makes an aligned row useless or unusable. Pure; the standard library only.
 
-Training (`inspection`) and `resonance data check` both judge by these functions, so that they agree.
+Training (`row_checker`) and `resonance data check` both judge by these functions, so that they agree.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from typing import Any, NamedTuple
 
-INVALID_TURNS = "invalid turns"
-EMPTY_RESPONSE = "empty response"
-IDENTICAL_PAIR = "identical pair"
+from ..fields import PLACEHOLDERS
+from ..types import Row
+from .findings import EMPTY_RESPONSE, IDENTICAL_PAIR, INVALID_TURNS, Finding
+
 ANSWER_ROLES = ("assistant", "function")
-# As LlamaFactory's constants read them; a test holds the two together.
-PLACEHOLDERS = {name: os.getenv(f"{name.upper()}_PLACEHOLDER", f"<{name}>") for name in ("image", "video", "audio")}
 
 
-class Finding(NamedTuple):
-    """``skip``: leave the row out (kind is the reason); otherwise it stops the run."""
-
-    skip: bool
-    kind: str
-    found: str
-
-
-def skip_reason(row: dict[str, Any]) -> str | None:
-    """Why a row is no preference pair: turns that do not alternate, nothing said, or the same said twice."""
+def skip_reason(row: Row) -> str | None:
+    """Return why a row is no preference pair: turns that do not alternate, an empty answer, or one answer twice."""
     prompt, response = row["_prompt"], row["_response"]
     if len(prompt) % 2 != 1 or len(response) < 2:  # what LlamaFactory itself drops
         return INVALID_TURNS
@@ -41,7 +30,7 @@ def skip_reason(row: dict[str, Any]) -> str | None:
     return IDENTICAL_PAIR if chosen == rejected else None
 
 
-def placeholder_findings(row: dict[str, Any]) -> Iterator[Finding]:
+def placeholder_findings(row: Row) -> Iterator[Finding]:
     """Compare media with placeholders, for prompt + chosen and prompt + rejected alike, as the template will."""
     for name, placeholder in PLACEHOLDERS.items():
         media = len(row[f"_{name}s"] or [])
@@ -51,16 +40,15 @@ def placeholder_findings(row: dict[str, Any]) -> Iterator[Finding]:
             if wanted != media:
                 plural = "s" * (media != 1)
                 text = f"{media} {name}{plural} but {wanted} `{placeholder}` in prompt + {answer}"
-                yield Finding(False, "placeholder count", text)
+                yield Finding("placeholder count", text)
                 break
 
 
-def text_finding(row: dict[str, Any]) -> Finding | None:
-    """A message whose content is no text; call it on rows that are not skipped."""
+def text_finding(row: Row) -> Finding | None:
+    """Return the first message whose content is no text; call it on rows that are not skipped."""
     for message in (*row["_prompt"], *row["_response"][:2]):
         content = message["content"]
         if not isinstance(content, str):
-            return Finding(
-                False, "message not text", f"a message's content is {type(content).__name__} {content!r:.80}"
-            )
+            found = f"a message's content is {type(content).__name__} {content!r:.80}"
+            return Finding("message not text", found)
     return None

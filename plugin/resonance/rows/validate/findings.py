@@ -1,0 +1,90 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""What is wrong with a row or a file, in training and in `resonance data check` alike. Standard library only."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+SHOWN = 10  # rows in a message
+
+INVALID_TURNS = "invalid turns"
+EMPTY_RESPONSE = "empty response"
+IDENTICAL_PAIR = "identical pair"
+SKIPPED_KINDS = (INVALID_TURNS, EMPTY_RESPONSE, IDENTICAL_PAIR)
+"""Kinds of rows that teach nothing: they are left out; every other kind stops a run."""
+
+
+class Finding(NamedTuple):
+    """One thing that is wrong.
+
+    Attributes:
+        kind: by which findings are counted and cured.
+        message: what was found, without the place.
+        source: the file or the hub dataset.
+        row: counted from 0; None for what concerns the whole source.
+    """
+
+    kind: str
+    message: str
+    source: str = ""
+    row: int | None = None
+
+    @property
+    def skips(self) -> bool:
+        """Whether the row is left out; otherwise the finding stops the run."""
+        return self.kind in SKIPPED_KINDS
+
+    def at(self, source: str, row: int | None) -> Finding:
+        """Return the same finding with its place."""
+        return self._replace(source=source, row=row)
+
+    def __str__(self) -> str:
+        """Return the place, then the message."""
+        where = self.source if self.row is None else f"{self.source}, row {self.row}"
+        return f"{where}: {self.message}"
+
+
+_PATH = "Correct the path, or set `media_dir` to the folder that the paths start from."
+CURES = {
+    "bad score": "Give every row a finite number in both score columns (a NaN in a JSON list reads as null), or "
+    "choose a pref_loss that needs no scores.",
+    "image missing": _PATH,
+    "video missing": _PATH,
+    "audio missing": _PATH,
+    "image unreadable": "Replace the image, or remove the row.",
+    "placeholder count": "Write one placeholder per item; prompt + chosen and prompt + rejected count separately.",
+    "message not text": "Make every message's content plain text and put images into the `images` column.",
+    "row unreadable": "Correct the row, or the `columns` and `tags` of its dataset_info.json entry.",
+    "mixed column": "Give the column one type in every row.",
+    "late column": "Move that row to the top of the file, or save the file as a JSON list, which is read whole.",
+    "not JSON": "Correct the line; `python -m json.tool --json-lines FILE` shows the place in a .jsonl file.",
+}
+
+
+def explain(
+    dataset: str, findings: Sequence[Finding], total: int | None = None, cures: Mapping[str, str] | None = None
+) -> str:
+    """Return one message about all findings of a dataset: counts by kind, the commonest first, then the first rows.
+
+    Args:
+        dataset: its name.
+        findings: all of them.
+        total: rows of the dataset, if they were counted.
+        cures: what to do about kinds that are not in CURES.
+    """
+    cures = {**CURES, **(cures or {})}
+    counts = Counter(finding.kind for finding in findings).most_common()
+    rank = {kind: place for place, (kind, _) in enumerate(counts)}
+    ordered = sorted(findings, key=lambda finding: rank[finding.kind])
+    of_total = "" if total is None else f" in {len({(f.source, f.row) for f in findings})} of {total} rows"
+    lines = [
+        f"Dataset {dataset}: {len(findings)} problem{'s' * (len(findings) > 1)}{of_total} "
+        f"({', '.join(f'{count} {kind}' for kind, count in counts)}). Rows count from 0.",
+        *(f"  {finding}" for finding in ordered[:SHOWN]),
+    ]
+    if len(ordered) > SHOWN:
+        lines.append(f"  ... and {len(ordered) - SHOWN} more.")
+    lines += [f"To do ({kind}): {cures[kind]}" for kind, _ in counts]
+    return "\n".join(lines)

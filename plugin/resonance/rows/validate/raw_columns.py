@@ -1,0 +1,105 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""The columns of a raw dataset: does it have those that its entry names, and are its scores numbers?"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+
+from ..fields import FORMATTINGS, MEDIA_COLUMNS, ROW, SCORE_FIELDS, SOURCE, score_problem
+from ..stream import Dataset, column_batches
+from ..types import Batch, DatasetAttr, Row
+from .findings import Finding, explain
+
+PAIR_COLUMNS = ("chosen", "rejected")
+
+
+def require_columns(dataset_attr: DatasetAttr, present: Iterable[str], needs_scores: bool) -> None:
+    """Check that the dataset_info.json entry names every column a pair needs, and that the data has them.
+
+    Args:
+        dataset_attr: the entry.
+        present: columns of the data.
+        needs_scores: whether scores have to be there.
+
+    Raises:
+        ValueError: naming each missing entry or column, and the nearest existing one.
+    """
+    present = [name for name in present if name not in (SOURCE, ROW)]
+    required = PAIR_COLUMNS * (dataset_attr.formatting in FORMATTINGS) + SCORE_FIELDS * needs_scores
+    complaints = []
+    for key in (*required, *MEDIA_COLUMNS):
+        column = getattr(dataset_attr, key, None)
+        if column is None and key in required:
+            score = key in SCORE_FIELDS
+            why = "the loss or `score_margin` of this recipe needs scores" if score else "a pair needs it"
+            complaints.append(f'no column for `{key}`: {why}; add `"{key}": "<column>"` under "columns"')
+        elif column is not None and column not in present:
+            near = difflib.get_close_matches(column, present, 1) or difflib.get_close_matches(key, present, 1)
+            hint = f"; did you mean `{near[0]}`?" if near else ""
+            complaints.append(f"`{key}` names column `{column}`, which the data does not have{hint}")
+    if complaints:
+        listed = "".join(f"\n  {complaint}" for complaint in complaints)
+        raise ValueError(
+            f"Dataset {dataset_attr}: its dataset_info.json entry does not fit the data.{listed}\n"
+            f"Columns in the data: {', '.join(present)}."
+        )
+
+
+def score_columns(dataset_attr: DatasetAttr) -> tuple[str, str]:
+    """Return the raw names of (score_chosen, score_rejected)."""
+    chosen, rejected = (getattr(dataset_attr, key) for key in SCORE_FIELDS)
+    return chosen, rejected
+
+
+def illegal_scores(batches: Iterable[Batch], columns: tuple[str, str]) -> Iterator[Finding]:
+    """Yield a finding for every illegal score in batches of columns.
+
+    Args:
+        batches: with source, row and both scores.
+        columns: raw names of (score_chosen, score_rejected).
+    """
+    for batch in batches:
+        for key, column in zip(SCORE_FIELDS, columns, strict=True):
+            label = f"`{key}`" if key == column else f"`{key}` (column `{column}`)"
+            for source, row, value in zip(batch[SOURCE], batch[ROW], batch[column], strict=True):
+                if found := score_problem(value):
+                    yield Finding("bad score", f"{label} is {found}", source, row)
+
+
+def score_findings(dataset: Dataset, columns: tuple[str, str]) -> list[Finding]:
+    """Check every row of a dataset, map-style or streamed from local files, without reading its other columns."""
+    return list(illegal_scores(column_batches(dataset, (SOURCE, ROW, *columns)), columns))
+
+
+def require_scores(example: Row, columns: tuple[str, str]) -> Row:
+    """Return one streamed row as it is.
+
+    Raises:
+        ValueError: if one of its scores is illegal.
+    """
+    batch = {name: [example.get(name)] for name in (SOURCE, ROW, *columns)}
+    if findings := list(illegal_scores([batch], columns)):
+        raise ValueError(explain(str(example[SOURCE]), findings))
+    return example
+
+
+def reversed_scores(dataset: Dataset, columns: tuple[str, str]) -> str | None:
+    """Return a remark if chosen scores are below rejected ones; legal, but often two columns that were mixed up.
+
+    Call it on a dataset without illegal scores. Returns None if there is nothing to remark.
+    """
+    chosen, rejected = columns
+    rows = [
+        str(row)
+        for batch in column_batches(dataset, (ROW, *columns))
+        for row, better, worse in zip(batch[ROW], batch[chosen], batch[rejected], strict=True)
+        if better < worse
+    ]
+    if not rows:
+        return None
+    shown = ", ".join(rows[:5]) + ", ..." * (len(rows) > 5)
+    return (
+        f"the chosen score is below the rejected one in {len(rows)} rows ({shown}). If that is most rows, "
+        f"`score_chosen` and `score_rejected` may name each other's column."
+    )
