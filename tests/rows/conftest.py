@@ -22,7 +22,7 @@ COLOURS = ("red", "green", "blue", "yellow", "black", "white")
 REBOUND = {
     patch.target: patch.replacement
     for patch in PATCHES
-    if patch.scope in ("selection", "rows") and patch.target.startswith("llamafactory.data.")
+    if patch.scope in ("align", "selection", "rows") and patch.target.startswith("llamafactory.data.")
 }
 
 ENTRIES: dict[str, dict[str, Any]] = {
