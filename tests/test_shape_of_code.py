@@ -34,7 +34,7 @@ ARROWS = {
     "importers": {"datafiles"},
     # up, on purpose: the doctor reports on the hooks
     "checks": {"hooks", "startup", "arguments", "rows", "datafiles"},
-    "cli": {"checks", "importers", "datafiles"},
+    "cli": {"checks", "importers", "datafiles", "losses"},
 }
 # Only these import LlamaFactory: inside functions in `checks` and `hooks`.
 IMPORTS_LLAMAFACTORY = {"hooks", "rows", "training", "checks"}
