@@ -28,7 +28,8 @@ ARROWS = {
     "hooks": {"arguments", "training"},
     "arguments": {"losses", "forward", "rows"},  # only names: of speed-ups, and of policies for long rows
     "rows": set(),
-    "losses": set(),
+    "spec": set(),
+    "losses": {"spec"},
     "forward": set(),
     "reference": {"rows", "forward", "datafiles"},  # of datafiles only files that are there whole or not at all
     "training": {"arguments", "rows", "losses", "forward", "reference"},
@@ -36,11 +37,11 @@ ARROWS = {
     "importers": {"datafiles"},
     # up, on purpose: the doctor reports on the hooks
     "checks": {"hooks", "startup", "arguments", "rows", "datafiles"},
-    "cli": {"checks", "importers", "datafiles"},
+    "cli": {"checks", "importers", "datafiles", "losses"},
 }
 # Only these import LlamaFactory: inside functions in `checks` and `hooks`.
 IMPORTS_LLAMAFACTORY = {"hooks", "rows", "training", "checks"}
-ONLY_TORCH = {"losses"}
+ONLY_TORCH = {"spec", "losses"}
 # Rooms that answer without torch: it may only be imported inside a function there.
 WITHOUT_TORCH = {"startup.py", "hooks", "arguments", "datafiles", "importers", "checks", "cli"}
 MACHINE_PATHS = re.compile(r"(?<![\w.])/(work|root|home|tmp|Users)/\w|\.\./shared\b")

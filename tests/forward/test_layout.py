@@ -157,7 +157,7 @@ def test_sums_are_llamafactorys(batch):
     logits = torch.randn(*batch["labels"].shape, 256, generator=torch.Generator().manual_seed(0))
     labels = batch["labels"][:, 1:]
     values = logits[:, :-1].log_softmax(-1).gather(2, labels.clamp(min=0)[..., None]).squeeze(2)
-    tokens = TokenLogps(values * (labels != -100), labels != -100, torch.zeros(2))
+    tokens = TokenLogps({"logp": values * (labels != -100)}, labels != -100, 2)
     expected, lengths = get_batch_logps(logits, batch["labels"])
     assert torch.equal(sums(tokens), expected) and torch.equal(tokens.lengths, lengths)
     for alpha in (0.0, 0.5, 1.0):

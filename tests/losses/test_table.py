@@ -7,6 +7,7 @@ import ast
 import inspect
 import math
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 import torch
 
 import resonance.losses
+from losses.conftest import GOLD
 from resonance.losses import LOSSES, LossOutput, Pairs, check_params, declare, get_loss, preference_loss
 
 FOLDER = Path(resonance.losses.__file__).parent
@@ -49,6 +51,32 @@ def test_every_spec_says_where_it_comes_from_and_what_it_takes(spec):
     assert check_params(spec, spec.params) == []
     assert get_loss(spec.name) is spec and get_loss(spec) is spec and spec.fn.spec is spec
     assert pickle.loads(pickle.dumps(spec)).fn is spec.fn
+
+
+def test_what_is_declared_is_in_the_help():
+    text = inspect.getdoc(LOSSES["robust"].fn)
+    assert "\n    label_smoothing: a number 0 <= x < 0.5 (at 0.5 labels carry nothing and" in text
+    assert "\nPaper: arXiv:2403.00409\n" in text and "policy and reference, sums over response tokens unless" in text
+    for name, part in {
+        "uni_dpo": "detach_weights: True or False; default False",
+        "simpo": "log-probs of policy, means over response tokens by definition.",
+        "ipo": "rewards beta * (lp - ref)",
+        "orpo": "rewards beta * lp,",
+        "bco_pair": "delta: a finite number; default 0.0",
+    }.items():
+        assert part in inspect.getdoc(LOSSES[name].fn)
+
+
+def test_every_loss_says_what_it_was_compared_with():
+    """As the gold file and the other tests have it."""
+    compared = {name: re.search(r"Compared with: (.*)", inspect.getdoc(spec.fn))[1] for name, spec in LOSSES.items()}
+    for case in GOLD["cases"]:
+        ours = {"aot_pair": "aot_unpaired"}.get(case["loss"], case["loss"])
+        name, *_, function = case["source"].split()
+        assert compared[ours].replace("the authors' multimodal code", "Uni-DPO").startswith(name.rstrip(","))
+        assert function in compared[ours]
+        assert not function.endswith("dpo_loss") or name != "trl" or f'"{case["loss"]}"' in compared[ours]
+    assert {name for name, text in compared.items() if "by hand" in text} == {"dpop"}
 
 
 def test_what_losses_need():

@@ -11,9 +11,17 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 from .. import __version__
-from . import cp, data, doctor, estimate, ls, precompute
+from . import cp, data, doctor, estimate, losses, ls, precompute
 
-COMMANDS = {"data": data, "doctor": doctor, "estimate": estimate, "precompute": precompute, "ls": ls, "cp": cp}
+COMMANDS = {
+    "data": data,
+    "doctor": doctor,
+    "estimate": estimate,
+    "precompute": precompute,
+    "losses": losses,
+    "ls": ls,
+    "cp": cp,
+}
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -12,7 +12,8 @@ collators make it: the first continuation of B prompts, then the second, and so 
 | `masks.py` | who attends to whom in shared rows |
 | `attention.py` | the same without an S x S mask, for long rows and packed ones |
 | `varlen.py` | the same in one call of FlashAttention a layer |
-| `head.py` | the output head on response rows only |
+| `head.py` | the output head on response rows only; what a model returns while it is read |
+| `readers.py` | what is read of it: log-probabilities, entropies, values, mean logits, the likeliest tokens |
 | `vision.py` | towers without useless graphs, each picture once |
 | `walk.py` | which modules a model has, remembered |
 | `ranks.py` | what ranks decide together |

@@ -7,7 +7,7 @@ batch. With nothing on, the call is the plain one, bit for bit.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,8 @@ import torch
 
 from . import attention, head, layout, masks, packing, varlen, vision
 from .names import FROZEN_TOWER, PADDING_FREE, RESPONSE_HEAD, SHARED_PREFIX, SPEEDUPS, VISION_ONCE
-from .result import TokenLogps
+from .readers import DEFAULT, Reader
+from .result import TokenLogps, collect
 
 if TYPE_CHECKING:
     from .features import FeatureCache
@@ -109,8 +110,15 @@ class Forward:
         return packed if self.pack_always or packing.tokens(packed) < packing.tokens(rows) else rows
 
     @staticmethod
-    def call(model: Any, inner: Any, prepared: Prepared) -> TokenLogps:
-        """Call `model`, of which `inner` is the unwrapped module, on a prepared batch."""
+    def call(model: Any, inner: Any, prepared: Prepared, readers: Sequence[Reader] = DEFAULT) -> TokenLogps:
+        """Call `model`, of which `inner` is the unwrapped module, on a prepared batch.
+
+        Args:
+            model: as it was wrapped for training.
+            inner: unwrapped.
+            prepared: of `prepare`.
+            readers: what to read for each response token; see `readers.py`.
+        """
         rows, on = prepared.layout, prepared.on
         inputs = {name: _own(name, value) for name, value in rows.inputs.items()}
         if rows.segments is not None:
@@ -121,27 +129,9 @@ class Forward:
             copies = rows.copies if VISION_ONCE in on else 1
             cache = prepared.caches.get(id(inner))
             stack.enter_context(vision.pictures(inner, FROZEN_TOWER in on, prepared.features, copies, cache))
-            calls = stack.enter_context(head.on_response_rows(inner, rows)) if RESPONSE_HEAD in on else None
-            logits = model(**inputs, return_dict=True, use_cache=False).logits
-        if calls is not None and calls() != 1:
-            raise RuntimeError(f"{type(inner).__name__} called its output head {calls()} times, not once")
-        return _collect(logits, rows, on, inner.config)
-
-
-def _collect(logits: torch.Tensor, rows: layout.Layout, on: Collection[str], config: Any) -> TokenLogps:
-    """From the model's output to the columns of the batch."""
-    count = len(rows.positions)
-    if RESPONSE_HEAD in on and not head.keeps_logits(config):
-        logps, mean_logits = logits[0, :count, 0], logits[0, count:, 0].detach()
-    else:
-        flat = logits.reshape(-1, logits.shape[-1])
-        chosen = (flat if RESPONSE_HEAD in on else flat[rows.positions]).float()
-        logps = chosen.log_softmax(-1).gather(1, rows.targets[:, None]).squeeze(1)
-        mean_logits = head.block_means(chosen.mean(-1), rows)
-    size = rows.shape[0] * rows.shape[1]
-    values = logps.new_zeros(size, dtype=torch.float32).index_copy(0, rows.owners, logps.float())
-    mask = torch.zeros(size, dtype=torch.bool, device=logps.device).index_fill_(0, rows.owners, True)
-    return TokenLogps(values.view(rows.shape), mask.view(rows.shape), mean_logits)
+            stack.enter_context(head.reading(inner, rows, readers, RESPONSE_HEAD in on))
+            readings = model(**inputs, return_dict=True, use_cache=False)
+        return collect(readings, rows)
 
 
 def _own(name: str, value: Any) -> Any:

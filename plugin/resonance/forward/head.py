@@ -1,60 +1,44 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """The output head on the positions that predict response tokens, instead of on every token of prompt and padding.
 
-The model's own head module is called once, by the model, so whatever is hooked to it stays in force
-(LoRA on the head, modules to save, quantised weights, weights that DeepSpeed gathers for the call). What it returns is
-the log-probabilities in the place of the logits, so that they travel through the model's output, to which DDP and
-FSDP attach their hooks.
+The model's own head module is called once, by the model, so whatever is hooked to it stays in force (LoRA on the head,
+modules to save, quantised weights, weights that DeepSpeed gathers for the call and again for its backward). So that
+the hooks on what it returns see a gradient pass, it returns what was read of the logits in their place. Callers never
+see that: the model returns `Readings`, made before the hooks that DDP, FSDP and DeepSpeed attach to its output.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import torch
-from torch.utils.checkpoint import checkpoint
+from transformers.utils import ModelOutput
 
 from .layout import Layout
+from .readers import Asked, Columns, Reader, read, read_in_pieces, read_plainly, wide
 
 LOGITS_BYTES = 1 << 30  # logits of the response rows larger than this are made in pieces, and again in the backward
-_CHUNK_BYTES = 1 << 26  # of float32 work at a time
 # Configurations that transform logits after the head: there the head returns logits of the response rows.
 _AFTER_HEAD = ("final_logit_softcapping", "logit_scale", "logits_scaling", "logits_scale")
 
 
-class _TokenLogp(torch.autograd.Function):
-    """log_softmax(logits)[target] in float32, a few rows at a time: no float32 copy of all logits is ever made."""
+@dataclass
+class Readings(ModelOutput):
+    """What a model returns while it is read, in the place of its own output; N response tokens in the layout's order.
 
-    @staticmethod
-    def forward(ctx: Any, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(logits, targets)
-        pairs = zip(logits.split(_rows(logits)), targets.split(_rows(logits)), strict=True)
-        return torch.cat(
-            [part.float().log_softmax(-1).gather(1, target[:, None]).squeeze(1) for part, target in pairs]
-        )
+    A `ModelOutput`, because DDP, FSDP, DeepSpeed and Accelerate look for tensors in those.
+    """
 
-    @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
-        logits, targets = ctx.saved_tensors
-        result, size = torch.empty_like(logits), _rows(logits)
-        for start in range(0, len(logits), size):
-            rows = slice(start, start + size)
-            weights = logits[rows].float().softmax(-1).neg_()
-            weights[torch.arange(len(weights), device=logits.device), targets[rows]] += 1.0
-            result[rows] = weights.mul_(grads[0][rows, None])
-        return result, None
-
-
-def _rows(logits: torch.Tensor) -> int:
-    """Rows whose float32 copy is worked on at a time."""
-    return max(1, _CHUNK_BYTES // (4 * logits.shape[-1]))
-
-
-def token_logps(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Log-probability of each target, (N,) float32, from logits (N, V) of any floating type and targets (N,)."""
-    return _TokenLogp.apply(logits, targets)
+    logp: torch.Tensor | None = None
+    entropy: torch.Tensor | None = None
+    mean_logit: torch.Tensor | None = None
+    topk_logps: torch.Tensor | None = None
+    topk_ids: torch.Tensor | None = None
+    value: torch.Tensor | None = None
 
 
 def keeps_logits(config: Any) -> bool:
@@ -63,56 +47,122 @@ def keeps_logits(config: Any) -> bool:
     return any(getattr(c, name, None) not in (None, 1, 1.0) for c in (config, text) for name in _AFTER_HEAD)
 
 
-def block_means(values: torch.Tensor, layout: Layout) -> torch.Tensor:
-    """Mean over the response tokens of each continuation: (N, ...) -> (K, ...), float32, detached."""
-    values, blocks = values.detach().float(), layout.blocks
-    total = values.new_zeros(layout.continuations, *values.shape[1:]).index_add_(0, blocks, values)
-    count = values.new_zeros(layout.continuations).index_add_(0, blocks, torch.ones_like(blocks, dtype=values.dtype))
-    return total / count.clamp(min=1).view(-1, *[1] * (values.ndim - 1))
-
-
 @contextmanager
-def on_response_rows(model: Any, layout: Layout, budget: int = LOGITS_BYTES) -> Iterator[Callable[[], int]]:
-    """Within it, the head of `model` works on the N rows of `layout`; yields how often it has been called.
+def reading(
+    model: Any, layout: Layout, readers: Sequence[Reader], on_rows: bool, budget: int = LOGITS_BYTES
+) -> Iterator[None]:
+    """Within it, a call of `model`, or of what wraps it, returns `Readings`.
 
-    The model's `logits` are then (1, N + K, 1): N log-probabilities, and the mean logits of each continuation, which
-    for a linear head are those of the mean hidden state; or (1, N, V) if `keeps_logits`.
+    Args:
+        model: unwrapped.
+        layout: of the rows that it will be called with.
+        readers: what to read.
+        on_rows: run the head on the N rows of `layout` only; else on all, and read in plain torch.
+        budget: bytes of logits above which they are made in pieces.
+
+    Raises:
+        ValueError: readers that do not go together, or that this model cannot serve.
+        RuntimeError: the model calls its head more than once, or never.
     """
-    head, vocabulary = model.get_output_embeddings(), model.config.get_text_config().vocab_size
-    before, original, calls = vars(head).get("forward"), head.forward, 0
-
-    def forward(hidden: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-        nonlocal calls
-        calls += 1
-        rows = hidden.reshape(-1, hidden.shape[-1])[layout.positions]
-        if keeps_logits(model.config):
-            return original(rows, *args, **kwargs)[None]
-        means = block_means(rows, layout).to(rows.dtype)
-        if len(rows) * vocabulary * rows.element_size() <= budget:
-            logits = original(torch.cat((rows, means)), *args, **kwargs)
-            logps = token_logps(logits[: len(rows)], layout.targets)
-            mean_logits = logits[len(rows) :].detach().float().mean(-1)
-        else:
-            logps = _in_pieces(original, rows, layout.targets, max(1, budget // (vocabulary * rows.element_size())))
-            with torch.no_grad():
-                mean_logits = original(means).float().mean(-1)
-        return torch.cat((logps, mean_logits))[None, :, None]
-
-    head.forward = forward
+    asked = Asked.of(readers, model.config.get_text_config().vocab_size)
+    head = _Head(model, layout, asked, on_rows, budget)
+    handle = model.register_forward_hook(head.readings, prepend=True)
     try:
-        yield lambda: calls
+        with head.in_place():
+            yield
     finally:
-        if before is None:
-            del head.forward
+        handle.remove()
+    head.check_calls()
+
+
+class _Head:
+    """The head of a model during one call; arguments as of `reading`."""
+
+    def __init__(self, model: Any, layout: Layout, asked: Asked, on_rows: bool, budget: int) -> None:
+        self.model, self.layout, self.asked, self.on_rows, self.budget = model, layout, asked, on_rows, budget
+        self.value_head = None if asked.value is None else _value_head(model, asked.value)
+        self.value: torch.Tensor | None = None
+        self.columns = Columns()
+        self.calls = 0
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Let the model call `self.forward` where it calls its head; the plain path leaves it as it is."""
+        if not self.on_rows and self.value_head is None:
+            yield
+            return
+        module = self.model.get_output_embeddings()
+        before, original = vars(module).get("forward"), module.forward
+        module.forward = lambda hidden, *args, **kwargs: self.forward(original, hidden, *args, **kwargs)
+        try:
+            yield
+        finally:
+            if before is None:
+                del module.forward
+            else:
+                module.forward = before
+
+    def forward(self, head: Callable[..., Any], hidden: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Logits; or in their place, (1, N, C), what was read of them with a gradient."""
+        self.calls += 1
+        rows = hidden.reshape(-1, hidden.shape[-1])[self.layout.positions]
+        if self.value_head is not None:
+            self.value = _value(self.value_head, rows)
+        if not self.on_rows:
+            return head(hidden, *args, **kwargs)
+        if keeps_logits(self.model.config):
+            return head(rows, *args, **kwargs)[None]
+        if self.asked.logits:
+            row_bytes = self.model.config.get_text_config().vocab_size * rows.element_size()
+            if len(rows) * row_bytes <= self.budget:
+                self.columns = read(head(rows, *args, **kwargs), self.layout.targets, self.asked)
+            else:
+                size = max(1, self.budget // row_bytes)
+                self.columns = read_in_pieces(head, rows, self.layout.targets, size, self.asked)
+        learned = [column for column in (self.columns.logp, self.columns.entropy) if column is not None]
+        return torch.stack(learned, -1)[None] if learned else rows[None, :, :0]
+
+    def readings(self, model: Any, inputs: Any, output: Any) -> Readings:
+        """What the model returns instead of `output`, whose `logits` are here what `forward` has returned."""
+        self.check_calls()
+        if not self.asked.logits:
+            return Readings(value=self.value)
+        if not self.on_rows:
+            rows = output.logits.reshape(-1, output.logits.shape[-1])[self.layout.positions]
+            columns = read_plainly(rows, self.layout.targets, self.asked)
+        elif keeps_logits(model.config):
+            columns = read(output.logits[0], self.layout.targets, self.asked)
         else:
-            head.forward = before
+            names = [name for name in ("logp", "entropy") if getattr(self.columns, name) is not None]
+            columns = self.columns._replace(**dict(zip(names, output.logits[0].unbind(-1), strict=True)))
+        return Readings(**columns._asdict(), value=self.value)
+
+    def check_calls(self) -> None:
+        if self.on_rows and self.calls != 1:
+            name = type(self.model).__name__
+            raise RuntimeError(f"{name} called its output head {self.calls} times, not once")
 
 
-def _in_pieces(head: Callable[..., Any], rows: torch.Tensor, targets: torch.Tensor, size: int) -> torch.Tensor:
-    def piece(rows: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        return token_logps(head(rows), targets)
+def _value_head(model: Any, name: str) -> torch.nn.Module:
+    """The module of that name in the model, or in the model that adapters wrap."""
+    try:
+        found = attrgetter(name)(model)
+    except AttributeError:
+        found = None
+    if not isinstance(found, torch.nn.Module):
+        raise ValueError(
+            f"Value({name!r}): {type(model).__name__} has no module of that name. Put one there before the model is "
+            f"wrapped and the optimizer made: model.{name} = torch.nn.Linear(hidden_size, 1)."
+        )
+    return found
 
-    pairs = zip(rows.split(size), targets.split(size), strict=True)
-    if not torch.is_grad_enabled():
-        return torch.cat([piece(*pair) for pair in pairs])
-    return torch.cat([checkpoint(piece, *pair, use_reentrant=False) for pair in pairs])
+
+def _value(head: torch.nn.Module, rows: torch.Tensor) -> torch.Tensor:
+    """(N,) float32 or wider, in the precision of the head's weights: values of 16 bits differ by half a per cent."""
+    weight = next(head.parameters(), rows)
+    with torch.autocast(rows.device.type, enabled=False):
+        found = head(rows.to(weight.dtype))
+    if found.shape not in ((len(rows),), (len(rows), 1)):
+        shapes = f"{tuple(found.shape)} of {tuple(rows.shape)}"
+        raise ValueError(f"The value head makes {shapes}; it must make one value a row, (N, 1) or (N,).")
+    return wide(found.reshape(-1))

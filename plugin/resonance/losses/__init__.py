@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Preference losses as pure functions of log-probs and scores. Imports torch, no other room.
+"""Preference losses as pure functions of log-probs and scores. Imports torch and the room `spec`.
 
 A loss of your own is a function of one batch; name it in a recipe as `pref_loss: my_package.my_module:my_loss`:
 
@@ -15,9 +15,9 @@ It takes the batch first and named parameters with defaults, and returns losses 
 rewards and statistics of its own. Without `declare` it gets a reference, no scores and summed log-probs.
 """
 
+from ..spec import Range
+from .baseline import RunningMean
 from .modifiers import add_sft, mix_bco
-from .ranges import Range
-from .running import RunningMean
 from .spec import LossOutput, LossSpec, Pairs, declare
 from .table import LOSSES, check_params, get_loss, pairs_loss, preference_loss
 

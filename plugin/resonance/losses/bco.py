@@ -4,7 +4,7 @@
 import torch
 import torch.nn.functional as F
 
-from .ranges import POSITIVE, Range
+from ..spec import POSITIVE, Range
 from .spec import LossOutput, Pairs, declare, reference_output
 
 
@@ -12,23 +12,18 @@ from .spec import LossOutput, Pairs, declare, reference_output
 def bco_pair(pairs: Pairs, *, beta: float = 0.1, delta: float | torch.Tensor = 0.0) -> LossOutput:
     """BCO on pairs: a binary classifier whose logit is the reward above a running baseline.
 
-    Paper: arXiv:2404.04656. Formula, with c = beta * (lp_w - ref_w), l = beta * (lp_l - ref_l):
+    Formula, with c = beta * (lp_w - ref_w), l = beta * (lp_l - ref_l):
 
         L = -logsigmoid(c - delta) - logsigmoid(-(l - delta))
 
+    Compared with: trl 0.24.0 and 0.9.4, DPOTrainer.dpo_loss, "bco_pair".
+
     Args:
-        pairs: policy and reference log-probs, all (B,), sums over response tokens.
-        beta: > 0, inverse temperature.
         delta: the baseline, a number or a one-element tensor, in units of reward: the running mean, over batches seen
             so far and this one, of the mean reward of chosen and rejected responses (`RunningMean`). No gradient.
-
-    Returns:
-        losses (B,), rewards beta * (lp - ref).
-
-    Raises:
-        ValueError: no reference in `pairs`; through `preference_loss` also any value out of range.
     """
     if isinstance(delta, torch.Tensor):
         delta = delta.detach()
     chosen, rejected = beta * pairs.chosen_logratios, beta * pairs.rejected_logratios
+    # the paper's loss with its reward shift: chosen is class 1, rejected class 0
     return reference_output(pairs, -F.logsigmoid(chosen - delta) - F.logsigmoid(-(rejected - delta)), beta)

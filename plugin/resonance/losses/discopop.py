@@ -4,7 +4,7 @@
 import torch
 import torch.nn.functional as F
 
-from .ranges import POSITIVE
+from ..spec import POSITIVE
 from .spec import LossOutput, Pairs, declare, reference_output
 
 
@@ -12,27 +12,21 @@ from .spec import LossOutput, Pairs, declare, reference_output
 def discopop(pairs: Pairs, *, beta: float = 0.1, discopop_tau: float = 0.05) -> LossOutput:
     """DiscoPOP: a blend of logistic and exponential loss that a language model discovered.
 
-    Paper: arXiv:2406.08414, equation 5 (log-ratio modulated loss).
     Formula, with x = beta * ((lp_w - lp_l) - (ref_w - ref_l)) and s = sigmoid(x / discopop_tau):
 
         L = -(1 - s) * logsigmoid(x) + s * exp(-x)
 
-    The exponential term is computed as exp(logsigmoid(x / discopop_tau) - x): as written it is 0 * inf = NaN for very
-    negative x, where its true value goes to 0. With discopop_tau <= 1 the loss is finite for every finite x; above 1
-    the true value itself grows like exp(|x| * (1 - 1 / discopop_tau)) and overflows to inf, never to NaN.
+    With discopop_tau <= 1 the loss is finite for every finite x; above 1 the true value itself grows like
+    exp(|x| * (1 - 1 / discopop_tau)) and overflows to inf, never to NaN.
+
+    Compared with: trl 0.24.0, DPOTrainer.dpo_loss, "discopop".
 
     Args:
-        pairs: policy and reference log-probs, all (B,), sums over response tokens.
-        beta: > 0, inverse temperature.
-        discopop_tau: > 0, temperature of the blend; the paper uses 0.05.
-
-    Returns:
-        losses (B,), rewards beta * (lp - ref).
-
-    Raises:
-        ValueError: no reference in `pairs`; through `preference_loss` also any value out of range.
+        discopop_tau: temperature of the blend; the paper uses 0.05.
     """
     x = beta * pairs.logits
+    # equation 5, the log-ratio modulated loss
     logistic = -torch.sigmoid(-x / discopop_tau) * F.logsigmoid(x)
+    # s * exp(-x): as written 0 * inf = NaN for very negative x, where its true value goes to 0
     exponential = torch.exp(F.logsigmoid(x / discopop_tau) - x)
     return reference_output(pairs, logistic + exponential, beta)

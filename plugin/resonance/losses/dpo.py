@@ -4,7 +4,7 @@
 import torch
 import torch.nn.functional as F
 
-from .ranges import POSITIVE, UP_TO_HALF
+from ..spec import POSITIVE, UP_TO_HALF
 from .spec import LossOutput, Pairs, declare, reference_output
 
 
@@ -17,20 +17,14 @@ def smoothed_logistic(x: torch.Tensor, label_smoothing: float) -> torch.Tensor:
 def sigmoid(pairs: Pairs, *, beta: float = 0.1, label_smoothing: float = 0.0) -> LossOutput:
     """DPO: logistic loss on the difference of implicit rewards; with label smoothing, conservative DPO.
 
-    Paper: arXiv:2305.18290, equation 7; label smoothing from the cDPO note, https://ericmitchell.ai/cdpo.pdf.
     Formula, with D = (lp_w - lp_l) - (ref_w - ref_l) and e = label_smoothing:
 
         L = -(1 - e) * logsigmoid(beta * D) - e * logsigmoid(-beta * D)
 
+    Compared with: trl 0.24.0, DPOTrainer.dpo_loss, "sigmoid".
+
     Args:
-        pairs: policy and reference log-probs, all (B,), sums over response tokens.
-        beta: > 0, inverse temperature.
-        label_smoothing: 0 <= e <= 0.5, the chance that a label is flipped.
-
-    Returns:
-        losses (B,), rewards beta * (lp - ref).
-
-    Raises:
-        ValueError: no reference in `pairs`; through `preference_loss` also any value out of range.
+        label_smoothing: the chance that a label is flipped.
     """
+    # equation 7; with label smoothing equation 3 of the cDPO note, https://ericmitchell.ai/cdpo.pdf
     return reference_output(pairs, smoothed_logistic(beta * pairs.logits, label_smoothing), beta)

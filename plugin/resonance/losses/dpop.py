@@ -4,7 +4,7 @@
 import torch
 import torch.nn.functional as F
 
-from .ranges import NON_NEGATIVE, POSITIVE
+from ..spec import NON_NEGATIVE, POSITIVE
 from .spec import LossOutput, Pairs, declare, reference_output
 
 
@@ -12,21 +12,17 @@ from .spec import LossOutput, Pairs, declare, reference_output
 def dpop(pairs: Pairs, *, beta: float = 0.1, dpop_lambda: float = 50.0) -> LossOutput:
     """DPO-Positive (Smaug): DPO with a penalty when the chosen response falls below the reference.
 
-    Paper: arXiv:2402.13228, equation 3. Formula, with D = (lp_w - lp_l) - (ref_w - ref_l):
+    Formula, with D = (lp_w - lp_l) - (ref_w - ref_l):
 
         L = -logsigmoid(beta * (D - dpop_lambda * max(0, ref_w - lp_w)))
 
+    Compared with: numbers worked by hand; trl 0.24.0 has no such loss.
+
     Args:
-        pairs: policy and reference log-probs, all (B,), sums over response tokens.
-        beta: > 0, inverse temperature.
-        dpop_lambda: >= 0, weight of the penalty, inside beta; the paper uses 50, and 0 is DPO.
+        dpop_lambda: weight of the penalty, inside beta; the paper uses 50, and 0 is DPO.
 
-    Returns:
-        losses (B,), rewards beta * (lp - ref), stats dpop_penalty = max(0, ref_w - lp_w) in nats.
-
-    Raises:
-        ValueError: no reference in `pairs`; through `preference_loss` also any value out of range.
+    Stats: dpop_penalty = max(0, ref_w - lp_w) in nats.
     """
     penalty = torch.relu(-pairs.chosen_logratios)
-    losses = -F.logsigmoid(beta * (pairs.logits - dpop_lambda * penalty))
+    losses = -F.logsigmoid(beta * (pairs.logits - dpop_lambda * penalty))  # equation 3
     return reference_output(pairs, losses, beta, dpop_penalty=penalty)

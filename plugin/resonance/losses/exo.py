@@ -6,7 +6,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from .ranges import POSITIVE, Range
+from ..spec import POSITIVE, Range
 from .spec import LossOutput, Pairs, declare, reference_output
 
 SOFT_LABEL = Range(low=0.0, high=0.5, low_open=True, high_open=True, note="the paper uses 1e-3")
@@ -16,23 +16,17 @@ SOFT_LABEL = Range(low=0.0, high=0.5, low_open=True, high_open=True, note="the p
 def exo_pair(pairs: Pairs, *, beta: float = 0.1, label_smoothing: float = 1e-3) -> LossOutput:
     """EXO on pairs: the reverse KL divergence from the policy's preference to a softened label.
 
-    Paper: arXiv:2402.00856, equation 16.
     Formula, with D = (lp_w - lp_l) - (ref_w - ref_l), p = sigmoid(beta * D) and e = label_smoothing:
 
         L = p * (log p - log(1 - e)) + (1 - p) * (log(1 - p) - log e)
 
+    Compared with: trl 0.24.0, DPOTrainer.dpo_loss, "exo_pair".
+
     Args:
-        pairs: policy and reference log-probs, all (B,), sums over response tokens.
-        beta: > 0, inverse temperature.
-        label_smoothing: 0 < e < 0.5, the softened label; the paper uses 1e-3. With 0 the divergence is infinite.
-
-    Returns:
-        losses (B,), rewards beta * (lp - ref).
-
-    Raises:
-        ValueError: no reference in `pairs`; through `preference_loss` also any value out of range.
+        label_smoothing: the softened label. With 0 the divergence is infinite.
     """
     x = beta * pairs.logits
+    # equation 16, term by term
     chosen = torch.sigmoid(x) * (F.logsigmoid(x) - math.log1p(-label_smoothing))
     rejected = torch.sigmoid(-x) * (F.logsigmoid(-x) - math.log(label_smoothing))
     return reference_output(pairs, chosen + rejected, beta)

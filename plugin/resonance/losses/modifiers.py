@@ -3,7 +3,7 @@
 
 import torch
 
-from .ranges import NON_NEGATIVE
+from ..spec import NON_NEGATIVE
 
 
 def add_sft(losses: torch.Tensor, chosen_logps_mean: torch.Tensor, ftx_gamma: float) -> torch.Tensor:

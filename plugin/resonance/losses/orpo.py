@@ -6,7 +6,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from .ranges import POSITIVE
+from ..spec import POSITIVE
 from .spec import LossOutput, Pairs, declare, policy_output
 
 
@@ -30,25 +30,22 @@ def log1mexp(x: torch.Tensor) -> torch.Tensor:
 def orpo(pairs: Pairs, *, beta: float = 0.1) -> LossOutput:
     """ORPO: the SFT loss of the chosen response plus the odds ratio of the pair; no reference model.
 
-    Paper: arXiv:2403.07691, equations 6 and 7, beta being the paper's lambda.
     Formula, with lp = mean log-prob a token and log_odds(lp) = lp - log(1 - exp(lp)):
 
         L = -lp_w - beta * logsigmoid(log_odds(lp_w) - log_odds(lp_l))
 
+    A positive log-prob, which only rounding can make, counts as 0 in the odds.
+
+    Compared with: LlamaFactory 0.9.5, CustomDPOTrainer.odds_ratio_loss.
+
     Args:
-        pairs: policy log-probs, (B,), means over response tokens, <= 0; a positive value, which only rounding can
-            make, counts as 0 in the odds.
-        beta: > 0, weight of the odds ratio.
+        beta: weight of the odds ratio, the paper's lambda.
 
-    Returns:
-        losses (B,), rewards beta * lp, stats sft_loss and odds_ratio_loss.
-
-    Raises:
-        ValueError: through `preference_loss`, any value out of range.
+    Stats: sft_loss and odds_ratio_loss.
     """
     chosen, rejected = pairs.policy_chosen_logps, pairs.policy_rejected_logps
     log_odds = (chosen - rejected) - (log1mexp(chosen) - log1mexp(rejected))
     sft_loss = -chosen
-    odds_ratio_loss = -F.logsigmoid(log_odds)
-    losses = sft_loss + beta * odds_ratio_loss
+    odds_ratio_loss = -F.logsigmoid(log_odds)  # equation 7
+    losses = sft_loss + beta * odds_ratio_loss  # equation 6
     return policy_output(pairs, losses, beta, sft_loss=sft_loss, odds_ratio_loss=odds_ratio_loss)

@@ -3,7 +3,7 @@
 
 import torch.nn.functional as F
 
-from .ranges import NON_NEGATIVE, POSITIVE
+from ..spec import NON_NEGATIVE, POSITIVE
 from .spec import LossOutput, Pairs, declare, policy_output
 
 
@@ -17,19 +17,14 @@ from .spec import LossOutput, Pairs, declare, policy_output
 def simpo(pairs: Pairs, *, beta: float = 0.1, simpo_gamma: float = 0.5) -> LossOutput:
     """SimPO: logistic loss on mean log-probs with a target margin; no reference model.
 
-    Paper: arXiv:2405.14734, equation 6. Formula, with lp = mean log-prob a token:
+    Formula, with lp = mean log-prob a token:
 
         L = -logsigmoid(beta * (lp_w - lp_l) - simpo_gamma)
 
+    Compared with: LlamaFactory 0.9.5, CustomDPOTrainer.simpo_loss.
+
     Args:
-        pairs: policy log-probs, (B,), means over response tokens.
-        beta: > 0, scale of the reward; the paper uses 2.0 to 10.
-        simpo_gamma: >= 0, the target reward margin, not divided by beta.
-
-    Returns:
-        losses (B,), rewards beta * lp.
-
-    Raises:
-        ValueError: through `preference_loss`, any value out of range.
+        beta: scale of the reward; the paper uses 2.0 to 10.
+        simpo_gamma: the target reward margin, not divided by beta.
     """
-    return policy_output(pairs, -F.logsigmoid(beta * pairs.pi_logratios - simpo_gamma), beta)
+    return policy_output(pairs, -F.logsigmoid(beta * pairs.pi_logratios - simpo_gamma), beta)  # equation 6

@@ -3,7 +3,7 @@
 
 import torch
 
-from .ranges import POSITIVE
+from ..spec import POSITIVE
 from .spec import LossOutput, Pairs, declare, reference_output
 
 
@@ -11,19 +11,14 @@ from .spec import LossOutput, Pairs, declare, reference_output
 def hinge(pairs: Pairs, *, beta: float = 0.1) -> LossOutput:
     """SLiC hinge on the difference of implicit rewards: pairs beyond the margin give no gradient.
 
-    Paper: arXiv:2305.10425; in this normalised form RSO, arXiv:2309.06657, equation 9.
     Formula, with D = (lp_w - lp_l) - (ref_w - ref_l):
 
         L = max(0, 1 - beta * D)
 
+    Compared with: trl 0.24.0, DPOTrainer.dpo_loss, "hinge".
+
     Args:
-        pairs: policy and reference log-probs, all (B,), sums over response tokens.
-        beta: > 0, the reciprocal of the margin in nats.
-
-    Returns:
-        losses (B,), rewards beta * (lp - ref).
-
-    Raises:
-        ValueError: no reference in `pairs`; through `preference_loss` also any value out of range.
+        beta: the reciprocal of the margin in nats.
     """
+    # normalised by the reference as in RSO, arXiv:2309.06657, equation 9
     return reference_output(pairs, torch.relu(1 - beta * pairs.logits), beta)

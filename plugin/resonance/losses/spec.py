@@ -1,21 +1,18 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""The contract every preference loss keeps. Imports torch and nothing else of the project."""
+"""The contract every preference loss keeps."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 
-from .ranges import Range
+from ..spec import Range, Spec, attach
 
 LogpsRule = Literal["sum", "mean"]
-LossFn = Callable[..., Any]
-F = TypeVar("F", bound=LossFn)
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -114,55 +111,53 @@ def policy_output(pairs: Pairs, losses: torch.Tensor, beta: float, **stats: torc
 
 
 @dataclass(frozen=True, eq=False)
-class LossSpec:
-    """A loss and what it needs; nobody else keeps such a list.
+class LossSpec(Spec):
+    """A loss, `fn(pairs, *, parameter=default, ...) -> LossOutput` (or a bare (B,) tensor of losses), and its needs.
 
     Attributes:
-        name: what a recipe writes.
-        fn: the loss, `fn(pairs, *, parameter=default, ...) -> LossOutput` (or a bare (B,) tensor of losses).
-        paper: where it comes from, e.g. "arXiv:2305.18290".
         needs_reference: True when it reads reference log-probs.
         needs_scores: True when it reads score_chosen and score_rejected.
         logps: the loss's own rule for log-probs, "sum" or "mean" over response tokens.
         logps_fixed: True when the loss is defined on that rule only.
         baseline: True when the caller passes `delta`, the running mean of rewards.
-        ranges: parameter name -> allowed numbers.
     """
 
-    name: str
-    fn: LossFn
-    paper: str = ""
+    kind: ClassVar[str] = "loss"
+    inputs: ClassVar[Mapping[str, str]] = {"pairs": "the Pairs batch"}
+    # One set of options serves every loss: "no label smoothing" is true of each.
+    neutral: ClassVar[Mapping[str, object]] = {"label_smoothing": 0.0}
+
     needs_reference: bool = True
     needs_scores: bool = False
     logps: LogpsRule = "sum"
     logps_fixed: bool = False
     baseline: bool = False
-    ranges: Mapping[str, Range] = field(default_factory=dict)
 
-    @cached_property
-    def params(self) -> dict[str, Any]:
-        """Parameter name -> default, in the order of the signature."""
-        rest = list(inspect.signature(self.fn).parameters.values())[1:]
-        return {parameter.name: parameter.default for parameter in rest}
+    def facts(self) -> str:
+        """What `help` prints below the docstring of the loss."""
+        models = "policy and reference" if self.needs_reference else "policy"
+        rule = "by definition" if self.logps_fixed else "unless the caller chose otherwise"
+        reads = f"log-probs of {models}, {self.logps}s over response tokens {rule}"
+        missing = ["no reference"] if self.needs_reference else []
+        if self.needs_scores:
+            reads += "; scores of both responses"
+            missing.append("no scores")
+        return f"""{super().facts()}
+Reads of `pairs`, (B,) each:
+    {reads}.
+Returns:
+    losses, (B,), and rewards beta * {"(lp - ref)" if self.needs_reference else "lp"}, (B,) and detached.
+Raises:
+    ValueError: {", ".join([*missing, "or through `preference_loss` a value out of range"])}."""
 
-
-def signature_problems(fn: LossFn) -> list[str]:
-    """Why `fn` cannot be called as `fn(pairs, name=value, ...)`; empty when it can."""
-    parameters = list(inspect.signature(fn).parameters.values())
-    if not parameters or parameters[0].kind not in (
-        inspect.Parameter.POSITIONAL_ONLY,
-        inspect.Parameter.POSITIONAL_OR_KEYWORD,
-    ):
-        return ["its first parameter must take the Pairs batch by position"]
-    problems = []
-    for parameter in parameters[1:]:
-        if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
-            problems.append(f"'{parameter}' hides which parameters it has; name each one")
-        elif parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
-            problems.append(f"parameter '{parameter.name}' cannot be passed by name")
-        elif parameter.default is inspect.Parameter.empty:
-            problems.append(f"parameter '{parameter.name}' needs a default")
-    return problems
+    def problems(self) -> list[str]:
+        """Why the loss cannot be declared so; empty when it can."""
+        found = super().problems()
+        if self.logps not in ("sum", "mean"):
+            found.append(f"logps={self.logps!r} must be 'sum' or 'mean'")
+        if self.baseline and "delta" not in self.params:
+            found.append("baseline=True needs a parameter 'delta'")
+        return found
 
 
 def declare(
@@ -178,35 +173,20 @@ def declare(
 ) -> Callable[[F], F]:
     """Attach a LossSpec to a loss as `fn.spec`; the arguments are LossSpec's, `name` defaults to the function's own.
 
+    `help` then prints what is declared below the loss's own docstring, so that it need not be written there again.
+
     Raises:
         ValueError: the function cannot be called as `fn(pairs, name=value, ...)`, `logps` is neither "sum" nor "mean",
             or `ranges` names a parameter the function does not have. All problems at once.
     """
-
-    def attach(fn: F) -> F:
-        spec = LossSpec(
-            name=name or fn.__name__,
-            fn=fn,
-            paper=paper,
-            needs_reference=needs_reference,
-            needs_scores=needs_scores,
-            logps=logps,
-            logps_fixed=logps_fixed,
-            baseline=baseline,
-            ranges=dict(ranges or {}),
-        )
-        problems = signature_problems(fn)
-        if logps not in ("sum", "mean"):
-            problems.append(f"logps={logps!r} must be 'sum' or 'mean'")
-        if not problems:
-            problems += [
-                f"ranges names '{key}', which is no parameter" for key in spec.ranges if key not in spec.params
-            ]
-            if baseline and "delta" not in spec.params:
-                problems.append("baseline=True needs a parameter 'delta'")
-        if problems:
-            raise ValueError(f"Loss '{spec.name}' cannot be declared: {'; '.join(problems)}.")
-        fn.spec = spec  # type: ignore[attr-defined]
-        return fn
-
-    return attach
+    return attach(
+        LossSpec,
+        name,
+        paper=paper,
+        needs_reference=needs_reference,
+        needs_scores=needs_scores,
+        logps=logps,
+        logps_fixed=logps_fixed,
+        baseline=baseline,
+        ranges=dict(ranges or {}),
+    )

@@ -1,17 +1,17 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""The table of losses and the one door to them. Imports torch and nothing else of the project."""
+"""The table of losses and the one door to them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
+from ..spec import find, make_table, own_params, param_problems
 from .aot import aot, aot_unpaired
 from .apo import apo_down, apo_zero
 from .bco import bco_pair
-from .custom import load_loss
 from .discopop import discopop
 from .dpo import sigmoid
 from .dpop import dpop
@@ -26,18 +26,10 @@ from .slic import hinge
 from .spec import LossOutput, LossSpec, Pairs
 from .sppo import sppo_hard
 from .uni_dpo import uni_dpo
-from .validate import checked_output, nearest_first, own_params, pair_problems, param_problems
+from .validate import checked_output, pair_problems
 
-
-def _table(*functions: Callable[..., LossOutput]) -> dict[str, LossSpec]:
-    specs: list[LossSpec] = [vars(fn)["spec"] for fn in functions]
-    table = {spec.name: spec for spec in specs}
-    if len(table) != len(specs):
-        raise ValueError(f"Two losses share a name: {sorted(spec.name for spec in specs)}.")
-    return table
-
-
-LOSSES: dict[str, LossSpec] = _table(
+LOSSES = make_table(
+    LossSpec,
     uni_dpo,
     sigmoid,
     hinge,
@@ -67,18 +59,7 @@ def get_loss(name: str | LossSpec) -> LossSpec:
             `fn(pairs, *, parameter=default, ...)`.
         ImportError: a user's module that itself fails to import something.
     """
-    if isinstance(name, LossSpec):
-        return name
-    if not isinstance(name, str):
-        raise ValueError(f"A loss is named by a string, got {name!r} ({type(name).__name__}).")
-    if name in LOSSES:
-        return LOSSES[name]
-    if ":" in name:
-        return load_loss(name)
-    raise ValueError(
-        f"Unknown loss '{name}' ({nearest_first(name, LOSSES)}). "
-        f"For a loss of your own write 'package.module:function'."
-    )
+    return find(name, LOSSES, LossSpec)
 
 
 def check_params(spec_or_name: LossSpec | str, params: Mapping[str, object]) -> list[str]:

@@ -12,7 +12,7 @@ Both terms push the same way; with beta 2, tau_ref 2, perf_gamma 3 the second ad
 import torch
 import torch.nn.functional as F
 
-from .ranges import FINITE, NON_NEGATIVE, POSITIVE
+from ..spec import FINITE, NON_NEGATIVE, POSITIVE
 from .spec import LossOutput, Pairs, declare, reference_output
 
 
@@ -42,28 +42,24 @@ def uni_dpo(
 ) -> LossOutput:
     """Uni-DPO: DPO weighted by data quality and by how well the policy already fits the pair.
 
-    Paper: arXiv:2506.10054. Formula, with m = lp_w - lp_l (policy only), r = ref_w - ref_l, D = m - r:
+    Formula, with m = lp_w - lp_l (policy only), r = ref_w - ref_l, D = m - r and scores S:
 
         w_qual = sigmoid(qual_eta * (S_w - S_l))
         w_perf = (1 - sigmoid(beta * m - tau_ref)) ** perf_gamma
         nll_coeffi = nll_lambda * 1[ref_w > lp_w] * 1[S_w >= tau_good]
         L = -w_qual * w_perf * logsigmoid(beta * D) - nll_coeffi * lp_w
 
+    Compared with: the authors' multimodal code, CustomDPOTrainer.uni_dpo_loss (repository pspdada/Uni-DPO, c29535e).
+
     Args:
-        pairs: lp, ref and scores S, all (B,). Log-probs are means over response tokens by the method's own rule.
-        beta: > 0, inverse temperature.
-        qual_eta: >= 0, slope of the quality weight a unit of score; 0 makes w_qual 1/2.
-        tau_ref: finite, the scaled policy margin at which 1 - sigmoid is 1/2.
-        perf_gamma: >= 0, focal exponent; 0 makes w_perf exactly 1.
-        nll_lambda: >= 0, weight of the calibrated NLL term.
-        tau_good: finite, the lowest score of a chosen response that gets the NLL term.
+        qual_eta: slope of the quality weight a unit of score; 0 makes w_qual 1/2.
+        tau_ref: the scaled policy margin at which 1 - sigmoid is 1/2.
+        perf_gamma: focal exponent; 0 makes w_perf exactly 1.
+        nll_lambda: weight of the calibrated NLL term.
+        tau_good: the lowest score of a chosen response that gets the NLL term.
         detach_weights: True stops the gradient at w_perf, which is another method than the paper's.
 
-    Returns:
-        losses (B,), rewards beta * (lp - ref), stats w_qual, w_perf, nll_coeffi and nll (the term added to the loss).
-
-    Raises:
-        ValueError: no reference or no scores in `pairs`; through `preference_loss` also any value out of range.
+    Stats: w_qual, w_perf, nll_coeffi and nll (the term added to the loss).
     """
     ref_w, score_w, score_l = pairs.need("reference_chosen_logps", "score_chosen", "score_rejected")
     lp_w = pairs.policy_chosen_logps
@@ -76,5 +72,6 @@ def uni_dpo(
 
     nll_coeffi = nll_lambda * ((ref_w > lp_w) & (score_w >= tau_good)).to(lp_w.dtype)
     nll = -nll_coeffi * lp_w
+    # the paper's objective: DPO under both weights, and the calibrated NLL
     losses = -w_qual * w_perf * F.logsigmoid(beta * pairs.logits) + nll
     return reference_output(pairs, losses, beta, w_qual=w_qual, w_perf=w_perf, nll_coeffi=nll_coeffi, nll=nll)

@@ -1,58 +1,19 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""What is wrong with a call of a loss, all of it at once."""
+"""What is wrong with a batch of pairs, and with what a loss returns; all of it at once."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
 import torch
 
-from .ranges import FINITE
 from .spec import LossOutput, LossSpec, Pairs, policy_output, reference_output
 
 POLICY = ("policy_chosen_logps", "policy_rejected_logps")
 REFERENCE = ("reference_chosen_logps", "reference_rejected_logps")
 SCORES = ("score_chosen", "score_rejected")
-# Values that ask for nothing, so that one set of options serves every loss: "no label smoothing" is true of each.
-NEUTRAL = {"label_smoothing": 0.0}
-
-
-def nearest_first(given: str, allowed: Iterable[str]) -> str:
-    """`allowed`, sorted, with the names that resemble `given` in front, as text."""
-    names = sorted(allowed)
-    close = difflib.get_close_matches(given, names, n=3, cutoff=0.5)
-    ordered = close + [name for name in names if name not in close]
-    text = f"nearest: {', '.join(close)}; all: " if close else ""
-    return text + (", ".join(names if close else ordered) or "none")
-
-
-def own_params(spec: LossSpec, params: Mapping[str, Any]) -> dict[str, Any]:
-    """`params` without those that the loss lacks and whose value asks for nothing."""
-    return {
-        name: value
-        for name, value in params.items()
-        if name in spec.params or name not in NEUTRAL or value != NEUTRAL[name] or isinstance(value, bool)
-    }
-
-
-def param_problems(spec: LossSpec, params: Mapping[str, object]) -> list[str]:
-    """What is wrong with `params` for this loss: unknown names, wrong types, values out of range."""
-    problems = []
-    for name, value in own_params(spec, params).items():
-        if name not in spec.params:
-            problems.append(f"{spec.name} has no parameter '{name}' ({nearest_first(name, spec.params)})")
-            continue
-        default = spec.params[name]
-        if name in spec.ranges or (isinstance(default, int | float) and not isinstance(default, bool)):
-            allowed = spec.ranges.get(name, FINITE)
-            if not allowed.allows(value):
-                problems.append(f"{spec.name}: {name}={value!r} is not allowed, it must be {allowed}")
-        elif isinstance(default, bool) and not isinstance(value, bool):
-            problems.append(f"{spec.name}: {name}={value!r} is not allowed, it must be True or False")
-    return problems
 
 
 def _tensor_problems(pairs: Pairs) -> list[str]:

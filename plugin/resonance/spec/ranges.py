@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""What a loss parameter may be. Plain numbers only, no tensors, no other room."""
+"""What a parameter may be."""
 
 from __future__ import annotations
 
