@@ -63,11 +63,11 @@ def keeps_logits(config: Any) -> bool:
     return any(getattr(c, name, None) not in (None, 1, 1.0) for c in (config, text) for name in _AFTER_HEAD)
 
 
-def block_means(values: torch.Tensor, layout: Layout) -> torch.Tensor:
-    """Mean over the response tokens of each continuation: (N, ...) -> (K, ...), float32, detached."""
-    values, blocks = values.detach().float(), layout.blocks
-    total = values.new_zeros(layout.continuations, *values.shape[1:]).index_add_(0, blocks, values)
-    count = values.new_zeros(layout.continuations).index_add_(0, blocks, torch.ones_like(blocks, dtype=values.dtype))
+def row_means(values: torch.Tensor, layout: Layout) -> torch.Tensor:
+    """Mean over the response tokens of each row of the batch: (N, ...) -> (R, ...), float32, detached."""
+    values, rows = layout.spread(values.detach()).float(), layout.owners // layout.shape[1]
+    total = values.new_zeros(layout.shape[0], *values.shape[1:]).index_add_(0, rows, values)
+    count = values.new_zeros(layout.shape[0]).index_add_(0, rows, torch.ones_like(rows, dtype=values.dtype))
     return total / count.clamp(min=1).view(-1, *[1] * (values.ndim - 1))
 
 
@@ -75,7 +75,7 @@ def block_means(values: torch.Tensor, layout: Layout) -> torch.Tensor:
 def on_response_rows(model: Any, layout: Layout, budget: int = LOGITS_BYTES) -> Iterator[Callable[[], int]]:
     """Within it, the head of `model` works on the N rows of `layout`; yields how often it has been called.
 
-    The model's `logits` are then (1, N + K, 1): N log-probabilities, and the mean logits of each continuation, which
+    The model's `logits` are then (1, N + R, 1): N log-probabilities, and the mean logits of each row, which
     for a linear head are those of the mean hidden state; or (1, N, V) if `keeps_logits`.
     """
     head, vocabulary = model.get_output_embeddings(), model.config.get_text_config().vocab_size
@@ -87,7 +87,7 @@ def on_response_rows(model: Any, layout: Layout, budget: int = LOGITS_BYTES) -> 
         rows = hidden.reshape(-1, hidden.shape[-1])[layout.positions]
         if keeps_logits(model.config):
             return original(rows, *args, **kwargs)[None]
-        means = block_means(rows, layout).to(rows.dtype)
+        means = row_means(rows, layout).to(rows.dtype)
         if len(rows) * vocabulary * rows.element_size() <= budget:
             logits = original(torch.cat((rows, means)), *args, **kwargs)
             logps = token_logps(logits[: len(rows)], layout.targets)

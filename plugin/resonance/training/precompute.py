@@ -142,7 +142,7 @@ class _Call:
             return Forward(())
 
         def run(on: Collection[str]) -> tuple[TokenLogps, None]:
-            return self._run(Forward(on, pack_always=True), inputs), None
+            return self._run(Forward(on, always=True), inputs), None
 
         half, needs = computes_in_half(self.trainer, self.inner), must_fit(self.trainer, inputs, self.inner)
         verdict = SelfTest(run, [], half, self.trainer.accelerator.device, needs).choose(self.candidates)

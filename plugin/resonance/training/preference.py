@@ -120,12 +120,14 @@ class PreferenceTrainer(CustomDPOTrainer):
         """
         tokens = Forward.call(model, self.accelerator.unwrap_model(model), batch)
         desensitized = self.ld_alpha is not None and not is_ref_model
-        logps = length_desensitized_sums(tokens, self.ld_alpha) if desensitized else sums(tokens)
+        logps = length_desensitized_sums(tokens, self.ld_alpha, 2) if desensitized else sums(tokens)
         chosen_logps_avg = logps.chunk(2)[0] / tokens.lengths.chunk(2)[0]
         if self.uses_means:
             logps = logps / tokens.lengths
         output = {"tokens": tokens, "chosen_logps_avg": chosen_logps_avg}
-        for name, value in (("logps", logps), ("lengths", tokens.lengths), ("logits", tokens.mean_logits)):
+        weighed, lengths = (part.view(2, -1).sum(1) for part in (tokens.mean_logits * tokens.lengths, tokens.lengths))
+        mean_logits = weighed / lengths.clamp(min=1)
+        for name, value in (("logps", logps), ("lengths", tokens.lengths), ("logits", mean_logits)):
             output[f"chosen_{name}"], output[f"rejected_{name}"] = value.chunk(2)
         return output
 

@@ -11,11 +11,11 @@ import torch
 from llamafactory.extras import logging
 
 from ..forward.call import Forward, Prepared, capabilities, media_tokens
-from ..forward.layout import is_media, stands_for_media
+from ..forward.media import is_media
 from ..forward.names import FROZEN_TOWER, SHARED_PREFIX, SPEEDUPS
 from ..forward.result import TokenLogps
 from ..forward.selftest import SelfTest, Verdict, logits_bytes
-from ..forward.vision import is_frozen
+from ..forward.tower import is_frozen
 from .features import MEDIA
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
@@ -37,7 +37,7 @@ def choose(trainer: Any, model: Any, batch: dict[str, Any], asked: Collection[st
     given, batch = batch, _with_pictures(trainer, batch, policy)
 
     parameters = _trainable(trainer, policy)
-    forward = Forward(candidates, pack_always=True)  # a first batch of equal rows must not leave packing untested
+    forward = Forward(candidates, always=True)  # a first batch of equal rows must not leave packing untested
 
     def run(on: Collection[str]) -> tuple[TokenLogps, torch.Tensor | None]:
         torch.manual_seed(0)  # where random numbers are drawn, the same ones both ways
@@ -59,7 +59,8 @@ def _with_pictures(trainer: Any, batch: dict[str, Any], policy: torch.nn.Module)
 
     LlamaFactory puts a picture that nothing attends to into batches of text.
     """
-    media = stands_for_media(batch["input_ids"], media_tokens(policy.config))
+    ids = torch.tensor(sorted(media_tokens(policy.config)), device=batch["input_ids"].device)
+    media = torch.isin(batch["input_ids"], ids)
     if bool((media & (batch["attention_mask"] > 0)).any()):
         return batch
     rows = trainer.train_dataset
