@@ -36,7 +36,7 @@ def ragged(model, family, shape, **options):
 
 def step(model, batch, on, always=True):
     """The layout, log-probabilities, and gradients with a weight of its own for each row."""
-    prepared = Forward(on, always).prepare(batch, inner(model), inner(model))
+    prepared = Forward(on, always=always).prepare(batch, inner(model), inner(model))
     tokens = Forward.call(model, inner(model), prepared)
     weights = torch.linspace(1.0, -1.0, len(batch["labels"])) + 0.3
     (sums(tokens) * weights).sum().backward()

@@ -22,6 +22,7 @@ from .result import TokenLogps
 
 if TYPE_CHECKING:
     from .features import FeatureCache
+    from .planner import Planner
 
 __all__ = ["Forward", "Prepared", "capabilities", "media_tokens"]
 
@@ -47,10 +48,11 @@ class Forward:
         always: use them for every batch, whatever they cost, so that a test of one batch tests them.
     """
 
-    def __init__(self, on: Collection[str], always: bool = False) -> None:
+    def __init__(self, on: Collection[str], *, always: bool = False) -> None:
         self.on = frozenset(on)
         self.always = always
         self.feature_cache: FeatureCache | None = None  # of the policy, and of a reference with the same features
+        self.planner: Planner | None = None  # of the collator, which is to lay out batches as they are needed here
         self._same_features = vision.SameFeatures()
 
     def prepare(
@@ -85,6 +87,8 @@ class Forward:
         if PADDING_FREE in on:
             readers.install(models)
         wanted, given = Readers.of(models, on, self.always), batch.pop(host.KEY, None)
+        if self.planner is not None:
+            self.planner.readers = wanted
         if given is None:
             return host.lay_out(batch, wanted)
         return given if given.readers == wanted else host.lay_out(batch, wanted, given.media)

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""What all ranks decide together."""
+"""What the ranks of a run decide together."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch.distributed as dist
 
 
 def agreed(answer: bool, device: torch.device) -> bool:
-    """Whether every rank says yes."""
+    """Whether every rank answers yes. All ranks have to ask."""
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         return answer
     vote = torch.tensor(int(answer), device=device)

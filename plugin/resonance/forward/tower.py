@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 import torch
 
 from .media import take
+from .walk import modules_of
 
 FEATURES = {"image": "get_image_features", "video": "get_video_features"}
 _UNUSED = ("hidden_states", "attentions")  # of the tower's layers; models read them before they return features
@@ -20,6 +21,8 @@ _UNUSED = ("hidden_states", "attentions")  # of the tower's layers; models read 
 
 # Where it is in a model: a model has thousands of modules, and this is asked several times a step.
 _owners: WeakKeyDictionary[torch.nn.Module, str | None] = WeakKeyDictionary()
+# An owner's children, and those of them that are not the language model.
+_towers: WeakKeyDictionary[Any, tuple[tuple[torch.nn.Module, ...], list[torch.nn.Module]]] = WeakKeyDictionary()
 
 
 def owner_of_features(model: torch.nn.Module) -> torch.nn.Module | None:
@@ -36,16 +39,22 @@ def tower_modules(model: torch.nn.Module) -> list[torch.nn.Module]:
     owner = owner_of_features(model)
     if owner is None:
         return []
-    ends: Any = (model.get_input_embeddings(), model.get_output_embeddings())  # type: ignore[operator]
-    language = {id(module) for module in ends if module is not None}
-    return [child for child in owner.children() if not any(id(m) in language for m in child.modules())]
+    children = tuple(owner.children())
+    known = _towers.get(owner)
+    if known is None or known[0] != children:
+        ends: Any = (model.get_input_embeddings(), model.get_output_embeddings())  # type: ignore[operator]
+        language = {id(module) for module in ends if module is not None}
+        towers = [child for child in children if not any(id(m) in language for m in child.modules())]
+        known = _towers[owner] = children, towers
+    return known[1]
 
 
 def tower_parameters(model: torch.nn.Module) -> list[torch.nn.Parameter]:
     """Their parameters and the owner's own, such as LLaVA-NeXT's `image_newline`."""
     owner = owner_of_features(model)
     own = list(owner.parameters(recurse=False)) if owner is not None else []
-    return own + [p for child in tower_modules(model) for p in child.parameters()]
+    modules = [module for tower in tower_modules(model) for module in modules_of(tower)]
+    return own + [p for module in modules for p in module._parameters.values() if p is not None]
 
 
 def is_frozen(model: torch.nn.Module) -> bool:
@@ -67,7 +76,7 @@ def dropout(model: torch.nn.Module) -> str | None:
 
 def has_adapters(model: torch.nn.Module) -> bool:
     """Whether the tower has adapters, which may be on for one model call and off for the next."""
-    return any(hasattr(type(m), "adapter_layer_names") for t in tower_modules(model) for m in t.modules())
+    return any(hasattr(type(m), "adapter_layer_names") for t in tower_modules(model) for m in modules_of(t))
 
 
 def arranged(features: Any, order: Sequence[int], lengths: Sequence[int]) -> Any:

@@ -27,6 +27,7 @@ from .baseline import BaselineCallback
 from .checkpoint import load_renamed
 from .features import feature_cache
 from .metrics import Meter, non_finite
+from .planning import PlanBatches, planner_of
 from .reference import REFERENCE_FIELDS, CachedReference
 from .sampling import seeded, with_lengths
 from .speedups import choose, may_share
@@ -67,6 +68,11 @@ class PreferenceTrainer(CustomDPOTrainer):
         self.eval_prefix = "eval"
         super().__init__(model, ref_model, finetuning_args, processor, **kwargs)
         self.feature_cache = feature_cache(self, *datasets)
+        self.planner = planner_of(self.data_collator)
+        if self.planner is not None:
+            self.add_callback(
+                PlanBatches(self.planner, lambda: self.unwrapped(self.model_wrapped), self.asked_speedups)
+            )
         self.uses_bco = finetuning_args.use_ref_model and self.bco_gemma > _OFF
         self.baseline = BaselineCallback()
         self.uses_baseline = self.spec.baseline or self.uses_bco
@@ -105,7 +111,7 @@ class PreferenceTrainer(CustomDPOTrainer):
         if self.forward is None or (torch.is_grad_enabled() and not self.decided_in_training):
             self.decided_in_training = torch.is_grad_enabled()
             self.forward = choose(self, model, inputs, self.asked_speedups)
-            self.forward.feature_cache = self.feature_cache
+            self.forward.feature_cache, self.forward.planner = self.feature_cache, self.planner
         prepared = self.forward.prepare(inputs, *self.unwrapped(model))
         for name, why in sorted(set(prepared.reasons.items()) - self.told_reasons):
             self.told_reasons.add((name, why))

@@ -21,6 +21,8 @@ def prepare(model_args: Any, data_args: Any, training_args: Any, finetuning_args
     """Tell the rows room what the loss needs, and the user what differs from stock LlamaFactory."""
     finetuning_args.run_args = (model_args, data_args, training_args, finetuning_args)  # for `CachedReference`
     prepare_rows(data_args, training_args, needs_scores=get_loss(finetuning_args.pref_loss).needs_scores)
+    if training_args.dataloader_pin_memory:
+        training_args.accelerator_config.non_blocking = True  # batches go to the device while the host goes on
     for message in notices(vars(finetuning_args), model_args.adapter_name_or_path):
         logger.warning_rank0(message)
 
