@@ -67,7 +67,7 @@ def measure(ratio: str, live: bool) -> tuple[list[Row], str]:
     from resonance.forward.call import Forward
     from resonance.forward.features import FeatureCache
     from resonance.forward.names import SPEEDUPS
-    from resonance.forward.vision import tower_modules
+    from resonance.forward.tower import tower_modules
 
     torch.set_num_threads(1)
     model, _ = build(SHAPES[ratio], "lora")

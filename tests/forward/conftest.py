@@ -12,8 +12,11 @@ import llamafactory.extras.packages  # noqa: F401
 import pytest
 import torch
 
+from resonance.forward import attention, host
 from resonance.forward.call import Forward
+from resonance.forward.cost import Layer
 from resonance.forward.names import SPEEDUPS
+from resonance.forward.readers import Readers
 
 torch.set_num_threads(1)
 
@@ -62,3 +65,14 @@ def worst(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> tup
         (float((ours[n] - g).norm() / max(g.norm(), 1e-3 * whole, torch.tensor(1e-12))), n) for n, g in theirs.items()
     ]
     return max(errors)
+
+
+def lay_out(batch: dict[str, Any], on: Any, pictures: Any = (), **changes: Any) -> Any:
+    """The layout of a batch for models of which this is known, and the reasons for what is not used.
+
+    `pictures`: ids of the tokens that stand for them. `changes`: of the fields of `Readers`.
+    """
+    tokens = ("image", frozenset(pictures)), ("video", frozenset()), ("audio", frozenset())
+    known = dict(attention=attention.SPLIT, whole=None, typed="qwen2", layer=Layer(1.0, 1, 1, 1), device="cpu")
+    made = host.lay_out(batch, Readers(on=frozenset(on), always=True, tokens=tokens, **(known | changes)))
+    return SimpleNamespace(layout=made.layout(batch), reasons=made.reasons)

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Split attention for long rows, and the trap of undoing an attention patch before the backward."""
+"""Split attention, and the trap of undoing an attention patch before the backward."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 from forward.conftest import gradients, worst
 from forward.tiny import FAMILIES, for_training, inner, make, pairs, picture
-from resonance.forward import attention, masks
+from resonance.forward import attention, host, masks
 from resonance.forward.call import Forward
 from resonance.forward.names import SPEEDUPS
 from resonance.forward.result import sums
@@ -26,12 +26,12 @@ def step(model, batch, on=SPEEDUPS, before_backward=lambda: None):
 
 @pytest.mark.parametrize("checkpointing", ["off", "reentrant", "non-reentrant"])
 @pytest.mark.parametrize("family", FAMILIES_WITHOUT_WINDOWS)
-def test_long_rows_need_no_mask(family, checkpointing, monkeypatch):
+def test_rows_by_pieces_need_no_mask(family, checkpointing, monkeypatch):
     model = for_training(make(FAMILIES[family]()), "lora", checkpointing)
     some = [[picture(model, 1)], [], [picture(model, 2)]] if family != "qwen2" else [[], [], []]
     batch = pairs(model, some)
     expected, expected_gradients = step(model, batch, ())
-    monkeypatch.setattr(attention, "LONG", 8)
+    monkeypatch.setattr(host.cost, "seconds", lambda way, *_: way != host.cost.SPLIT)
     monkeypatch.setattr(masks, "attention_masks", None)
     values, found = step(model, batch)
     assert inner(model).config.get_text_config()._attn_implementation == attention.NAME
@@ -46,7 +46,7 @@ def test_undone_before_the_backward_the_gradient_is_wrong(monkeypatch):
     model = for_training(make(FAMILIES["qwen2_vl"]()), "lora", "reentrant")
     batch = pairs(model, [[picture(model, 1)], []])
     expected, right = step(model, batch, ())
-    monkeypatch.setattr(attention, "LONG", 8)
+    monkeypatch.setattr(host.cost, "seconds", lambda way, *_: way != host.cost.SPLIT)
 
     def undo():
         model.config.get_text_config()._attn_implementation = "sdpa"
@@ -57,7 +57,7 @@ def test_undone_before_the_backward_the_gradient_is_wrong(monkeypatch):
 
 
 def test_gemma3_keeps_its_masks(monkeypatch):
-    monkeypatch.setattr(attention, "LONG", 8)
+    monkeypatch.setattr(host.cost, "seconds", lambda way, *_: way != host.cost.SPLIT)
     model = for_training(make(FAMILIES["gemma3"]()), "lora")
     batch = pairs(model, [[picture(model, 1)]])
     assert (step(model, batch)[0] - step(model, batch, ())[0]).abs().max() < 1e-5

@@ -115,4 +115,5 @@ def test_rows_that_the_reference_cannot_read_are_not_packed(model):
     reference = make(FAMILIES["qwen2_vl"](), attention="eager")
     prepared = Forward({PADDING_FREE}).prepare(batch, model, reference)
     assert prepared.reasons == {PADDING_FREE: "attention eager is not computed by pieces"}
-    assert Forward({PADDING_FREE}).prepare(batch, model, model).layout.segments.packed
+    packed = Forward({PADDING_FREE}, always=True).prepare(batch, model, model).layout
+    assert packed.segments.pieces is not None and len(packed.inputs["input_ids"]) == 1

@@ -12,7 +12,7 @@ from peft import LoraConfig, get_peft_model
 from forward.conftest import both, gradients
 from forward.test_vision import VISION, Count
 from forward.tiny import FAMILIES, for_training, inner, join, make, pairs, picture
-from resonance.forward import pictures, vision
+from resonance.forward import pictures, tower
 from resonance.forward.account import Account
 from resonance.forward.call import Forward
 from resonance.forward.features import FeatureCache
@@ -212,7 +212,7 @@ def test_unfrozen_between_layout_and_call():
     forward = Forward(SPEEDUPS)
     forward.feature_cache = kept
     prepared = forward.prepare(batch, model)
-    for parameter in vision.tower_parameters(model):
+    for parameter in tower.tower_parameters(model):
         parameter.requires_grad_(True)
     count = Count(model)
     Forward.call(model, model, prepared)
@@ -223,7 +223,7 @@ def test_another_reference_is_not_served():
     model = for_training(make(FAMILIES["qwen2_vl"]()), "frozen")
     reference = copy.deepcopy(model).requires_grad_(False)
     with torch.no_grad():
-        vision.tower_parameters(reference)[3].mul_(1.1)
+        tower.tower_parameters(reference)[3].mul_(1.1)
     batch, (kept, _) = pairs(model, [[picture(model, 1)]]), cache()
     wanted = step(model, reference, batch)
     for _ in range(2):
@@ -242,7 +242,7 @@ def broken(model, how):
         names = [n for n, _ in model.named_modules() if n.endswith("attn.qkv")]
         return get_peft_model(model, LoraConfig(r=2, target_modules=names)).requires_grad_(False)
     elif how == "spread over ranks":
-        vision.tower_parameters(model)[0].ds_id = 1
+        tower.tower_parameters(model)[0].ds_id = 1
     else:
 
         def features(self, pixel_values, image_grid_thw=None, **kwargs):

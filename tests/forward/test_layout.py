@@ -6,11 +6,14 @@ from __future__ import annotations
 import pytest
 import torch
 
+from forward.conftest import lay_out
 from forward.tiny import FAMILIES, PICTURE, for_training, make, pairs, picture
-from resonance.forward import layout
+from resonance.forward.arrange import OUTSIDE
 from resonance.forward.call import Forward, capabilities
 from resonance.forward.names import PADDING_FREE, SHARED_PREFIX, SPEEDUPS, VISION_ONCE
 from resonance.forward.result import TokenLogps, length_desensitized_sums, sums
+
+SHARED = {SHARED_PREFIX, VISION_ONCE}
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +27,7 @@ def batch(model):
 
 
 def test_positions_segments_and_pictures(batch, model):
-    rows = layout.shared(batch, 2, [PICTURE])
+    rows = lay_out(batch, SHARED, [PICTURE]).layout
     prompt = int((batch["labels"][0] != -100).int().argmax())
     ids = rows.inputs["input_ids"][0]
     assert torch.equal(ids[:prompt], batch["input_ids"][0, :prompt])
@@ -42,31 +45,47 @@ def test_positions_segments_and_pictures(batch, model):
     assert rows.targets[:6].tolist() == batch["input_ids"][0, prompt : prompt + 6].tolist()
 
 
-def refused(batch, match):
-    with pytest.raises(layout.CannotShareError, match=match):
-        layout.shared(batch, 2, [PICTURE])
+def refused(batch, match, pictures=(PICTURE,)):
+    found = lay_out(batch, SHARED, pictures)
+    assert match in found.reasons[SHARED_PREFIX] and found.layout.segments is None
 
 
-def test_other_prompt(batch):
+def shared_alone(batch, model, *counts):
+    """How many responses are read with each prompt, in the order of their first rows; and that all are exact."""
+    found = lay_out(batch, SHARED, [PICTURE], typed="qwen2_vl")
+    assert found.reasons == {}
+    answers = [int(segment.max()) for segment in found.layout.segments.segment]
+    assert answers == list(counts)
+    expected = Forward.call(model, model, Forward(()).prepare(batch, model)).values
+    prepared = Forward(SPEEDUPS, always=True).prepare(batch, model, model)
+    assert (Forward.call(model, model, prepared).values - expected).abs().max() < 1e-5
+
+
+def test_other_prompt(batch, model):
     batch["input_ids"][2, 1] = 77
+    shared_alone(batch, model, 1, 2, 1)
+    batch["input_ids"][3, 1] = 77
     refused(batch, "different prompts")
 
 
 def test_picture_token_in_a_response(batch):
+    """More picture tokens than pictures: the model itself would fail."""
     first = int((batch["labels"][0] != -100).int().argmax())
     batch["input_ids"][0, first + 1] = batch["labels"][0, first + 1] = PICTURE
-    refused(batch, "a response contains picture tokens")
+    refused(batch, "which row shows which pictures")
 
 
-def test_other_pixels(batch):
+def test_other_pixels(batch, model):
     batch["pixel_values"][-1, -1] += 1.0
-    refused(batch, "pixel_values differs")
+    shared_alone(batch, model, 2, 1, 1)
+    batch["pixel_values"][0, 0] += 1.0
+    refused(batch, "different prompts")
 
 
-def test_left_padding(batch):
+def test_labels_in_front_of_the_prompt(batch):
     for name in ("input_ids", "attention_mask", "labels"):
         batch[name] = batch[name].flip(1)
-    refused(batch, "padded on the left")
+    refused(batch, "a response follows a token that nobody attends to")
 
 
 @pytest.mark.parametrize("on", [(), SPEEDUPS], ids=["plain", "fast"])
@@ -85,7 +104,7 @@ def test_a_model_that_writes_into_its_tokens_leaves_them_to_the_next(model, batc
 
 @pytest.mark.parametrize(
     ("row", "match"),
-    [(0, "have different pictures"), (2, "padding contains picture tokens")],
+    [(0, "which row shows which pictures"), (2, "which row shows which pictures")],
     ids=["chosen", "rejected"],
 )
 def test_picture_token_in_the_padding_beside_pictures(batch, row, match):
@@ -96,27 +115,28 @@ def test_picture_token_in_the_padding_beside_pictures(batch, row, match):
 
 
 def test_pictures_without_a_known_token(batch):
-    with pytest.raises(layout.CannotShareError, match="pictures, but no known picture token"):
-        layout.shared(batch, 2, [])
+    refused(batch, "which row shows which pictures", ())
 
 
 def test_rows_are_not_filled_with_pictures(batch):
     """The model counts picture tokens, also in padding; LLaVA's prompts may begin with one."""
-    batch["input_ids"][[0, 2], 0] = PICTURE
-    rows = layout.shared(batch, 2, [PICTURE])
-    assert bool((rows.segments.segment == layout.OUTSIDE).any())
+    last = int((batch["input_ids"][0] == PICTURE).nonzero()[-1])
+    batch["input_ids"][[0, 2], 0], batch["input_ids"][[0, 2], last] = PICTURE, 30
+    rows = lay_out(batch, SHARED, [PICTURE]).layout
+    assert bool((rows.segments.segment == OUTSIDE).any())
     assert int((rows.inputs["input_ids"] == PICTURE).sum()) * 2 == int((batch["input_ids"] == PICTURE).sum())
 
 
-def test_no_response(batch):
+def test_no_response(batch, model):
+    """All of the row is its prompt, which is another one than that of the row beside it."""
     batch["labels"][1] = -100
-    refused(batch, "no prompt or no response")
+    shared_alone(batch, model, 2, 0, 1)
 
 
-def test_a_label_missing_in_the_middle(batch):
+def test_a_label_missing_in_the_middle(batch, model):
     first = int((batch["labels"][0] != -100).int().argmax())
     batch["labels"][0, first + 2] = -100
-    refused(batch, "not the ends of their rows")
+    shared_alone(batch, model, 2, 2)
 
 
 def test_unknown_input(batch):
@@ -125,10 +145,11 @@ def test_unknown_input(batch):
 
 
 def test_refused_batches_take_the_plain_layout_and_stay_exact(model, batch, llamafactory):
-    batch["input_ids"][2, 1] = 77  # the trap: [prompt of the chosen | rejected] would give other log-probabilities
+    # the trap: [prompt of the chosen | rejected] would give other log-probabilities
+    batch["input_ids"][2:, 1] = 77
     theirs = llamafactory(model, batch).tokens
     for on, packed in ((SPEEDUPS, True), (set(SPEEDUPS) - {PADDING_FREE}, False)):
-        prepared = Forward(on).prepare(batch, model, model)
+        prepared = Forward(on, always=True).prepare(batch, model, model)
         assert prepared.reasons == {SHARED_PREFIX: "the responses answer different prompts"}
         assert (len(prepared.layout.inputs["input_ids"]) == 1) == packed
         assert (Forward.call(model, model, prepared).values - theirs).abs().max() < 1e-5
@@ -157,9 +178,9 @@ def test_sums_are_llamafactorys(batch):
     logits = torch.randn(*batch["labels"].shape, 256, generator=torch.Generator().manual_seed(0))
     labels = batch["labels"][:, 1:]
     values = logits[:, :-1].log_softmax(-1).gather(2, labels.clamp(min=0)[..., None]).squeeze(2)
-    tokens = TokenLogps({"logp": values * (labels != -100)}, labels != -100, 2)
+    tokens = TokenLogps({"logp": values * (labels != -100)}, labels != -100)
     expected, lengths = get_batch_logps(logits, batch["labels"])
     assert torch.equal(sums(tokens), expected) and torch.equal(tokens.lengths, lengths)
     for alpha in (0.0, 0.5, 1.0):
         desensitized, _ = get_batch_logps(logits, batch["labels"], ld_alpha=alpha)
-        assert torch.equal(length_desensitized_sums(tokens, alpha), desensitized)
+        assert torch.equal(length_desensitized_sums(tokens, alpha, 2), desensitized)

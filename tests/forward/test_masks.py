@@ -6,18 +6,19 @@ from __future__ import annotations
 import pytest
 import torch
 
+from forward.conftest import lay_out
 from forward.tiny import FAMILIES, make, pairs, picture
-from resonance.forward import layout, masks
+from resonance.forward import arrange, masks, prompts
 from resonance.forward.call import Forward, media_tokens
 from resonance.forward.names import PADDING_FREE, SHARED_PREFIX
 
-PREFIX, FIRST, SECOND, OUTSIDE = layout.PREFIX, 1, 2, layout.OUTSIDE
+PREFIX, FIRST, SECOND, OUTSIDE = arrange.PREFIX, 1, 2, arrange.OUTSIDE
 
 
 def shared(family):
     model = make(FAMILIES[family]())
     batch = pairs(model, [[picture(model, 0), picture(model, 1)], []])
-    return model, layout.shared(batch, 2, media_tokens(model.config))
+    return model, lay_out(batch, {SHARED_PREFIX}, media_tokens(model.config), typed=model.config.model_type).layout
 
 
 @pytest.mark.parametrize("family", ["gemma3", "qwen2_vl"])
@@ -27,7 +28,7 @@ def test_everybody_sees_somebody(family):
     found = masks.attention_masks(rows.segments, model.config, rows.inputs.get("token_type_ids"))
     assert bool((rows.segments.segment == OUTSIDE).any()), "there is padding"
     for mask in found.values() if isinstance(found, dict) else [found]:
-        assert bool(mask.any(-1).all())
+        assert bool((mask == 0).any(-1).all())
 
 
 def test_cell_by_cell():
@@ -47,16 +48,16 @@ def test_cell_by_cell():
                 itself = query == key
                 for kind, windowed in (("full_attention", False), ("sliding_attention", True)):
                     expected = (sees and (near or not windowed)) or together or itself
-                    assert bool(found[kind][row, 0, query, key]) == expected, (kind, row, query, key)
+                    assert bool(found[kind][row, 0, query, key] == 0) == expected, (kind, row, query, key)
 
 
 def test_token_types_of_models_whose_use_of_them_is_not_known():
     kinds = torch.tensor([[0, 0, 1, 1]])
-    masks.check_token_types(kinds, FAMILIES["gemma3"]())
-    masks.check_token_types(torch.zeros_like(kinds), FAMILIES["qwen2_vl"]())
-    masks.check_token_types(None, FAMILIES["qwen2_vl"]())
-    with pytest.raises(layout.CannotShareError, match="token_type_ids of qwen2_vl models"):
-        masks.check_token_types(kinds, FAMILIES["qwen2_vl"]())
+    masks.check_token_types(kinds, "gemma3")
+    masks.check_token_types(torch.zeros_like(kinds), "qwen2_vl")
+    masks.check_token_types(None, "qwen2_vl")
+    with pytest.raises(prompts.CannotShareError, match="token_type_ids of qwen2_vl models"):
+        masks.check_token_types(kinds, "qwen2_vl")
 
 
 @pytest.mark.parametrize("name", [SHARED_PREFIX, PADDING_FREE])

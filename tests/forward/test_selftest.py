@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 
 from forward.tiny import FAMILIES, for_training, make, pairs, picture
-from resonance.forward import attention, masks, packing
+from resonance.forward import attention, masks, pieces
 from resonance.forward import selftest as selftest_module
 from resonance.forward.call import Forward
 from resonance.forward.names import PADDING_FREE, RESPONSE_HEAD, SHARED_PREFIX, SPEEDUPS, VISION_ONCE
@@ -24,7 +22,7 @@ def model():
 
 def selftest(model, gradients=True, half=False, batch=None):
     batch = batch or pairs(model, [[picture(model, 1)], [picture(model, 2)]])
-    forward = Forward(SPEEDUPS, pack_always=True)
+    forward = Forward(SPEEDUPS, always=True)
 
     def run(on):
         prepared = forward.prepare(batch, model, model, on)
@@ -55,13 +53,10 @@ def test_a_wrong_mask_costs_the_shared_prefix_alone(model, monkeypatch):
 
 def test_pieces_that_run_into_each_other_cost_padding_free_alone(model, monkeypatch):
     """A row sees the row before it in the packed one."""
-    right = packing._segments
-
-    def leaky(*args):
-        segments = right(*args)
-        return replace(segments, pieces=[[0, segments.pieces[-1][-1]]])
-
-    monkeypatch.setattr(packing, "_segments", leaky)
+    right = pieces.places
+    monkeypatch.setattr(pieces, "places", lambda ends, cells: right([[0, ends[-1][-1]]], cells))
+    batches = pieces.batches
+    monkeypatch.setattr(pieces, "batches", lambda found, ends, cells: batches(found, [[0, ends[-1][-1]]], cells))
     verdict = selftest(model).choose(SPEEDUPS)
     assert verdict.on == set(SPEEDUPS) - {PADDING_FREE} and list(verdict.failed) == [PADDING_FREE]
 

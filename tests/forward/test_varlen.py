@@ -34,11 +34,11 @@ def flash(monkeypatch):
     return instead_of_flash_attention(monkeypatch)
 
 
-def step(model, batch, on=BOTH, continuations=2):
+def step(model, batch, on=BOTH, answers=2):
     """Log-probabilities and gradients, with a weight of its own for each continuation."""
-    tokens = Forward.call(model, model, Forward(on, continuations).prepare(batch, model, model))
-    weights = torch.linspace(1.0, -1.0, continuations)
-    (sums(tokens).view(continuations, -1) * weights[:, None]).sum().backward()
+    tokens = Forward.call(model, model, Forward(on, always=True).prepare(batch, model, model))
+    weights = torch.linspace(1.0, -1.0, answers)
+    (sums(tokens).view(answers, -1) * weights[:, None]).sum().backward()
     return tokens.values, gradients(model)
 
 
@@ -107,7 +107,7 @@ def test_three_continuations(on, flash):
     batch = joined(model, two, third, len(given))
     expected = step(model, batch, (), 3)
     with_flash(inner(model))
-    compare(model, batch, expected, on=on, continuations=3)
+    compare(model, batch, expected, on=on, answers=3)
     assert flash.calls and all(len(queries) == 1 + 3 * len(given) for queries, _ in lm_calls(flash))
 
 
@@ -136,7 +136,7 @@ def lm_calls(flash):
 def test_one_call_a_layer(on, flash):
     model = with_flash(make(FAMILIES["qwen2_vl"]()))
     batch = pairs(model, [[picture(model, 1)], [], [picture(model, 2)]])
-    prepared = Forward(on).prepare(batch, model, model)
+    prepared = Forward(on, always=True).prepare(batch, model, model)
     assert len(prepared.layout.inputs["input_ids"]) == (1 if PADDING_FREE in on else 3)
     with torch.no_grad():
         Forward.call(model, model, prepared)
@@ -153,7 +153,7 @@ def test_packed_rows_of_their_own_prompts_are_one_sequence_each(flash):
     model = with_flash(make(FAMILIES["qwen2"]()))
     batch = pairs(model, [[], [], []])
     with torch.no_grad():
-        Forward.call(model, model, Forward(PACKED).prepare(batch, model, model))
+        Forward.call(model, model, Forward(PACKED, always=True).prepare(batch, model, model))
     ends = [0, *batch["attention_mask"].sum(1).cumsum(0).tolist()]
     assert flash.calls == [(ends, ends)] * LAYERS and flash.others == 0
 
@@ -163,8 +163,8 @@ def test_padding_and_pictures_that_nobody_attends_to_are_left_out(on, flash):
     model = with_flash(make(FAMILIES["qwen2_vl"]()))
     batch = pairs(model, [[], []])
     assert bool(((batch["input_ids"] == 10) & (batch["attention_mask"] == 0)).any())
-    rows = Forward(on).prepare(batch, model, model).layout
-    found = varlen.sequences(rows.segments)
+    rows = Forward(on, always=True).prepare(batch, model, model).layout
+    found = rows.segments.pieces.sequences
     inside = torch.zeros(rows.inputs["input_ids"].numel(), dtype=torch.bool)
     inside[found.queries] = True
     assert not bool((rows.inputs["input_ids"].flatten()[inside] == 10).any())
@@ -198,7 +198,7 @@ def test_the_function_stays_for_the_recompute(flash):
     model = for_training(make(FAMILIES["qwen2_vl"]()), "lora", "reentrant")
     with_flash(inner(model))
     batch = pairs(model, [[picture(model, 1)], []])
-    tokens = Forward.call(model, model, Forward(BOTH).prepare(batch, model, model))
+    tokens = Forward.call(model, model, Forward(BOTH, always=True).prepare(batch, model, model))
     forward = len(lm_calls(flash))
     sums(tokens).sum().backward()
     assert forward == LAYERS and len(lm_calls(flash)) == 2 * LAYERS

@@ -12,8 +12,9 @@ from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDe
 
 from forward.conftest import both
 from forward.tiny import FAMILIES, for_training, inner, make, pairs, picture
-from resonance.forward import vision
+from resonance.forward import tower, vision
 from resonance.forward.call import Forward
+from resonance.forward.media import Encoded
 from resonance.forward.names import FROZEN_TOWER, SHARED_PREFIX, SPEEDUPS, VISION_ONCE
 
 VISION = [name for name in FAMILIES if name != "qwen2"]
@@ -24,7 +25,7 @@ class Count:
 
     def __init__(self, model):
         self.pixels, self.graphs = [], []
-        vision.tower_modules(model)[0].register_forward_hook(self.hook, with_kwargs=True)
+        tower.tower_modules(model)[0].register_forward_hook(self.hook, with_kwargs=True)
 
     def hook(self, module, args, kwargs, output):
         pixels = next(v for v in [*args, *kwargs.values()] if torch.is_tensor(v) and v.is_floating_point())
@@ -57,7 +58,7 @@ def test_decided_again_at_every_call():
     model = for_training(make(FAMILIES["qwen2_vl"]()), "lora", "reentrant")
     batch, count = pairs(model, [[picture(model, 1)]]), Count(model)
     for trains in (False, True, False):
-        for parameter in vision.tower_parameters(model):
+        for parameter in tower.tower_parameters(model):
             parameter.requires_grad_(trains)
         Forward.call(model, model, Forward(SPEEDUPS).prepare(batch, model))
     assert count.graphs == [False, True, False]
@@ -84,14 +85,14 @@ def test_not_shared_with_another_reference(what):
     assert same(model, reference)
     if what == "weights":
         with torch.no_grad():
-            vision.tower_parameters(reference)[3].add_(0.1)
+            tower.tower_parameters(reference)[3].add_(0.1)
     elif what == "adapter in the tower":
         names = [n for n, _ in model.named_modules() if n.endswith(("attn.qkv", "q_proj"))]
         model = reference = get_peft_model(model, LoraConfig(r=2, target_modules=names))
-        for parameter in vision.tower_parameters(model):
+        for parameter in tower.tower_parameters(model):
             parameter.requires_grad_(False)  # also when nothing in the tower trains at the moment
     else:
-        vision.tower_parameters(model)[0].requires_grad_(True)
+        tower.tower_parameters(model)[0].requires_grad_(True)
     assert not same(model, reference)
     batch = pairs(model, [[picture(model, 1)]])
     for ours, theirs in zip(both(model, reference, batch), both(model, reference, batch, ()), strict=True):
@@ -142,7 +143,7 @@ class Tower(torch.nn.Module):
 
 def test_pixels_at_the_address_of_earlier_ones_are_other_pixels():
     pixels, model = torch.arange(8, dtype=torch.float64)[:, None, None].expand(8, 64, 64), Tower()
-    with vision.pictures(model, no_graph=True, memo={}, copies=1):
+    with vision.pictures(model, no_graph=True, memo={}, encoded={}):
         found = model(pixels)
     assert found == [4096.0 * i for i in range(8)]
 
@@ -151,19 +152,19 @@ def test_joined_features_are_in_the_order_of_the_pictures():
     """First all of one part, then all of the other: as rows, one tensor a picture, and one tensor a layer."""
     one, two = torch.arange(6.0).view(3, 2), 10 + torch.arange(4.0).view(2, 2)
     both = torch.cat((one, two))
-    assert torch.equal(vision.join([one, two]), both)
-    assert [len(part) for part in vision.join([[one], [two, two]])] == [3, 2, 2]
+    assert torch.equal(tower.join([one, two]), both)
+    assert [len(part) for part in tower.join([[one], [two, two]])] == [3, 2, 2]
 
     def output(rows):
         return BaseModelOutputWithDeepstackFeatures(rows, (rows,), deepstack_features=[rows, -rows])
 
-    joined = vision.join([output(one), output(two)])
+    joined = tower.join([output(one), output(two)])
     assert torch.equal(joined.last_hidden_state, both)
     assert [len(part) for part in joined.pooler_output] == [3, 2]
     assert all(
         torch.equal(layer, sign * both) for layer, sign in zip(joined["deepstack_features"], (1, -1), strict=True)
     )
-    assert vision.join([{1, 2}, {3}]) is None
+    assert tower.join([{1, 2}, {3}]) is None
 
 
 def test_one_rank_that_disagrees_is_enough(monkeypatch):
@@ -199,11 +200,11 @@ def test_parameters_that_ranks_hold_in_parts():
 def test_a_tower_without_parameters_to_see_is_not_called_frozen(monkeypatch):
     """As under FSDP, where a flat parameter of the whole hides them; and one's own parameter of the owner counts."""
     model = for_training(make(FAMILIES["llava_next"]()), "frozen")
-    assert vision.is_frozen(model)
-    vision.owner_of_features(model).image_newline.requires_grad_(True)
-    assert not vision.is_frozen(model)
-    monkeypatch.setattr(vision, "tower_parameters", lambda model: [])
-    assert not vision.is_frozen(model)
+    assert tower.is_frozen(model)
+    tower.owner_of_features(model).image_newline.requires_grad_(True)
+    assert not tower.is_frozen(model)
+    monkeypatch.setattr(tower, "tower_parameters", lambda model: [])
+    assert not tower.is_frozen(model)
 
 
 class Videos(torch.nn.Module):
@@ -221,8 +222,8 @@ class Videos(torch.nn.Module):
         return self.get_image_features(pixels)
 
 
-def test_one_function_within_another_is_not_halved_twice():
+def test_one_function_within_another_is_not_repeated_twice():
     model, once = Videos(), torch.arange(4.0)
-    with vision.pictures(model, False, {}, copies=2):
-        found = model.get_video_features(torch.cat((once, once)))
+    with vision.pictures(model, False, {}, {"video": Encoded([0, 0], [4], None)}):
+        found = model.get_video_features(once)
     assert model.seen == [4] and torch.equal(found, 2 * torch.cat((once, once)))

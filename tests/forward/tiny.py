@@ -224,7 +224,39 @@ def pairs(
     return collate(model, rows, [len(start) for start in starts] * 2, media)
 
 
-def collate(model: Any, rows: list[torch.Tensor], firsts: list[int], media: list[Picture]) -> dict[str, Any]:
+@dataclass
+class Prompt:
+    """A prompt with its pictures, and how many tokens each of its answers has; equal seeds are equal answers."""
+
+    pictures: list[Picture]
+    lengths: list[int]
+    seeds: list[int] | None = None
+
+
+def answers(model: Any, prompts: list[Prompt], order: int | None = None, left: bool = False) -> dict[str, Any]:
+    """A batch of any number of answers to each prompt: prompt by prompt, or shuffled by the seed `order`."""
+    rows, firsts, shown = [], [], []
+    for i, prompt in enumerate(prompts):
+        generator = torch.Generator().manual_seed(100 + i)
+        parts = [torch.randint(20, VOCABULARY, (3 + 2 * i,), generator=generator)]
+        for one in prompt.pictures:
+            parts += [torch.tensor([START]), torch.full((one.tokens,), one.token), torch.tensor([END, 21])]
+        start = torch.cat(parts)
+        for k, length in enumerate(prompt.lengths):
+            generator = torch.Generator().manual_seed(1000 * i + (prompt.seeds or range(len(prompt.lengths)))[k])
+            rows.append(torch.cat([start, torch.randint(20, VOCABULARY, (length,), generator=generator)]))
+            firsts.append(len(start))
+            shown.append(prompt.pictures)
+    places = torch.arange(len(rows))
+    if order is not None:
+        places = torch.randperm(len(rows), generator=torch.Generator().manual_seed(order))
+    rows, firsts, shown = ([column[place] for place in places.tolist()] for column in (rows, firsts, shown))
+    return collate(model, rows, firsts, [one for pictures in shown for one in pictures], left)
+
+
+def collate(
+    model: Any, rows: list[torch.Tensor], firsts: list[int], media: list[Picture], left: bool = False
+) -> dict[str, Any]:
     """Pad to the longest row and to a multiple of 8; a batch without any picture gets one that nobody attends to."""
     config = inner(model).config
     attended = [len(row) for row in rows]
@@ -239,9 +271,10 @@ def collate(model: Any, rows: list[torch.Tensor], firsts: list[int], media: list
     ids = torch.full((len(rows), length), PAD)
     mask, labels = torch.zeros_like(ids), torch.full_like(ids, -100)
     for i, row in enumerate(rows):
-        ids[i, : len(row)] = row
-        mask[i, : attended[i]] = 1
-        labels[i, firsts[i] : attended[i]] = row[firsts[i] : attended[i]]
+        at = length - len(row) if left else 0
+        ids[i, at : at + len(row)] = row
+        mask[i, at : at + attended[i]] = 1
+        labels[i, at + firsts[i] : at + attended[i]] = row[firsts[i] : attended[i]]
     batch: dict[str, Any] = {"input_ids": ids, "attention_mask": mask, "labels": labels}
     for name in dict.fromkeys(key for one in media for key in one.inputs):
         batch[name] = join([one.inputs[name] for one in media if name in one.inputs])

@@ -1,15 +1,21 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""A picture that both responses show is processed once, and the batch is LlamaFactory's."""
+"""Each distinct picture of a batch is processed once, and the batch is LlamaFactory's, or says what it shows."""
 
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from resonance.rows.pictures import reading_once
+from resonance.rows.collate import shown_by_row
+from resonance.rows.pictures import SHOWN, Shown, reading_once
+
+
+def never():
+    return False
 
 
 class Plugin:
@@ -21,7 +27,9 @@ class Plugin:
     def _get_mm_inputs(self, images, videos, audios, processor, **kwargs):
         self.seen.append((list(images), list(videos), list(audios)))
         sizes = torch.tensor([[len(str(image)), 1] for image in images])
-        return {"pixel_values": torch.arange(2.0 * len(images)).view(-1, 2), "image_sizes": sizes, **self.extra}
+        found = {"pixel_values": torch.tensor([[float(hash(image) % 1000), 1.0] for image in images])}
+        found |= {"pixel_values_videos": torch.arange(float(len(videos)))[:, None]} if videos else {}
+        return found | {"image_sizes": sizes, **self.extra}
 
 
 def test_batch_and_number_of_pictures(data, load, make_pair, tokenizer_module, monkeypatch):
@@ -61,20 +69,78 @@ def test_tokenization_keeps_the_plugin_it_had(load, data, make_pair, tokenizer_m
     ("images", "videos", "audios", "processed"),
     [
         (["a", "b", "a", "b"], [], [], 2),
-        (["a", "b", "b", "a"], [], [], 4),  # not the same pictures block by block
+        (["a", "b", "b", "a"], [], [], 2),
+        (["a", "b", "c", "b"], [], [], 3),
         (["a"], [], [], 1),  # the picture that stands in for none
-        (["a", "a"], ["v", "w"], [], 2),
+        (["a", "a"], ["v", "w"], [], 1),
         (["a", "a"], [], ["s", "s"], 2),
     ],
 )
-def test_what_is_halved(images, videos, audios, processed):
+def test_what_is_processed_once(images, videos, audios, processed):
     plugin = Plugin()
-    found = reading_once(plugin)._get_mm_inputs(images, videos, audios, SimpleNamespace())
+    found = reading_once(plugin, never)._get_mm_inputs(images, videos, audios, SimpleNamespace())
     assert [len(seen[0]) for seen in plugin.seen] == [processed]
-    assert len(found["pixel_values"]) == len(images)
+    expected = Plugin()._get_mm_inputs(images, videos, audios, SimpleNamespace())
+    assert set(found) == set(expected) and all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+def test_pixels_that_stay_there_once():
+    plugin = Plugin()
+    found = reading_once(plugin, lambda: True)._get_mm_inputs(["a", "b", "b", "a"], ["v"], [], SimpleNamespace())
+    assert len(found["pixel_values"]) == 2 and len(found["image_sizes"]) == 4
+    assert found[SHOWN] == {"image": Shown([0, 1, 1, 0], [1, 1]), "video": Shown([0], [1])}
+    assert shown_by_row(found[SHOWN], {"image": [2, 0, 1, 1], "video": [0, 0, 0, 1]}) == {
+        "image": ([[0, 1], [], [1], [0]], [1, 1]),
+        "video": ([[], [], [], [0]], [1]),
+    }
+
+
+def test_the_picture_that_stands_in_for_none_is_in_the_first_row():
+    shown = {"image": Shown([0], [16])}
+    assert shown_by_row(shown, {"image": [0, 0], "video": [0, 0]}) == {"image": ([[0], []], [16])}
+
+
+@pytest.mark.parametrize(
+    "extra, lengths",
+    [
+        ({"image_grid_thw": torch.tensor([[1, 2, 2], [1, 1, 2]])}, [4, 2]),
+        ({"image_num_patches": [1, 5]}, [1, 5]),
+    ],
+    ids=["patches", "tiles"],
+)
+def test_pictures_of_several_rows_of_pixels(extra, lengths):
+    given = {"pixel_values": torch.arange(6.0)[:, None], **extra}
+    plugin = SimpleNamespace(_get_mm_inputs=lambda images, *_: given)
+    found = reading_once(plugin, never)._get_mm_inputs(["a", "b", "b"], [], [], None)
+    first, second = torch.arange(6.0).split(lengths)
+    assert found["pixel_values"][:, 0].tolist() == torch.cat((first, second, second)).tolist()
+    name = next(iter(extra))
+    assert [list(map(int, row)) if name.endswith("thw") else row for row in found[name]] == [
+        *(list(map(int, row)) if name.endswith("thw") else row for row in extra[name]),
+        list(map(int, extra[name][1])) if name.endswith("thw") else extra[name][1],
+    ]
+    kept = reading_once(plugin, lambda: True)._get_mm_inputs(["a", "b", "b"], [], [], None)
+    assert kept[SHOWN]["image"] == Shown([0, 1, 1], lengths) and len(kept["pixel_values"]) == 6
+
+
+@pytest.mark.parametrize(
+    "one, other, same",
+    [
+        ({"bytes": b"x", "path": None}, {"bytes": b"x", "path": "y"}, True),
+        ({"bytes": None, "path": "a.png"}, "a.png", True),
+        (Path("a.png"), "a.png", True),
+        ({"bytes": b"x"}, {"bytes": b"y"}, False),
+        ([1], [1], False),  # objects that are not known to be equal are read each
+    ],
+)
+def test_which_pictures_are_equal(one, other, same):
+    seen = []
+    plugin = SimpleNamespace(_get_mm_inputs=lambda images, *_: seen.append(images) or {})
+    reading_once(plugin, lambda: True)._get_mm_inputs([one, other], [], [], None)
+    assert len(seen[0]) == (1 if same else 2)
 
 
 def test_results_that_do_not_belong_to_single_pictures_are_made_of_all():
     plugin = Plugin(extra={"cross_attention_mask": torch.ones(1)})
-    found = reading_once(plugin)._get_mm_inputs(["a", "b", "a", "b"], [], [], SimpleNamespace())
-    assert len(plugin.seen[-1][0]) == 4 and found["pixel_values"].tolist() == [[0, 1], [2, 3], [4, 5], [6, 7]]
+    found = reading_once(plugin, never)._get_mm_inputs(["a", "b", "a", "b"], [], [], SimpleNamespace())
+    assert len(plugin.seen[-1][0]) == 4 and len(found["pixel_values"]) == 4 and SHOWN not in found

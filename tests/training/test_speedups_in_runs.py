@@ -42,6 +42,7 @@ WAYS = {
         "disable_gradient_checkpointing": True,
     },
     "bf16": {**LORA, **FROZEN, "bf16": True},
+    "processes that load data": {**LORA, **FROZEN, "dataloader_num_workers": 2},
 }
 NOT_PACKED = ("eager attention",)
 ROUNDED = ("bf16",)  # `pure_bf16` LlamaFactory refuses without a GPU

@@ -1,28 +1,90 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Attention over shared rows by pieces, without a mask of S x S: a prompt and its continuations, each to the prompt.
+"""Attention over shared and packed rows without a mask of S x S: who does it, and how a model is called for that.
 
-For long rows, and for packed ones, where most of such a mask would be false. Registered with
-Transformers beside SDPA and chosen in the model's configuration once, for good: gradient checkpointing reads the
-configuration again in the backward, so an implementation that is set for the forward alone gives the right loss and a
-wrong gradient. Calls without pieces are SDPA's.
+Registered with Transformers beside SDPA and chosen in the model's configuration once, for good: gradient checkpointing
+reads the configuration again in the backward, so an implementation that is set for the forward alone gives the right
+loss and a wrong gradient. Calls without pieces are SDPA's.
+
+* On CUDA in 16 bits: one varlen call of FlashAttention, which torch has in it, a layer (`varlen.py`).
+* Elsewhere: two calls of SDPA a layer (`pieces.py`).
+* Models that Transformers runs with FlashAttention: one varlen call of that a layer (`varlen.py`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from . import varlen
-from .layout import Segments
+from . import pieces, varlen
+from .bundle import Bundle
 from .masks import FULL, TWO_WAY_PICTURES, no_mask, windows
+from .prompts import CannotShareError
 
 NAME = "resonance_sdpa"
-PIECES = "resonance_sdpa_pieces"  # keyword argument with `Segments.pieces`, which the models hand on to their layers
-LONG = 4096  # tokens a row from which this pays in rows of one prompt: below, a masked call is as fast, its mask small
+PIECES = "resonance_pieces"  # keyword argument with `Pieces`, which the models hand on to their layers
+# Who attends: a mask, SDPA on pieces, torch's FlashAttention, Transformers' FlashAttention.
+MASKED, SPLIT, VARLEN, FLASH = "masked", "split", "varlen", "flash"
+
+
+class Pieces:
+    """The sequences of shared or packed rows, and what each kind of attention makes of them, made once a batch.
+
+    Args:
+        ends: for each sequence where its prompt begins, where that ends, and where each continuation ends, places in
+            the flattened rows.
+        cells: tokens of the rows, padding included.
+        bundle: index tensors of `index`, on the device of the rows.
+    """
+
+    def __init__(self, ends: Sequence[Sequence[int]], cells: int, bundle: Bundle) -> None:
+        self.ends, self.cells, self.bundle = ends, cells, bundle
+        self._made: dict[str, Any] = {}
+
+    def to(self, device: Any, non_blocking: bool = False) -> Pieces:
+        """The same on a device; itself if it is there. For layers that are spread over devices."""
+        bundle = self.bundle.to(device, non_blocking)
+        return self if bundle is self.bundle else Pieces(self.ends, self.cells, bundle)
+
+    @property
+    def sequences(self) -> varlen.Sequences:
+        """For one varlen call a layer."""
+        return self._make(VARLEN, lambda found: varlen.sequences(found, self.ends))
+
+    @property
+    def batches(self) -> pieces.Batches:
+        """For two calls of SDPA a layer."""
+        return self._make(SPLIT, lambda found: pieces.batches(found, self.ends, self.cells))
+
+    def _make(self, kind: str, make: Any) -> Any:
+        if kind not in self._made:
+            names = [name for name in self.bundle.places if name.startswith(kind)]
+            bundle = self.bundle
+            if not names:  # laid out for another kind: before it was known what precision the layers compute in
+                bundle = Bundle.of(index(kind, self.ends, self.cells)).to(self.bundle.device)
+            self._made[kind] = make({n.removeprefix(kind): bundle[n] for n in bundle.places if n.startswith(kind)})
+        return self._made[kind]
+
+
+def index(kind: str, ends: Sequence[Sequence[int]], cells: int) -> dict[str, torch.Tensor]:
+    """Index tensors that `kind` needs, on the host, by names that begin with it; none for a mask."""
+    kind = VARLEN if kind == FLASH else kind
+    if kind == MASKED:
+        return {}
+    found = varlen.places(ends, cells) if kind == VARLEN else pieces.places(ends, cells)
+    return {kind + name: tensor for name, tensor in found.items()}
+
+
+def kind_of(model: Any) -> str:
+    """Who attends over pieces in `model`, to the best of what can be known before it runs."""
+    if varlen.serves(model):
+        return FLASH
+    if model.config.get_text_config()._attn_implementation not in ("sdpa", NAME):
+        return MASKED
+    return VARLEN if varlen.torch_has_it(model) else SPLIT
 
 
 def cannot_split(model: Any) -> str | None:
@@ -31,37 +93,31 @@ def cannot_split(model: Any) -> str | None:
     Raises:
         CannotShareError: it has layers whose rule is not known here.
     """
-    if varlen.serves(model):
-        return None
-    implementation = model.config.get_text_config()._attn_implementation
-    if implementation not in ("sdpa", NAME):
-        return f"attention {implementation} is not computed by pieces"
-    if set(windows(model.config)) != {FULL}:
+    kind = kind_of(model)
+    if kind == MASKED:
+        return f"attention {model.config.get_text_config()._attn_implementation} is not computed by pieces"
+    if kind == SPLIT and set(windows(model.config)) != {FULL}:
         return "sliding windows take a mask, which is as large as all rows together"
-    if model.config.model_type in TWO_WAY_PICTURES:
+    if kind != FLASH and model.config.model_type in TWO_WAY_PICTURES:
         return "pictures that see themselves in both directions take a mask"
     return None
 
 
 def install(model: Any) -> None:
-    """Let the language model of `model` use split attention if it can. Idempotent."""
+    """Let the language model of `model` use this attention if it can. Idempotent."""
     if not varlen.serves(model) and cannot_split(model) is None:
         ALL_ATTENTION_FUNCTIONS.register(NAME, split_attention)
         ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, ALL_MASK_ATTENTION_FUNCTIONS["sdpa"])
         model.config.get_text_config()._attn_implementation = NAME
 
 
-def arguments(model: Any, segments: Segments) -> dict[str, Any] | None:
-    """What to call `model` with instead of a mask, or None if these rows or this model take a mask."""
+def arguments(model: Any, found: Pieces) -> dict[str, Any]:
+    """What to call `model` with instead of a mask."""
     if varlen.serves(model):
-        return varlen.arguments(segments)
+        return {"attention_mask": no_mask(found.bundle.device), varlen.SEQUENCES: found.sequences}
     if model.config.get_text_config()._attn_implementation != NAME:
-        if segments.packed:
-            raise RuntimeError(f"packed rows, but the attention of {type(model).__name__} is not {NAME}")
-        return None
-    if not segments.packed and segments.segment.shape[1] < LONG:
-        return None
-    return {"attention_mask": no_mask(segments.segment.device), PIECES: segments.pieces}
+        raise RuntimeError(f"packed rows, but the attention of {type(model).__name__} is not {NAME}")
+    return {"attention_mask": no_mask(found.bundle.device), PIECES: found}
 
 
 def split_attention(
@@ -72,45 +128,13 @@ def split_attention(
     attention_mask: torch.Tensor | None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """SDPA on (R, heads, S, d), gives (R, S, heads, d), by pieces if the call has them; zeros outside the pieces."""
-    pieces = kwargs.pop(PIECES, None)
-    if pieces is None:
+    """SDPA on (R, heads, S, d), gives (R, S, heads, d), by pieces if the call has them."""
+    found = kwargs.pop(PIECES, None)
+    if found is None or not getattr(module, "is_causal", True):
         return ALL_ATTENTION_FUNCTIONS["sdpa"](module, query, key, value, attention_mask, **kwargs)
-    groups = getattr(module, "num_key_value_groups", 1)
-    key, value = (t.repeat_interleave(groups, 1) for t in (key, value))
-    options = {"scale": kwargs.get("scaling"), "dropout_p": kwargs.get("dropout", 0.0)}
-    rows, heads, size, width = query.shape
-    parts, at = [], 0
-
-    def nothing(until: int) -> torch.Tensor:  # padding, and pictures that nobody attends to
-        return query.new_zeros(1, until - at, heads, width)
-
-    for piece in pieces:
-        row, start = divmod(piece[0], size)
-        ends = [start + end - piece[0] for end in piece]
-        q, k, v = (t[row : row + 1] for t in (query, key, value))
-        parts += [nothing(piece[0]), *(part.transpose(1, 2) for part in _piece(q, k, v, ends, options))]
-        at = piece[-1]
-    parts.append(nothing(rows * size))
-    return torch.cat(parts, 1).view(rows, size, heads, width), None
-
-
-def _piece(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, ends: list[int], options: dict[str, Any]
-) -> list[torch.Tensor]:
-    """Outputs of a prompt with its continuations, (1, heads, n, d) each; `ends`: its places in the row.
-
-    Four dimensions, because PyTorch has its fast kernels for no fewer.
-    """
-    begin, prompt, first = ends[0], ends[1], ends[min(2, len(ends) - 1)]
-    # the prompt and the first continuation are one ordinary causal row
-    q, k, v = (t[:, :, begin:first] for t in (query, key, value))
-    parts = [F.scaled_dot_product_attention(q, k, v, is_causal=True, **options)]
-    for start, stop in zip(ends[2:], ends[3:], strict=False):
-        keys, values = (torch.cat((t[:, :, begin:prompt], t[:, :, start:stop]), 2) for t in (key, value))
-        size = stop - start
-        earlier = torch.ones(size, prompt - begin + size, dtype=torch.bool, device=query.device).tril(prompt - begin)
-        parts.append(
-            F.scaled_dot_product_attention(query[:, :, start:stop], keys, values, attn_mask=earlier, **options)
-        )
-    return parts
+    scale, window = kwargs.get("scaling"), kwargs.get("sliding_window")
+    if varlen.takes(query):
+        return varlen.attend(query, key, value, found.sequences, scale, window), None
+    if window is not None:
+        raise CannotShareError("sliding windows take a mask here")
+    return pieces.attend(query, key, value, found.batches, scale), None

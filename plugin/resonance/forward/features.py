@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from . import pictures, vision
+from . import pictures
 from .account import Account
+from .tower import dropout, has_adapters, is_frozen, join, tower_modules, tower_parameters
 
 _BLOCK = 1 << 26  # bytes of host memory allocated at a time
 _ALIGNED = 64
@@ -101,11 +102,11 @@ class FeatureCache:
         """Whether it can be used with the tower of `model` as it is now. Empties it if the tower has changed."""
         if self.reason is not None:
             return False
-        if not vision.is_frozen(model):
+        if not is_frozen(model):
             self._empty()
             self._once("not used while the vision tower trains.")
             return False
-        tensors = vision.tower_parameters(model)
+        tensors = tower_parameters(model)
         tower = tuple((id(t), t._version) for t in tensors)
         if tower != self._tower:
             self._empty()
@@ -139,7 +140,8 @@ class FeatureCache:
 
     def _each(self, name: str, original: Callable[..., Any], calls: list[pictures.Call]) -> Any:
         """Features of all calls, each found or made; None if their structure is not known."""
-        device = next(v for v in [*calls[0][0], *calls[0][1].values()] if isinstance(v, torch.Tensor)).device
+        given = [*calls[0][0], *calls[0][1].values()]
+        device = next(v for v in given if isinstance(v, torch.Tensor) and v.is_floating_point()).device
         with self.account.time("look up", device, len(calls)):
             autocast = torch.is_autocast_enabled(device.type) and torch.get_autocast_dtype(device.type)
             keys = [(name, autocast, *key) for key in pictures.keys(calls)]
@@ -162,7 +164,7 @@ class FeatureCache:
             self._keep(key, features, device)
         if verdict := self.account.verdict():
             self.stop(verdict)
-        return parts[0] if len(parts) == 1 else vision.join(parts)
+        return parts[0] if len(parts) == 1 else join(parts)
 
     def _keep(self, key: Any, features: Any, device: torch.device) -> None:
         with self.account.time("keep", device):
@@ -208,15 +210,15 @@ def unfit(model: torch.nn.Module) -> str | None:
     """Why features of a frozen tower are not a function of the picture alone, or cannot be left out on one rank."""
     if hasattr(model, "_orig_mod"):
         return "torch.compile"
-    towers = vision.tower_modules(model)
-    if active := next(filter(None, map(vision.dropout, towers)), None):
+    towers = tower_modules(model)
+    if active := next(filter(None, map(dropout, towers)), None):
         return f"dropout is on in the vision tower ({active})"
     if any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for tower in towers for m in tower.modules()):
         return "the vision tower normalises over the batch"
-    if vision.has_adapters(model):
+    if has_adapters(model):
         return "the vision tower has adapters"
     # every call gathers them on all ranks, and the ranks find different pictures
-    if any(hasattr(p, "ds_id") or hasattr(p, "placements") or not p.numel() for p in vision.tower_parameters(model)):
+    if any(hasattr(p, "ds_id") or hasattr(p, "placements") or not p.numel() for p in tower_parameters(model)):
         return "the weights of the vision tower are spread over ranks, which would wait for each other (ZeRO-3, FSDP)"
     return None
 

@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .layout import OUTSIDE, PREFIX, CannotShareError, Segments
+from .arrange import OUTSIDE, PREFIX
+from .prompts import CannotShareError
+
+if TYPE_CHECKING:
+    from .layout import Segments
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 TWO_WAY_PICTURES = ("gemma3",)  # token_type_ids 1: the tokens of a picture see each other in both directions
@@ -32,19 +36,28 @@ def windows(config: Any) -> dict[str, int | None]:
 def attention_masks(segments: Segments, config: Any, token_types: torch.Tensor | None) -> Any:
     """The mask of shared rows as the model's attention takes it: (B, 1, S, S), or a dict of them by kind of layer.
 
-    Boolean (true: attends) for SDPA, additive float32 for eager attention.
+    Additive float32 for eager attention, and where SDPA would make that of a boolean one in every layer; else boolean
+    (true: attends). Made once a batch, for policy and reference.
     """
+    implementation = config.get_text_config()._attn_implementation
+    key = implementation == "eager", *windows(config).items()
+    if key not in segments.masks:
+        segments.masks[key] = _attention_masks(segments, config, token_types, implementation == "eager")
+    return segments.masks[key]
+
+
+def _attention_masks(segments: Segments, config: Any, token_types: torch.Tensor | None, eager: bool) -> Any:
     visible = _visible(segments)
     pictures = _picture_blocks(token_types, config)
     distance = segments.column[:, :, None] - segments.column[:, None, :]
     itself = torch.eye(visible.shape[-1], dtype=torch.bool, device=visible.device)  # padding must see something
-    additive = config.get_text_config()._attn_implementation == "eager"
+    additive = eager or visible.device.type == "cpu"
+    hidden = torch.finfo(torch.float32).min if eager else -torch.inf
     masks = {}
     for kind, window in windows(config).items():
         mask = visible if window is None else visible & (distance < window)
         mask = mask | itself if pictures is None else mask | pictures | itself
         if additive:
-            hidden = torch.finfo(torch.float32).min
             mask = torch.zeros_like(mask, dtype=torch.float32).masked_fill(~mask, hidden)
         masks[kind] = mask[:, None]
     return masks if len(masks) > 1 else next(iter(masks.values()))
@@ -62,10 +75,10 @@ def _visible(segments: Segments) -> torch.Tensor:
     return earlier & (query != OUTSIDE) & ((key == PREFIX) | (key == query))
 
 
-def check_token_types(token_types: torch.Tensor | None, config: Any) -> None:
+def check_token_types(token_types: torch.Tensor | None, model_type: str) -> None:
     """Raise CannotShareError if tokens have types whose effect on attention is not known here."""
-    if token_types is not None and config.model_type not in TWO_WAY_PICTURES and bool(token_types.any()):
-        raise CannotShareError(f"token_type_ids of {config.model_type} models")
+    if token_types is not None and model_type not in TWO_WAY_PICTURES and bool(token_types.any()):
+        raise CannotShareError(f"token_type_ids of {model_type} models")
 
 
 def _picture_blocks(token_types: torch.Tensor | None, config: Any) -> torch.Tensor | None:

@@ -17,55 +17,57 @@ from .layout import Layout
 
 @dataclass(frozen=True)
 class TokenLogps:
-    """What one model call read about the responses of a batch of K*B rows of L tokens.
+    """What one model call read about the responses of a batch of R rows of L tokens.
 
     Attributes:
-        columns: by name, (K*B, L-1) each, (K*B, L-1, k) of `topk_logps` and `topk_ids`: of token t+1 of each row in
+        columns: by name, (R, L-1) each, (R, L-1, k) of `topk_logps` and `topk_ids`: of token t+1 of each row in
             column t; 0 where `mask` is false. `readers.py` has the names.
-        mask: (K*B, L-1) bool, true where token t+1 is part of a response.
-        continuations: K.
+        mask: (R, L-1) bool, true where token t+1 is part of a response.
     """
 
     columns: Mapping[str, torch.Tensor]
     mask: torch.Tensor
-    continuations: int
 
     @property
     def values(self) -> torch.Tensor:
-        """Log-probability of each response token, (K*B, L-1)."""
+        """Log-probability of each response token, (R, L-1)."""
         return self.columns["logp"]
 
     @property
-    def mean_logits(self) -> torch.Tensor:
-        """Mean logit over vocabulary and response positions of each continuation, (K,), detached."""
-        total, count = (part.view(self.continuations, -1).sum(1) for part in (self.columns["mean_logit"], self.mask))
-        return total / count.clamp(min=1)
-
-    @property
     def lengths(self) -> torch.Tensor:
-        """Response tokens a row, (K*B,)."""
+        """Response tokens a row, (R,)."""
         return self.mask.sum(-1)
 
 
 def collect(readings: Readings, layout: Layout) -> TokenLogps:
-    """Put what was read of the N response tokens into the columns of the batch."""
+    """Put what was read of the N predictions into the columns of the batch."""
     size = layout.shape[0] * layout.shape[1]
     columns = {}
     for name, found in readings.items():
         empty = found.new_zeros(size, *found.shape[1:])
-        columns[name] = empty.index_copy(0, layout.owners, found).view(*layout.shape, *found.shape[1:])
+        filled = empty.index_copy(0, layout.owners, layout.spread(found))
+        columns[name] = filled.view(*layout.shape, *found.shape[1:])
     mask = torch.zeros(size, dtype=torch.bool, device=layout.owners.device).index_fill_(0, layout.owners, True)
-    return TokenLogps(columns, mask.view(layout.shape), layout.continuations)
+    return TokenLogps(columns, mask.view(layout.shape))
 
 
 def sums(tokens: TokenLogps) -> torch.Tensor:
-    """Log-probability of each response, (K*B,)."""
+    """Log-probability of each response, (R,)."""
     return (tokens.values * tokens.mask).sum(-1)
 
 
-def length_desensitized_sums(tokens: TokenLogps, alpha: float) -> torch.Tensor:
-    """LD-DPO (arXiv:2409.06411): tokens beyond the shortest response to a prompt count `alpha`, others 1. (K*B,)."""
-    shortest = tokens.lengths.view(tokens.continuations, -1).min(0).values.repeat(tokens.continuations)
+def mean_logits(tokens: TokenLogps, blocks: int) -> torch.Tensor:
+    """Mean logit over vocabulary and response positions of each of equal blocks of rows, (blocks,), detached."""
+    total, count = (part.reshape(blocks, -1).sum(1) for part in (tokens.columns["mean_logit"], tokens.mask))
+    return total / count.clamp(min=1)
+
+
+def length_desensitized_sums(tokens: TokenLogps, alpha: float, answers: int) -> torch.Tensor:
+    """LD-DPO (arXiv:2409.06411): tokens beyond the shortest response of a pair count `alpha`, others 1. (R,).
+
+    `answers`: in how many blocks the rows are, which are compared with each other row by row.
+    """
+    shortest = tokens.lengths.view(answers, -1).min(0).values.repeat(answers)
     first = tokens.mask.int().argmax(1)
     column = torch.arange(tokens.mask.shape[1], device=tokens.mask.device)
     public = column < (first + shortest).unsqueeze(1)

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from .flops import MatrixFlops
-from .layout import IGNORED
 from .names import PADDING_FREE, SPEEDUPS
+from .prompts import IGNORED
 from .ranks import agreed
 from .result import TokenLogps, sums
 
@@ -136,8 +136,8 @@ class SelfTest:
             tokens, reference = self._run(on)
             if not self._watched:
                 return _Sample(tokens.values, reference, [], flops.total)
-            weight = torch.linspace(1.0, -1.0, tokens.continuations, device=tokens.values.device)
-            (sums(tokens).view(tokens.continuations, -1) * weight[:, None]).sum().backward()
+            weight = torch.linspace(1.0, -1.0, len(tokens.values), device=tokens.values.device)
+            (sums(tokens) * weight).sum().backward()
         if not on:
             self._watched = _telling(self._parameters)
         gradients = [p.grad.detach().clone() if p.grad is not None else torch.zeros_like(p) for p in self._watched]

@@ -5,26 +5,48 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from llamafactory.data.collator import PairwiseDataCollatorWithPadding
 
 from .fields import CARRIED, IMAGE_SIZES, ROW, SOURCE
 from .overlong.shrink_image import resized
-from .pictures import reading_once
+from .pictures import SHOWN, Shown, reading_once
+
+
+class LaysOut(Protocol):
+    """Lays out batches for the models that will read them (`forward.planner.Planner`)."""
+
+    key: str
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is known who will read them."""
+
+    def __call__(self, batch: Mapping[str, Any], shown: Mapping[str, Any] | None) -> Any:
+        """An object that travels in the batch as `key`."""
 
 
 @dataclass
 class PreferenceCollator(PairwiseDataCollatorWithPadding):
-    """Collate pairs. Carried columns, if any, are no model inputs: the trainer takes them out before a forward."""
+    """Collate pairs. Carried columns, if any, are no model inputs: the trainer takes them out before a forward.
+
+    With `lay_out`, which a trainer may set, a batch holds the pixels of each distinct picture once, and its layout.
+    """
+
+    lay_out: LaysOut | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         template = copy.copy(vars(self)["template"])  # tokenization goes on with the original
-        template.mm_plugin = reading_once(template.mm_plugin)
+        template.mm_plugin = reading_once(template.mm_plugin, self._lays_out)
         self.template = template
+
+    def _lays_out(self) -> bool:
+        return self.lay_out is not None and self.lay_out.ready
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """Return LlamaFactory's batch and, if the rows carry any, the columns of CARRIED as float32 tensors (B,).
@@ -33,13 +55,33 @@ class PreferenceCollator(PairwiseDataCollatorWithPadding):
             ValueError: if only some rows carry a column, or a row's media cannot be decoded; names the rows.
         """
         carried = stack_carried(features)
+        counts = {
+            kind: [len(feature.get(f"{kind}s") or []) for feature in features] * 2 for kind in ("image", "video")
+        }
         try:
             batch = super().__call__([at_counted_size(feature) for feature in features])
         except Exception as error:
             rows = describe_rows(features)
             raise ValueError(f"Cannot build a batch from {rows} ({type(error).__name__}: {error}).") from error
+        shown = batch.pop(SHOWN, None)
+        if self.lay_out is not None and self.lay_out.ready:
+            batch[self.lay_out.key] = self.lay_out(batch, None if shown is None else shown_by_row(shown, counts))
         batch.update(carried)
         return batch
+
+
+def shown_by_row(shown: Mapping[str, Shown], counts: Mapping[str, list[int]]) -> dict[str, Any]:
+    """By kind, the pictures of each row of the batch, and the rows of pixels of each picture.
+
+    Args:
+        shown: of `pictures.SHOWN`.
+        counts: pictures of each row. LlamaFactory gives the first row one if no row has any.
+    """
+    found = {}
+    for kind, pictures in shown.items():
+        each = counts[kind] if sum(counts[kind]) else [len(pictures.order), *counts[kind][1:]]
+        found[kind] = pictures.by_row(each), pictures.lengths
+    return found
 
 
 def at_counted_size(feature: dict[str, Any]) -> dict[str, Any]:

@@ -1,51 +1,119 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""A picture that both responses of a pair show is read, resized and normalised once.
+"""Each distinct picture of a batch is read, resized and normalised once.
 
-LlamaFactory's collator lists the pictures of a batch of pairs twice, for the chosen and for the rejected rows.
+LlamaFactory's collator lists the pictures of a batch of pairs twice, for the chosen and for the rejected rows, and a
+picture may stand in several rows. Its plugins hand the list to a processor in `_get_mm_inputs`.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import torch
 
-# What processors return of which every entry belongs to one picture or video, in their order.
-_PER_PICTURE = {
-    "pixel_values",
-    "image_grid_thw",
-    "image_sizes",
-    "pixel_values_videos",
-    "video_grid_thw",
-    "second_per_grid_ts",
+SHOWN = "shown_pictures"  # entry of a batch whose pixels hold each picture once: `Shown` by kind
+_PIXELS = {"image": "pixel_values", "video": "pixel_values_videos"}
+_GRIDS = {"image": "image_grid_thw", "video": "video_grid_thw"}
+_TILES = "image_num_patches"  # InternVL's: rows of pixels a picture
+# What else processors return of which every entry belongs to one picture or video, in their order.
+_BESIDE = {
+    "image": {"image_grid_thw", "image_sizes", _TILES},
+    "video": {"video_grid_thw", "second_per_grid_ts"},
 }
 
 
-def reading_once(plugin: Any) -> Any:
-    """A copy of LlamaFactory's multimodal plugin whose batches are the same, made with half the work."""
+@dataclass(frozen=True)
+class Shown:
+    """Pictures of one kind. `order`: the number of the picture that comes next, as rows show them; `lengths`: rows of
+    the pixels of each picture."""
+
+    order: list[int]
+    lengths: list[int]
+
+    def by_row(self, counts: Iterable[int]) -> list[list[int]]:
+        """`order`, in parts of `counts` pictures."""
+        ends = list(accumulate(counts, initial=0))
+        return [self.order[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+
+
+def reading_once(plugin: Any, keep_once: Callable[[], bool]) -> Any:
+    """A copy of LlamaFactory's multimodal plugin that processes each distinct picture once.
+
+    Its batches are the same, or, if `keep_once()`, hold the pixels of each distinct picture once and SHOWN.
+    """
     result = copy.copy(plugin)
-    result._get_mm_inputs = partial(_process_once, plugin._get_mm_inputs)
+    result._get_mm_inputs = partial(_process_once, plugin._get_mm_inputs, keep_once)
     return result
 
 
 def _process_once(
-    process: Callable[..., Any], images: list, videos: list, audios: list, processor: Any, **kwargs: Any
+    process: Callable[..., Any],
+    keep_once: Callable[[], bool],
+    images: list[Any],
+    videos: list[Any],
+    audios: list[Any],
+    processor: Any,
+    **kwargs: Any,
 ) -> Any:
-    """Process the first half of media whose second half is the same again, and repeat the result."""
-    if not audios and not kwargs and (images or videos) and _repeats(images) and _repeats(videos):
-        half = process(images[: len(images) // 2], videos[: len(videos) // 2], audios, processor)
-        if set(half) <= _PER_PICTURE:
-            return {name: _twice(value) for name, value in half.items()}
-    return process(images, videos, audios, processor, **kwargs)
+    given = {"image": images, "video": videos}
+    numbers = {kind: _numbers(media) for kind, media in given.items()}
+    repeated = any(len(set(order)) < len(order) for order in numbers.values())
+    if audios or kwargs or not (repeated or keep_once()):
+        return process(images, videos, audios, processor, **kwargs)
+    distinct = {
+        kind: [media[numbers[kind].index(n)] for n in sorted(set(numbers[kind]))] for kind, media in given.items()
+    }
+    found = process(distinct["image"], distinct["video"], audios, processor)
+    known = {*_PIXELS.values(), *_BESIDE["image"], *_BESIDE["video"]}
+    lengths = {kind: _lengths(found, kind, len(media)) for kind, media in distinct.items() if media}
+    if not set(found) <= known or not all(lengths.values()):
+        return process(images, videos, audios, processor) if repeated else found
+    result = dict(found)
+    for kind in lengths:
+        for name in _BESIDE[kind] & set(found):
+            result[name] = _take(found[name], numbers[kind], [1] * len(distinct[kind]))
+        if not keep_once():
+            result[_PIXELS[kind]] = _take(found[_PIXELS[kind]], numbers[kind], lengths[kind])
+    if keep_once():
+        result[SHOWN] = {kind: Shown(numbers[kind], rows) for kind, rows in lengths.items()}
+    return result
 
 
-def _repeats(media: list) -> bool:
-    half = len(media) // 2
-    return len(media) % 2 == 0 and all(a is b for a, b in zip(media[:half], media[half:], strict=True))
+def _numbers(media: list[Any]) -> list[int]:
+    """For each medium the number of the first one that it is equal to, counted without gaps."""
+    known: dict[Any, int] = {}
+    return [known.setdefault(_identity(medium), len(known)) for medium in media]
 
 
-def _twice(value: Any) -> Any:
-    return torch.cat([value, value]) if isinstance(value, torch.Tensor) else [*value, *value]
+def _identity(medium: Any) -> Any:
+    """The path or the bytes of a medium that is on disk, of others the object: two that are equal are equal."""
+    if isinstance(medium, Mapping):
+        return _identity(medium["bytes"] if medium.get("bytes") is not None else medium.get("path"))
+    if isinstance(medium, str | bytes):
+        return medium
+    return os.fspath(medium) if isinstance(medium, os.PathLike) else id(medium)
+
+
+def _lengths(found: Mapping[str, Any], kind: str, count: int) -> list[int]:
+    """Rows of the pixels of each of `count` pictures; none if they cannot be told apart."""
+    pixels = found.get(_PIXELS[kind])
+    if pixels is None:
+        return []
+    if _GRIDS[kind] in found:
+        lengths = found[_GRIDS[kind]].prod(-1).tolist()
+    else:
+        lengths = [int(n) for n in found[_TILES]] if kind == "image" and _TILES in found else [1] * count
+    return lengths if len(lengths) == count and sum(lengths) == len(pixels) else []
+
+
+def _take(value: Any, order: Sequence[int], lengths: Sequence[int]) -> Any:
+    """Parts of a tensor's or a list's rows, each of `lengths` rows, in `order`."""
+    ends = list(accumulate(lengths, initial=0))
+    parts = [value[ends[number] : ends[number + 1]] for number in order]
+    return torch.cat(parts) if isinstance(value, torch.Tensor) else [item for part in parts for item in part]

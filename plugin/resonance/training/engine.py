@@ -13,7 +13,9 @@ from llamafactory.extras import logging
 
 from ..forward.call import Forward, Prepared, capabilities
 from ..forward.features import FeatureCache
+from ..forward.models import Models
 from ..forward.names import SHARED_PREFIX
+from ..forward.planner import planner_of
 from ..forward.result import TokenLogps
 from ..reference.adapters import adapters_off
 from .speedups import Batches, Decision, decide, describe
@@ -38,6 +40,7 @@ class Engine:
     Attributes:
         forward: what is used, once it is decided: on the first batch, and again on the first with gradients.
         feature_cache: of pictures; set before the first batch.
+        planner: lays out batches in the collator; None for a collator that lays out nothing.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Engine:
         self.asked, self.batches = frozenset(asked), batches
         self.forward: Forward | None = None
         self.feature_cache: FeatureCache | None = None
+        self.planner = planner_of(batches.collate)
         self._compared_gradients = False
         self._logged: set[tuple[str, str]] = set()  # why some batches were laid out otherwise
         self._inner: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
@@ -132,10 +136,21 @@ class Engine:
     def _decide(self, model: Any, inputs: dict[str, Any]) -> Forward:
         self._compared_gradients = torch.is_grad_enabled()
         decision = decide(self, model, inputs)
-        forward = Forward(decision.verdict.on, self.batches.continuations)
+        forward = Forward(decision.verdict.on)
         self._log(decision, forward, self.unwrapped(model))
-        forward.feature_cache = self.feature_cache
+        forward.feature_cache, forward.planner = self.feature_cache, self.planner
         return forward
+
+    def plan_batches(self, model: Any) -> None:
+        """Set what the collator lays out batches for, before the processes that load data start.
+
+        The comparison on the first batch may give up a speed-up after that. Batches of these processes are then laid
+        out again where they are used.
+        """
+        if self.planner is not None:
+            policy, reference = self.unwrapped_models(model)
+            on = self.asked - set(capabilities(policy, reference))
+            self.planner.models = Models.of([policy, reference or policy], on, always=False)
 
     def _log(self, decision: Decision, forward: Forward, policy: Any) -> None:
         line = describe(decision, policy, forward.prepare(decision.batch, policy) if forward.on else None)

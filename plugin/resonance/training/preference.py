@@ -17,7 +17,7 @@ from ..arguments.features import feature_cache_bytes
 from ..arguments.parameters import loss_parameters, uses_means
 from ..arguments.speedups import asked_speedups
 from ..forward.call import Prepared
-from ..forward.result import TokenLogps, length_desensitized_sums, sums
+from ..forward.result import TokenLogps, length_desensitized_sums, mean_logits, sums
 from ..losses import Pairs, add_sft, get_loss, mix_bco, pairs_loss
 from ..losses.baseline import mean_reward
 from ..losses.metrics import pair_metrics
@@ -59,6 +59,7 @@ class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, Custo
             ref_model = cached.model_to_prepare(model)
         super().__init__(model, ref_model, finetuning_args, processor, **kwargs)
         self.engine = self._make_engine(cached, *datasets)
+        self.add_callback(BeforeTraining(lambda: self.engine.plan_batches(self.model_wrapped)))
         self.uses_bco = finetuning_args.use_ref_model and self.bco_gemma > _OFF
         self.uses_baseline = self.spec.baseline or self.uses_bco
         self.baseline = BaselineCallback()
@@ -115,13 +116,13 @@ class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, Custo
             chosen_mean = logps[0] if self.uses_means else logps[0] / lengths[0]
             losses = add_sft(losses, chosen_mean, self.ftx_gamma)
         metrics = pair_metrics(output)
-        for name, values in (("logps", logps), ("logits", tokens.mean_logits.chunk(2))):
+        for name, values in (("logps", logps), ("logits", mean_logits(tokens, 2))):
             metrics |= {f"{name}/{side}": v.detach() for side, v in zip(("chosen", "rejected"), values, strict=True)}
         return BatchResult(losses.mean(), {name: value.mean() for name, value in metrics.items()}, len(losses))
 
     def _response_logps(self, tokens: TokenLogps, ld_alpha: float | None = None) -> tuple[torch.Tensor, ...]:
         """Of chosen and rejected responses, (B,) each: sums over tokens, or means if the loss is defined on them."""
-        logps = sums(tokens) if ld_alpha is None else length_desensitized_sums(tokens, ld_alpha)
+        logps = sums(tokens) if ld_alpha is None else length_desensitized_sums(tokens, ld_alpha, 2)
         return (logps / tokens.lengths if self.uses_means else logps).chunk(2)
 
     def _reference_logps(self, model: Any, prepared: Prepared, batch: dict[str, Any]) -> tuple[Any, ...]:

@@ -21,6 +21,8 @@ logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's 
 def prepare(model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any) -> None:
     """Plan the rows that the loss needs, and warn of what differs from stock LlamaFactory."""
     prepare_rows(data_args, training_args, needs_scores=get_loss(finetuning_args.pref_loss).needs_scores)
+    if training_args.dataloader_pin_memory:
+        training_args.accelerator_config.non_blocking = True  # batches go to the device while the host goes on
     for message in notices(vars(finetuning_args), model_args.adapter_name_or_path):
         logger.warning_rank0(message)
 

@@ -11,11 +11,11 @@ from typing import Any, Protocol
 import torch
 
 from ..forward.call import Forward, Prepared, capabilities, media_tokens
-from ..forward.layout import is_media, stands_for_media
+from ..forward.media import is_media
 from ..forward.names import FROZEN_TOWER, SHARED_PREFIX, SPEEDUPS
 from ..forward.result import TokenLogps, sums
 from ..forward.selftest import SelfTest, Verdict, logits_bytes
-from ..forward.vision import is_frozen
+from ..forward.tower import is_frozen
 from .features import MEDIA
 
 _LOOKED_AT = 10_000  # rows of the training set, for one with a picture
@@ -30,14 +30,14 @@ class Batches:
         to_device: a batch to where models read it.
         rows: the training set, or None.
         carried: what lies in a batch beside model inputs, by name.
-        continuations: K, rows of a batch a row of the training set.
+        answers: rows of a batch a row of the training set.
     """
 
     collate: Callable[[list[dict[str, Any]]], dict[str, Any]]
     to_device: Callable[[dict[str, Any]], dict[str, Any]]
     rows: Any = None
     carried: Collection[str] = ()
-    continuations: int = 2
+    answers: int = 2
 
 
 class Models(Protocol):
@@ -97,8 +97,7 @@ def decide(engine: Models, model: Any, batch: dict[str, Any]) -> Decision:
     given, batch = batch, with_pictures(batch, engine.batches, policy)
 
     parameters = _comparable(engine, policy)
-    # a first batch of equal rows must not leave packing untested
-    forward = Forward(candidates, engine.batches.continuations, pack_always=True)
+    forward = Forward(candidates, always=True)  # a first batch of equal rows must not leave packing untested
 
     def run(on: Collection[str]) -> tuple[TokenLogps, torch.Tensor | None]:
         torch.manual_seed(0)  # where random numbers are drawn, the same ones both ways
@@ -120,7 +119,8 @@ def with_pictures(batch: dict[str, Any], batches: Batches, policy: Any) -> dict[
 
     LlamaFactory puts a picture that nothing attends to into batches of text.
     """
-    media = stands_for_media(batch["input_ids"], media_tokens(policy.config))
+    ids = torch.tensor(sorted(media_tokens(policy.config)), device=batch["input_ids"].device)
+    media = torch.isin(batch["input_ids"], ids)
     if bool((media & (batch["attention_mask"] > 0)).any()):
         return batch
     rows = batches.rows
@@ -131,7 +131,7 @@ def with_pictures(batch: dict[str, Any], batches: Batches, policy: Any) -> dict[
     first = next((place for place, row in seen if any(row.values())), None)
     if first is None:
         return batch
-    count = len(batch["input_ids"]) // batches.continuations
+    count = len(batch["input_ids"]) // batches.answers
     start = max(0, min(first, len(rows) - count))
     taken = [rows[place] for place in range(start, min(start + count, len(rows)))]
     inputs = batches.to_device(batches.collate(taken))
