@@ -27,6 +27,8 @@ ARROWS = {
     "arguments": {"losses", "forward"},  # of forward only the names of the speed-ups
     "rows": set(),
     "losses": set(),
+    "spec": set(),
+    "policy": {"spec"},
     "forward": {"datafiles"},  # files that are there whole or not at all
     "training": {"arguments", "rows", "losses", "forward"},
     "datafiles": {"rows"},  # of rows only what a score is
@@ -37,7 +39,7 @@ ARROWS = {
 }
 # Only these import LlamaFactory: inside functions in `checks` and `hooks`.
 IMPORTS_LLAMAFACTORY = {"hooks", "rows", "training", "checks"}
-ONLY_TORCH = {"losses"}
+ONLY_TORCH = {"spec", "losses", "policy"}
 # Rooms that answer without torch: it may only be imported inside a function there.
 WITHOUT_TORCH = {"startup.py", "hooks", "arguments", "datafiles", "importers", "checks", "cli"}
 MACHINE_PATHS = re.compile(r"(?<![\w.])/(work|root|home|tmp|Users)/\w|\.\./shared\b")
