@@ -29,6 +29,7 @@ ARROWS = {
     "losses": set(),
     "spec": set(),
     "policy": {"spec"},
+    "rewards": {"spec"},
     "forward": {"datafiles"},  # files that are there whole or not at all
     "training": {"arguments", "rows", "losses", "forward"},
     "datafiles": {"rows"},  # of rows only what a score is
@@ -41,7 +42,7 @@ ARROWS = {
 IMPORTS_LLAMAFACTORY = {"hooks", "rows", "training", "checks"}
 ONLY_TORCH = {"spec", "losses", "policy"}
 # Rooms that answer without torch: it may only be imported inside a function there.
-WITHOUT_TORCH = {"startup.py", "hooks", "arguments", "datafiles", "importers", "checks", "cli"}
+WITHOUT_TORCH = {"startup.py", "hooks", "arguments", "datafiles", "importers", "checks", "cli", "spec", "rewards"}
 MACHINE_PATHS = re.compile(r"(?<![\w.])/(work|root|home|tmp|Users)/\w|\.\./shared\b")
 
 
