@@ -127,8 +127,9 @@ def test_half_precision_is_summed_in_float32():
     [
         (lambda: Aggregation("token_mean"), "Unknown aggregation 'token_mean' (nearest: token-mean"),
         (lambda: aggregate(torch.ones(1, 1), torch.ones(1, 1), None), "Unknown aggregation None"),
+        (lambda: Aggregation("token-mean", sequences=4), "Give both counts of the global batch, tokens and sequences"),
         (lambda: Aggregation("token-mean", horizon=0), "horizon=0 is not allowed"),
-        (lambda: Aggregation("seq-mean-token-sum-norm", sequences=4), "needs horizon, e.g. max_new_tokens"),
+        (lambda: Aggregation("seq-mean-token-sum-norm", 9, 4), "needs horizon, e.g. max_new_tokens"),
         (
             lambda: aggregate(torch.ones(2, 3), torch.ones(3, 2), "token-mean"),
             "x must be a tensor of the mask's shape",

@@ -44,7 +44,7 @@ class Aggregation:
 
     Attributes:
         mode: one of the four.
-        tokens, sequences: N and S; None counts the batch at hand.
+        tokens, sequences: N and S, both or neither; None counts the batch at hand.
         horizon: the length that Dr. GRPO divides by, a constant of the run (max_new_tokens); None takes the width T of
             the batch at hand, which must not be where the batch is one of several.
     """
@@ -57,6 +57,8 @@ class Aggregation:
     def __post_init__(self) -> None:
         if self.mode not in AGGREGATIONS:
             raise ValueError(f"Unknown aggregation {self.mode!r} ({nearest_first(str(self.mode), AGGREGATIONS)}).")
+        if (self.tokens is None) != (self.sequences is None):
+            raise ValueError("Give both counts of the global batch, tokens and sequences; statistics are over tokens.")
         if self.horizon is not None and not self.horizon > 0:
             raise ValueError(f"horizon={self.horizon!r} is not allowed, it must be a number of tokens > 0.")
         if self.mode == "seq-mean-token-sum-norm" and self.horizon is None and self.sequences is not None:

@@ -31,8 +31,6 @@ def iou_of(first: Box, second: Box) -> float:
 def iou(batch: Completions, *, threshold: float = 0.0) -> list[float | None]:
     """Intersection over union of the box that a completion names and the one in the data.
 
-    Compared with: VLM-R1's reward for referring expressions, which has threshold 0.5 first and plain IoU now.
-
     Args:
         batch: completions, with the column `answer`, four numbers [x1, y1, x2, y2] or a text of them; a row whose
             answer is null is left out. In a completion the last "[x1, y1, x2, y2]" counts, in `<answer>...</answer>`

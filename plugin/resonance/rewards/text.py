@@ -125,7 +125,7 @@ def format_(batch: Completions, *, pattern: str = THINK_AND_ANSWER) -> Rewards:
 
     Args:
         batch: completions.
-        pattern: with `.` for line breaks too. The default is EasyR1's and open-r1's: `<think>` and `<answer>`.
+        pattern: with `.` for line breaks too. The default is EasyR1's: `<think>`, then `<answer>`.
     """
     whole = re.compile(pattern, re.DOTALL)
     return [float(whole.fullmatch(completion.strip()) is not None) for completion in batch.completions]
