@@ -121,7 +121,6 @@ setup(
     ],
     extras_require={
         "deepspeed": ["deepspeed==0.18.4"],
-        "math": ["math-verify==0.9.0"],  # expressions in the rewards numeric and r1v; else plain numbers
         "dev": [
             "mypy==2.4.1",
             "pre-commit==4.7.0",

@@ -130,7 +130,7 @@ def _bad_numbers(rewards: torch.Tensor, values: torch.Tensor | None) -> list[str
 
 
 def _listed(rows: list[int]) -> str:
-    """ "row 3 is", "rows 3, 5 are", "rows 1, 2, 3, 4, 5 and 7 more are"."""
+    """Rows with their verb: "row 3 is", "rows 3, 5 are", "rows 1, 2, 3, 4, 5 and 7 more are"."""
     if len(rows) == 1:
         return f"row {rows[0]} is"
     more = f" and {len(rows) - REFUSED_ROWS} more" if len(rows) > REFUSED_ROWS else ""
