@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Write the demo data under data/: handwritten digits as pictures, with SFT, scored preference and held-out sets.
+"""Write the demo data under data/: handwritten digits as pictures, with SFT, scored preference, held-out and RL sets.
 
     python scripts/make_digits_data.py [DATA_DIR]
 
@@ -16,16 +16,19 @@ from __future__ import annotations
 import json
 import random
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 from sklearn.datasets import load_digits
 
+Row = dict[str, Any]
 SEED = 20
 ZOOM = 7
-SIZES = {"sft": 240, "pref": 400, "heldout": 160}
+SIZES = {"sft": 240, "pref": 400, "heldout": 160}  # the other 997 pictures are the RL set's
 PROMPTS = ("What digit is this?", "Which digit is written here?", "Read the handwritten digit.")
 WORDINGS = {
     "sentence": ("The digit is {}.", 2.0),
@@ -73,13 +76,15 @@ def make_pair(truth: int, kind: str, rng: random.Random) -> tuple[Answer, Answer
     return Answer(wrong, better, truth), Answer(wrong, worse, truth)
 
 
-def sft_row(prompt: str, truth: int, image: str, rng: random.Random) -> dict[str, Any]:
+def sft_row(rng: random.Random, truth: int, image: str) -> Row:
+    prompt = rng.choice(PROMPTS)
     answer = Answer(truth, rng.choice(("sentence", "sentence", "bare", "hedged")), truth)
     messages = [{"role": "user", "content": f"<image>{prompt}"}, {"role": "assistant", "content": answer.text}]
     return {"messages": messages, "images": [image]}
 
 
-def pair_row(prompt: str, truth: int, image: str, rng: random.Random) -> dict[str, Any]:
+def pair_row(rng: random.Random, truth: int, image: str) -> Row:
+    prompt = rng.choice(PROMPTS)
     kind = rng.choices(list(PAIR_KINDS), weights=list(PAIR_KINDS.values()))[0]
     chosen, rejected = make_pair(truth, kind, rng)
     return {
@@ -92,6 +97,10 @@ def pair_row(prompt: str, truth: int, image: str, rng: random.Random) -> dict[st
     }
 
 
+def rl_row(rng: random.Random, truth: int, image: str) -> Row:
+    return {"prompt": f"<image>{rng.choice(PROMPTS)}", "answer": str(truth), "images": [image]}
+
+
 def write_picture(pixels: Any, path: Path) -> None:
     """Write an 8x8 array of grey levels 0..16 as a PNG, dark ink on white, ZOOM times larger."""
     picture = Image.fromarray((255 - pixels * 255 // 16).astype("uint8"))
@@ -99,23 +108,29 @@ def write_picture(pixels: Any, path: Path) -> None:
     picture.resize((side, side), Image.Resampling.NEAREST).save(path, compress_level=9)
 
 
+def write_set(out: Path, name: str, indices: list[int], make_row: Callable[[int, str], Row]) -> None:
+    """Write the pictures of a set, and its rows in the order of their indices in scikit-learn's copy."""
+    digits = load_digits()
+    (out / "digits" / name).mkdir(parents=True, exist_ok=True)
+    rows = []
+    for index in sorted(indices):
+        image = f"digits/{name}/{index:04d}.png"
+        write_picture(digits.images[index].astype("int64"), out / image)
+        rows.append(make_row(int(digits.target[index]), image))
+    text = json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
+    (out / f"digits_{name}.json").write_text(text, encoding="utf-8", newline="\n")
+    print(f"{out / f'digits_{name}.json'}: {len(rows)} rows")
+
+
 def main(argv: list[str]) -> int:
     out = Path(argv[0]) if argv else Path(__file__).resolve().parent.parent / "data"
-    digits = load_digits()
+    count = len(load_digits().target)
     rng = random.Random(SEED)
-    order = rng.sample(range(len(digits.target)), sum(SIZES.values()))
+    order = rng.sample(range(count), sum(SIZES.values()))
+    rest = sorted(set(range(count)) - set(order))
     for name, size in SIZES.items():
-        folder = out / "digits" / name
-        folder.mkdir(parents=True, exist_ok=True)
-        rows = []
-        for index in sorted(order.pop() for _ in range(size)):
-            image = f"digits/{name}/{index:04d}.png"
-            write_picture(digits.images[index].astype("int64"), out / image)
-            make_row = sft_row if name == "sft" else pair_row
-            rows.append(make_row(rng.choice(PROMPTS), int(digits.target[index]), image, rng))
-        text = json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
-        (out / f"digits_{name}.json").write_text(text, encoding="utf-8", newline="\n")
-        print(f"{out / f'digits_{name}.json'}: {size} rows")
+        write_set(out, name, [order.pop() for _ in range(size)], partial(sft_row if name == "sft" else pair_row, rng))
+    write_set(out, "rl", rest, partial(rl_row, rng))
     return 0
 
 

@@ -26,13 +26,16 @@ ARROWS = {
     "startup.py": {"hooks"},
     "upstream.py": set(),  # annotations for every room
     "hooks": {"arguments", "training"},
-    "arguments": {"losses", "forward", "rows"},  # only names: of speed-ups, and of policies for long rows
+    "arguments": {"losses", "policy", "rewards", "spec", "forward", "rows"},  # of the last two only names
     "rows": set(),
     "spec": set(),
     "losses": {"spec"},
+    "policy": {"spec"},
+    "rewards": {"spec"},
     "forward": set(),
     "reference": {"rows", "forward", "datafiles"},  # of datafiles only files that are there whole or not at all
-    "training": {"arguments", "rows", "losses", "forward", "reference"},
+    "rollout": set(),
+    "training": {"arguments", "rows", "losses", "policy", "rewards", "rollout", "forward", "reference"},
     "datafiles": {"rows"},  # of rows only what a score is
     "importers": {"datafiles"},
     # up, on purpose: the doctor reports on the hooks
@@ -41,9 +44,9 @@ ARROWS = {
 }
 # Only these import LlamaFactory: inside functions in `checks` and `hooks`.
 IMPORTS_LLAMAFACTORY = {"hooks", "rows", "training", "checks"}
-ONLY_TORCH = {"spec", "losses"}
+ONLY_TORCH = {"spec", "losses", "policy"}
 # Rooms that answer without torch: it may only be imported inside a function there.
-WITHOUT_TORCH = {"startup.py", "hooks", "arguments", "datafiles", "importers", "checks", "cli"}
+WITHOUT_TORCH = {"startup.py", "hooks", "arguments", "datafiles", "importers", "checks", "cli", "spec", "rewards"}
 MACHINE_PATHS = re.compile(r"(?<![\w.])/(work|root|home|tmp|Users)/\w|\.\./shared\b")
 
 

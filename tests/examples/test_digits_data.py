@@ -18,7 +18,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "data"
 PAIR_SETS = ("digits_pref", "digits_heldout")
-SETS = ("digits_sft", *PAIR_SETS)
+SETS = ("digits_sft", *PAIR_SETS, "digits_rl")
 
 
 def rows(name: str) -> list[dict[str, Any]]:
@@ -30,7 +30,9 @@ def pictures(name: str) -> set[str]:
 
 
 def text(row: dict[str, Any]) -> str:
-    return row["instruction"] if "instruction" in row else "".join(turn["content"] for turn in row["messages"])
+    if "messages" in row:
+        return "".join(turn["content"] for turn in row["messages"])
+    return row["instruction"] if "instruction" in row else row["prompt"]
 
 
 def test_data_can_be_made_again_to_the_byte(tmp_path: Path) -> None:
@@ -44,7 +46,9 @@ def test_data_can_be_made_again_to_the_byte(tmp_path: Path) -> None:
     assert (different, unreadable) == ([], [])
 
 
-@pytest.mark.parametrize(("name", "size"), [("digits_sft", 240), ("digits_pref", 400), ("digits_heldout", 160)])
+@pytest.mark.parametrize(
+    ("name", "size"), [("digits_sft", 240), ("digits_pref", 400), ("digits_heldout", 160), ("digits_rl", 997)]
+)
 def test_every_row_has_one_placeholder_and_one_real_picture(name: str, size: int) -> None:
     assert len(rows(name)) == size
     for row in rows(name):
@@ -63,6 +67,22 @@ def test_no_picture_is_in_two_sets_neither_by_name_nor_by_content() -> None:
         for content in contents:
             assert content not in seen, f"{name} and {seen[content]} share a picture"
             seen[content] = name
+
+
+def test_prompts_for_rewards_have_the_digit_that_scikit_learn_says_it_is_and_all_pictures_are_used() -> None:
+    from sklearn.datasets import load_digits
+
+    truth = load_digits().target
+    used = {int(Path(path).stem) for name in SETS for path in pictures(name)}
+    assert used == set(range(len(truth)))
+    for row in rows("digits_rl"):
+        assert set(row) == {"prompt", "answer", "images"}
+        assert row["answer"] == str(truth[int(Path(row["images"][0]).stem)])
+    assert {row["answer"] for row in rows("digits_rl")} == set("0123456789")
+
+
+def test_the_whole_demo_data_is_small() -> None:
+    assert sum(path.stat().st_size for path in DATA.rglob("*") if path.is_file()) < 1_000_000
 
 
 @pytest.mark.parametrize("name", PAIR_SETS)

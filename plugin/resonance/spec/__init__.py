@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """Functions that a recipe names: what each needs, which values its parameters take, and how a name becomes one.
 
-Preference losses and reinforcement learning's arithmetic declare themselves with it. Imports torch, no other room.
+Preference losses and reinforcement learning's arithmetic declare themselves with it. Imports no torch, no other room.
 
 | file | what |
 |---|---|
@@ -12,7 +12,7 @@ Preference losses and reinforcement learning's arithmetic declare themselves wit
 """
 
 from .declare import Spec, attach
-from .lookup import find, make_table
+from .lookup import find, import_function, make_table
 from .ranges import FINITE, NON_NEGATIVE, POSITIVE, UP_TO_HALF, Range
 from .validate import nearest_first, own_params, param_problems
 
@@ -25,6 +25,7 @@ __all__ = [
     "Spec",
     "attach",
     "find",
+    "import_function",
     "make_table",
     "nearest_first",
     "own_params",

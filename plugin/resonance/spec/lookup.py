@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """From a name in a recipe to a `Spec`: one of a table, or a user's own function, "package.module:function".
 
-Imports the user's module and torch only.
+Imports the user's module.
 """
 
 from __future__ import annotations
@@ -71,6 +71,27 @@ def load(name: str, spec_type: type[S]) -> S:
         ImportError: the module exists and itself fails to import something.
     """
     title = f"{spec_type.kind.capitalize()} '{name}'"
+    fn = import_function(name, title)
+    spec = getattr(fn, "spec", None)
+    if isinstance(spec, spec_type):
+        return replace(spec, name=name)
+    if problems := signature_problems(fn, spec_type.inputs):
+        form = f"fn({', '.join(spec_type.inputs)}, *, parameter=default, ...)"
+        raise ValueError(f"{title} must be callable as {form}: {'; '.join(problems)}.")
+    return spec_type(name=name, fn=fn)
+
+
+def import_function(name: str, title: str) -> Callable[..., Any]:
+    """What the user's "package.module:function" names.
+
+    Args:
+        name: of that form.
+        title: what messages begin with.
+
+    Raises:
+        ValueError: not of that form, no such module or function, or not callable.
+        ImportError: the module exists and itself fails to import something.
+    """
     module_name, _, function_name = name.partition(":")
     if not function_name.isidentifier() or not all(part.isidentifier() for part in module_name.split(".")):
         raise ValueError(f"{title} is no table name and no function: {FORM}.")
@@ -84,13 +105,7 @@ def load(name: str, spec_type: type[S]) -> S:
     fn = getattr(module, function_name)
     if not callable(fn):
         raise ValueError(f"{title} is {type(fn).__name__}, which cannot be called; name a function.")
-    spec = getattr(fn, "spec", None)
-    if isinstance(spec, spec_type):
-        return replace(spec, name=name)
-    if problems := signature_problems(fn, spec_type.inputs):
-        form = f"fn({', '.join(spec_type.inputs)}, *, parameter=default, ...)"
-        raise ValueError(f"{title} must be callable as {form}: {'; '.join(problems)}.")
-    return spec_type(name=name, fn=fn)
+    return fn
 
 
 def _import(module_name: str, title: str) -> ModuleType:

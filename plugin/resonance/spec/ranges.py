@@ -7,8 +7,6 @@ import math
 from dataclasses import dataclass
 from numbers import Real
 
-import torch
-
 
 @dataclass(frozen=True)
 class Range:
@@ -42,9 +40,9 @@ class Range:
 
     def allows(self, value: object) -> bool:
         """True when `value` is a number (or, with `tensor`, a one-element tensor) inside the range."""
-        if isinstance(value, torch.Tensor):
+        if numel := getattr(value, "numel", None):
             # The value of a tensor is not read: on an accelerator that would stop the step to wait for it.
-            return self.tensor and value.numel() == 1
+            return self.tensor and numel() == 1
         if isinstance(value, bool) or not isinstance(value, Real):
             return False
         number = float(value)

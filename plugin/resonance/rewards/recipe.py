@@ -1,0 +1,182 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""From the `rewards:` of a recipe to functions, with all that is wrong with it in one message.
+
+rewards:
+  - {name: exact, answer: solution}                  # built in; its column `answer` is `solution` in the data
+  - {function: my_rewards:short, weight: 0.1}        # a function of your own, module:function
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from ..spec import find, nearest_first, param_problems
+from .answers import MATH_VERIFY, has_math_verify
+from .functions import UserFunction, load_function
+from .spec import Completions, RewardSpec
+from .table import EXPRESSIONS, REWARDS
+
+logger = logging.getLogger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
+
+TIMEOUT = 120.0
+OPTIONS = ("name", "function", "weight", "label", "timeout")
+
+
+@dataclass(frozen=True)
+class Reward:
+    """One entry of `rewards:`, checked.
+
+    Attributes:
+        name: under which it is logged, `reward/NAME`; unique in a recipe.
+        title: what messages begin with, e.g. "rewards[0] (exact)".
+        fn: from Completions to a list of B numbers or None, or to an awaitable of one.
+        weight: its factor in the total; 0 only logs it.
+        timeout: seconds that a batch may take.
+        is_async: True where `fn` returns an awaitable.
+        built_in: the name of a built-in, else empty.
+    """
+
+    name: str
+    title: str
+    fn: Callable[[Completions], Any]
+    weight: float = 1.0
+    timeout: float = TIMEOUT
+    is_async: bool = False
+    built_in: str = ""
+
+
+def reward_problems(entries: object, columns: Iterable[str] | None = None) -> list[str]:
+    """What is wrong with the `rewards:` of a recipe, a message each; empty when nothing is."""
+    return _read(entries, columns)[1]
+
+
+def make_rewards(entries: object, columns: Iterable[str] | None = None) -> list[Reward]:
+    """The rewards of a recipe.
+
+    Args:
+        entries: a list of mappings. Each has `name` (one of REWARDS) or `function` ("module:function"), and may have
+            `weight` (1), `label` (the name in logs), `timeout` (seconds a batch, 120), and parameters by name. For a
+            built-in its columns are keys too: `answer: solution` reads `solution`.
+        columns: the columns of the data besides prompt and media, to check against; None where they are not known yet.
+
+    Raises:
+        ValueError: all that is wrong, with the nearest names.
+        ImportError: a user's module that itself fails to import something.
+    """
+    rewards, problems = _read(entries, columns)
+    if problems:
+        raise ValueError(
+            "The rewards of this recipe cannot be used:\n" + "\n".join(f"  - {line}" for line in problems)
+        )
+    plain = [reward.title for reward in rewards if reward.built_in in EXPRESSIONS]
+    if plain and not has_math_verify():
+        logger.warning(
+            f"{', '.join(plain)}: math_verify is not installed, so only plain numbers are compared, and expressions "
+            f"count as wrong. To compare both: {MATH_VERIFY}"
+        )
+    return rewards
+
+
+def _read(entries: object, columns: Iterable[str] | None) -> tuple[list[Reward], list[str]]:
+    if not isinstance(entries, list) or not entries:
+        return [], [f"rewards must be a list like [{{name: exact, answer: answer}}], got {entries!r}"]
+    known = None if columns is None else set(columns)
+    rewards: list[Reward] = []
+    problems: list[str] = []
+    for at, entry in enumerate(entries):
+        title, found, wrong = _entry(at, entry, known)
+        problems += [f"{title}: {line}" for line in wrong]
+        if found is not None:
+            rewards.append(found)
+    names = [reward.name for reward in rewards]
+    for reward in rewards:
+        if names.index(reward.name) != rewards.index(reward):
+            problems.append(f"{reward.title}: another reward is called '{reward.name}'; add 'label: another_name'")
+    return rewards, problems
+
+
+def _entry(at: int, entry: object, known: set[str] | None) -> tuple[str, Reward | None, list[str]]:
+    """The title, the reward and the problems of one entry."""
+    title = f"rewards[{at}]"
+    if not isinstance(entry, Mapping) or not all(isinstance(key, str) for key in entry):
+        return title, None, [f"it must be a mapping like {{name: exact, answer: answer}}, got {entry!r}"]
+    given = [key for key in ("name", "function") if key in entry]
+    if len(given) != 1:
+        close = "" if given else f" (keys given: {', '.join(entry) or 'none'})"
+        return title, None, [f"it needs one of 'name' (built in: {', '.join(REWARDS)}) and 'function'{close}"]
+    name = entry[given[0]]
+    title = f"{title} ({name})"
+    extra = {key: value for key, value in entry.items() if key not in OPTIONS}
+    read = _built_in if given == ["name"] else _function
+    reward, problems = read(name, extra, known)
+    problems += _option_problems(entry)
+    if problems or reward is None:
+        return title, None, problems
+    options = {key: entry[key] for key in ("weight", "timeout") if key in entry}
+    return title, replace(reward, title=title, name=entry.get("label", reward.name), **options), []
+
+
+def _option_problems(entry: Mapping[str, Any]) -> list[str]:
+    problems = []
+    weight, timeout, label = entry.get("weight", 1.0), entry.get("timeout", TIMEOUT), entry.get("label", "x")
+    if not _finite(weight):
+        problems.append(f"weight={weight!r} is not allowed, it must be a finite number")
+    if not _finite(timeout) or timeout <= 0:
+        problems.append(f"timeout={timeout!r} is not allowed, it must be a number of seconds > 0")
+    if not isinstance(label, str) or not label.strip():
+        problems.append(f"label={label!r} is not allowed, it must be a text")
+    return problems
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _built_in(name: object, extra: Mapping[str, Any], known: set[str] | None) -> tuple[Reward | None, list[str]]:
+    try:
+        spec = find(name, REWARDS, RewardSpec)  # type: ignore[arg-type]
+    except ValueError as error:
+        return None, [str(error).replace("write 'package.module:function'", "write 'function: module:function'")]
+    mapping = {column: extra.get(column, column) for column in spec.columns}
+    params = {key: value for key, value in extra.items() if key not in spec.columns}
+    keys = {*spec.params, *spec.columns, *OPTIONS}
+    problems = [f"it has no key '{key}' ({nearest_first(key, keys)})" for key in params if key not in keys]
+    params = {key: value for key, value in params.items() if key in keys}
+    problems += _column_problems(mapping, known) + param_problems(spec, params)
+    if spec.check is not None:
+        problems += spec.check(params)
+    return Reward(spec.name, "", partial(_call, spec, mapping, params), built_in=spec.name), problems
+
+
+def _column_problems(mapping: Mapping[str, object], known: set[str] | None) -> list[str]:
+    problems = []
+    for argument, column in mapping.items():
+        if not isinstance(column, str):
+            problems.append(f"{argument}={column!r} must be the name of a column of the data")
+        elif known is not None and column not in known:
+            problems.append(
+                f"the data has no column '{column}' ({nearest_first(column, known)}); name the one that holds the "
+                f"{argument}: '{argument}: COLUMN'"
+            )
+    return problems
+
+
+def _call(spec: RewardSpec, mapping: Mapping[str, str], params: Mapping[str, Any], batch: Completions) -> Any:
+    """A built-in with its parameters, on the columns that the recipe names."""
+    columns = {argument: batch.column(column) for argument, column in mapping.items()}
+    return spec.fn(replace(batch, columns=columns), **params)
+
+
+def _function(name: object, extra: Mapping[str, Any], known: set[str] | None) -> tuple[Reward | None, list[str]]:
+    try:
+        function = load_function(name)
+    except ValueError as error:
+        return None, [str(error)]
+    label = str(name).rpartition(":")[2]
+    call = partial(UserFunction.call, function, params=extra)
+    return Reward(label, "", call, is_async=function.is_async), function.problems(extra, known, OPTIONS)
