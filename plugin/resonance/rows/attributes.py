@@ -8,19 +8,22 @@ from typing import Any
 
 from llamafactory.data.parser import DatasetAttr
 
-from .fields import CARRIED
+from .fields import CARRIED, META
 
 
 def join(self: Any, attr: dict[str, Any]) -> None:
     """Read a ``dataset_info.json`` entry as LlamaFactory does, then what its ``columns`` name of ours."""
     DatasetAttr.join(self, attr)
-    for column in CARRIED:
-        self.set_attr(column.name, attr.get("columns", {}))
+    for column in (*(column.name for column in CARRIED), META):
+        self.set_attr(column, attr.get("columns", {}))
 
 
 ScoredDatasetAttr = make_dataclass(
     "ScoredDatasetAttr",
-    [(column.name, str | None, field(default=None)) for column in CARRIED],
+    [
+        *((column.name, str | None, field(default=None)) for column in CARRIED),
+        (META, list[str] | None, field(default=None)),
+    ],
     bases=(DatasetAttr,),
     namespace={"join": join, "__module__": __name__},
     repr=False,

@@ -20,6 +20,9 @@ MEDIA_COLUMNS = ("images", "videos", "audios")
 PLACEHOLDERS = {name: os.getenv(f"{name.upper()}_PLACEHOLDER", f"<{name}>") for name in ("image", "video", "audio")}
 """What stands for one medium in a text: LlamaFactory's constants, read from the environment as it does (a test)."""
 
+META = "meta"
+"""JSON in an aligned (``_meta``) and in a tokenized prompt: the columns of the data that rewards may read, by name."""
+
 SOURCE = "_source"
 """The file or hub dataset a row comes from, as the user wrote it."""
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -16,6 +16,7 @@ from ..forward.features import FeatureCache
 from ..forward.models import Models
 from ..forward.names import SHARED_PREFIX
 from ..forward.planner import planner_of
+from ..forward.readers import DEFAULT, Reader
 from ..forward.result import TokenLogps
 from ..reference.adapters import adapters_off
 from .speedups import Batches, Decision, decide, describe
@@ -114,18 +115,20 @@ class Engine:
             logger.info_rank0(f"pref_speedups: {name} is not used for some batches: {why}.")
         return prepared
 
-    def logps(self, model: Any, prepared: Prepared) -> TokenLogps:
-        """Log-probabilities of the responses under the policy, a token."""
-        return Forward.call(model, self.unwrapped(model), prepared)
+    def logps(self, model: Any, prepared: Prepared, readers: Sequence[Reader] = DEFAULT) -> TokenLogps:
+        """Log-probabilities of the responses under the policy, a token, and whatever else `readers` read."""
+        return Forward.call(model, self.unwrapped(model), prepared, readers)
 
-    def reference_logps(self, model: Any, prepared: Prepared) -> TokenLogps | None:
+    def reference_logps(
+        self, model: Any, prepared: Prepared, readers: Sequence[Reader] = DEFAULT
+    ) -> TokenLogps | None:
         """Those under the reference, without a graph; None without a reference."""
         if self.reference is None:
             return None
         own = self.reference is self.policy
         called = model if own else self.reference
         with torch.no_grad(), adapters_off(self.unwrapped(model)) if own else nullcontext():
-            return self.logps(called, prepared)
+            return self.logps(called, prepared, readers)
 
     def on_batch(self, model: Any, batch: dict[str, Any]) -> TokenLogps:
         """Log-probabilities of the responses of a collated batch under `model`."""

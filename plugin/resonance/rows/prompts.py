@@ -1,0 +1,167 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Rows of reinforcement learning: a prompt, its media, and whatever columns the rewards read.
+
+LlamaFactory's converters want an answer to every question and keep no other column.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from llamafactory.data.processor.unsupervised import UnsupervisedDatasetProcessor
+
+from .encode import PairEncoder, PairIds
+from .fields import IMAGE_SIZES, MEDIA_COLUMNS, META, OVERLONG, ROW, SOURCE
+from .overlong.policy import FittedPair, OverlongPolicy
+from .plan import get_plan
+from .types import DatasetAttr, Row
+
+ALIGNED_META = f"_{META}"
+_NO_ANSWER = ({"role": "assistant", "content": ""},) * 2
+# Of an entry's `columns`, what LlamaFactory's converters read.
+_READ = ("prompt", "query", "response", "history", "messages", "system", "tools", "chosen", "rejected", "kto_tag")
+
+
+@dataclass(frozen=True)
+class PromptConverter:
+    """Convert one example, whether or not it has an answer, and keep the columns that rewards may read.
+
+    Attributes:
+        inner: LlamaFactory's converter.
+        messages: the column of a conversation, None for prompts in columns of their own.
+        tags: what messages are made of: keys of role and content, and the names of the roles of user and assistant.
+        meta: columns to keep; None for all that the converter does not read.
+        read: columns that it reads.
+        schema_version: raised when the meaning of a column changes, so that no older cache is read.
+    """
+
+    inner: Callable[[Row], Row]
+    messages: str | None
+    tags: tuple[str, str, str, str]
+    meta: tuple[str, ...] | None
+    read: tuple[str, ...]
+    schema_version: int = 1
+
+    def __call__(self, example: Row) -> Row:
+        """Return the aligned row.
+
+        Raises:
+            ValueError: it cannot be converted, or lacks a column that `meta` names; names source and row.
+        """
+        where = f"{example.get(SOURCE)}, row {example.get(ROW)}"
+        names = self.meta if self.meta is not None else [name for name in example if name not in self.read]
+        if missing := [name for name in names if name not in example]:
+            raise ValueError(f"{where}: no column {', '.join(missing)}, which `columns` names under `meta`.")
+        try:
+            output = self.inner(self._answered(example))
+        except Exception as error:
+            raise ValueError(f"{where}: cannot be converted ({type(error).__name__}: {error}).") from error
+        output[ALIGNED_META] = json.dumps({name: _plain(example[name]) for name in names}, ensure_ascii=False)
+        output[SOURCE], output[ROW] = example[SOURCE], example[ROW]
+        return output
+
+    def _answered(self, example: Row) -> Row:
+        """With an empty answer, if a conversation ends with a question."""
+        role, content, user, assistant = self.tags
+        messages = example.get(self.messages) if self.messages else None
+        if not isinstance(messages, list) or not messages or messages[-1].get(role) != user:
+            return example
+        return {**example, self.messages: [*messages, {role: assistant, content: ""}]}
+
+
+def _plain(value: Any) -> Any:
+    """A value that JSON can hold."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def prompt_converter(inner: Callable[[Row], Row], attr: DatasetAttr) -> PromptConverter:
+    """The converter of an entry in dataset_info.json, around LlamaFactory's."""
+    named = [getattr(attr, name, None) for name in (*_READ, *MEDIA_COLUMNS)]
+    tags = ("role_tag", "content_tag", "user_tag", "assistant_tag")
+    return PromptConverter(
+        inner=inner,
+        messages=None if attr.formatting == "alpaca" else getattr(attr, "messages", None),
+        tags=tuple(getattr(attr, tag) for tag in tags),  # type: ignore[arg-type]
+        meta=None if (given := getattr(attr, META, None)) is None else tuple(given),
+        read=(*(name for name in named if name), SOURCE, ROW),
+    )
+
+
+class PromptEncoder(PairEncoder):
+    """Encode prompts; what a template puts behind an answer is left out."""
+
+    def __call__(self, row: Row) -> PairIds:
+        """Encode one row: ``_prompt``, ``_system``, ``_tools`` and media.
+
+        Raises:
+            ValueError: the texts hold tokens that stand for media.
+        """
+        texts = [message["content"] for message in row["_prompt"]] + [row["_system"] or "", row["_tools"] or ""]
+        names = [getattr(self.template.mm_plugin, f"{kind[:-1]}_token", None) for kind in MEDIA_COLUMNS]
+        if found := [token for token in names if token and any(token in text for text in texts)]:
+            raise ValueError(f"the text holds {found[0]}, which stands for media in this model; take it out of the data")
+        return PairIds(super().__call__({**row, "_response": list(_NO_ANSWER)}).prompt, [], [])
+
+
+class PromptDatasetProcessor(UnsupervisedDatasetProcessor):
+    """Tokenize prompts whole. One that is too long is marked, as pairs are: `overlong/dataset` sees all of them."""
+
+    @cached_property
+    def policy(self) -> OverlongPolicy:
+        """What applies the run's limits; made where it is used, for each worker has its own."""
+        encoder = PromptEncoder(self.template, self.tokenizer, self.processor)
+        return OverlongPolicy(encoder, get_plan(self.data_args), self.data_args.cutoff_len)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a worker gets and a cache is keyed by: nothing that work leaves behind."""
+        return {name: value for name, value in vars(self).items() if name != "policy"}
+
+    def preprocess_dataset(self, examples: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        """Tokenize a batch of aligned rows.
+
+        Raises:
+            ValueError: if a row cannot be encoded; names source and row.
+        """
+        rows = [dict(zip(examples, values, strict=True)) for values in zip(*examples.values(), strict=True)]
+        return _columns([self._tokenized(row) for row in rows])
+
+    def _tokenized(self, row: Row) -> Row:
+        try:
+            fitted: FittedPair = self.policy(row)
+        except Exception as error:
+            where = f"{row[SOURCE]}, row {row[ROW]}"
+            raise ValueError(f"{where}: cannot be tokenized ({type(error).__name__}: {error}).") from error
+        ids = fitted.ids.prompt
+        return {
+            "input_ids": ids,
+            "attention_mask": [1] * len(ids),
+            "labels": ids,
+            **{name: row[f"_{name}"] for name in MEDIA_COLUMNS},
+            META: row[ALIGNED_META],
+            SOURCE: row[SOURCE],
+            ROW: row[ROW],
+            OVERLONG: fitted.overlong.dumps() if fitted.overlong else "",
+            IMAGE_SIZES: json.dumps(fitted.sizes) if fitted.sizes else "",
+        }
+
+
+def _columns(rows: Sequence[Row]) -> dict[str, list[Any]]:
+    return {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
+
+
+def meta_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns that a tokenized prompt carries for rewards, by name."""
+    return json.loads(row[META])
+
+
+def meta_columns(dataset: Any) -> list[str]:
+    """Names of these columns in the first row of a tokenized set."""
+    return list(meta_of(dataset[0]))

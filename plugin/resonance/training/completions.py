@@ -1,0 +1,193 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Prompts in, completions with their rewards out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from accelerate.utils import gather_object
+
+from ..arguments.policy_settings import PolicySettings
+from ..policy import overlong_penalty
+from ..rewards import Completions, Reward, Scores, score
+from ..rollout.types import Completion, Rollout, Sampling
+from .rollouts import PromptOrder, Sample, Sizes, seed_of
+
+Row = Mapping[str, Any]
+
+
+@dataclass
+class Timer:
+    """Seconds by phase since they were last taken."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, phase: str) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.monotonic() - began
+
+    def take(self) -> dict[str, float]:
+        """What was measured; starts anew."""
+        found, self.seconds = self.seconds, {}
+        return found
+
+
+@dataclass
+class Judge:
+    """From completions to rewards.
+
+    Attributes:
+        rewards: of the recipe.
+        decode: token ids to text, without special tokens.
+        prompt: a row's prompt as text.
+        images: a row's images.
+        columns: what a row carries for rewards, by name.
+    """
+
+    rewards: Sequence[Reward]
+    decode: Callable[[Sequence[int]], str]
+    prompt: Callable[[Row], str]
+    images: Callable[[Row], Any]
+    columns: Callable[[Row], dict[str, Any]]
+
+    def __call__(self, rows: Sequence[Row], completions: Sequence[Completion]) -> tuple[list[str], Scores]:
+        """Texts of completions, and their scores.
+
+        Args:
+            rows: one a completion.
+            completions: of the rows.
+
+        Raises:
+            ValueError: a reward failed; names it and the completion.
+        """
+        texts = [self.decode(one.token_ids) for one in completions]
+        carried = [self.columns(row) for row in rows]
+        names = dict.fromkeys(name for columns in carried for name in columns)
+        batch = Completions(
+            texts,
+            [self.prompt(row) for row in rows],
+            [self.images(row) for row in rows],
+            [one.token_ids for one in completions],
+            {name: [columns.get(name) for columns in carried] for name in names},
+        )
+        return texts, score(self.rewards, batch)
+
+
+class Completer:
+    """Completions of the next prompts.
+
+    Args:
+        settings: of the recipe.
+        sizes: of a rollout.
+        sampling: of completions.
+        rows: the training set, of tokenized prompts.
+        rollout: generates.
+        judge: rewards.
+
+    Attributes:
+        consumed: prompts drawn so far, on all ranks.
+        time: seconds by phase.
+    """
+
+    def __init__(
+        self, settings: PolicySettings, sizes: Sizes, sampling: Sampling, rows: Any, rollout: Rollout, judge: Judge
+    ) -> None:
+        self.settings, self.sizes, self.sampling = settings, sizes, sampling
+        self.rows, self.rollout, self.judge = rows, rollout, judge
+        self.order = PromptOrder(len(rows), settings.seed)
+        self.consumed = 0
+        self.time = Timer()
+
+    def samples(self, version: int) -> list[Sample]:
+        """Those of this rank for one rollout, group after group, by weights of `version`.
+
+        Raises:
+            ValueError: a reward failed, or `dynamic_sampling` found too few groups whose rewards differ.
+        """
+        if not self.settings.preset.dynamic_sampling:
+            return self._draw(version)
+        group, wanted = self.sizes.group, self.sizes.chunk * self.sizes.chunks
+        tries = self.settings.values["dynamic_sampling_tries"]
+        kept: list[list[Sample]] = []
+        for _ in range(tries):
+            drawn = self._draw(version)
+            groups = [drawn[i : i + group] for i in range(0, len(drawn), group)]
+            kept += [members for members in groups if not is_flat(members)]
+            if min(gather_object([len(kept)])) >= wanted:  # all ranks draw again, or none
+                return [sample for members in kept[:wanted] for sample in members]
+        raise ValueError(
+            f"dynamic_sampling: of {tries * self.sizes.prompts} prompts drawn for one rollout, {len(kept)} on this rank "
+            f"(it needs {wanted}) have completions whose rewards differ: the policy does nearly all right, or none. Take "
+            f"prompts of another difficulty, more num_generations (now {group}), a higher temperature, a higher "
+            f"dynamic_sampling_tries (now {tries}), or `dynamic_sampling: false`."
+        )
+
+    def _draw(self, version: int) -> list[Sample]:
+        count, seed = self.sizes.group, self.order.seed
+        places = self.sizes.mine(list(range(self.consumed, self.consumed + self.sizes.prompts)))
+        self.consumed += self.sizes.prompts
+        numbers = [self.order[place] for place in places]
+        rows = [self.rows[number] for number in numbers]
+        with self.time("generate"):
+            seeds = [seed_of(seed, place) for place in places]
+            groups = self.rollout.generate(rows, count, self.sampling, version, seeds)
+        completions = [one for group in groups for one in group]
+        with self.time("reward"):
+            texts, scores = self.judge([row for row in rows for _ in range(count)], completions)
+        totals = self._with_penalty(scores.totals, completions)
+        parts = [dict(zip(scores.parts, values, strict=True)) for values in zip(*scores.parts.values(), strict=True)]
+        return [
+            Sample(numbers[i // count], places[i // count], completions[i], texts[i], parts[i], totals[i])
+            for i in range(len(completions))
+        ]
+
+    def _with_penalty(self, totals: list[float | None], completions: list[Completion]) -> list[float | None]:
+        """Totals with DAPO's length penalty."""
+        buffer = self.settings.values["overlong_buffer"]
+        if not buffer:
+            return totals
+        lengths = torch.tensor([len(one.token_ids) for one in completions])
+        penalty = self.settings.values["overlong_penalty"]
+        added = overlong_penalty(lengths, max_length=self.sampling.max_new_tokens, cache=buffer, penalty=penalty)
+        return [None if t is None else t + a for t, a in zip(totals, added.tolist(), strict=True)]
+
+
+def is_flat(group: Sequence[Sample]) -> bool:
+    """Whether the completions of a prompt have one reward, so that nothing can be learned from their comparison."""
+    totals = {sample.total for sample in group if sample.total is not None}
+    return len(totals) < 2
+
+
+def rollout_metrics(samples: Sequence[Sample], group: int) -> dict[str, float]:
+    """What a rollout of all ranks is like, by name.
+
+    Args:
+        samples: group after group.
+        group: completions a prompt.
+    """
+    totals = torch.tensor([sample.total for sample in samples if sample.total is not None])
+    lengths = torch.tensor([float(len(sample.completion.token_ids)) for sample in samples])
+    cut = [sample.completion.finish_reason == "length" for sample in samples]
+    found = {
+        "completions/mean_length": float(lengths.mean()),
+        "completions/max_length": float(lengths.max()),
+        "completions/clipped_ratio": sum(cut) / len(cut),
+    }
+    if len(totals):
+        found |= {"reward": float(totals.mean()), "reward_std": float(totals.std(correction=0))}
+    for name in samples[0].rewards:
+        values = [value for sample in samples if (value := sample.rewards[name]) is not None]
+        found |= {f"reward/{name}": sum(values) / len(values)} if values else {}
+    if group > 1:
+        groups = [samples[i : i + group] for i in range(0, len(samples), group)]
+        found["frac_zero_std"] = sum(map(is_flat, groups)) / len(groups)
+    return found

@@ -1,0 +1,119 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Micro-batches for the update, one after the other: those of the rollout at hand, or of a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from accelerate.utils import gather_object
+
+from .completions import Completer, rollout_metrics
+from .credit import Credit
+from .rollouts import Experience, MicroBatch, Sample
+from .samples import SampleLog
+
+Passes = Callable[[MicroBatch], dict[str, torch.Tensor]]  # log-probabilities and values before the update
+
+
+class ExperienceSource:
+    """Makes rollouts when they are needed.
+
+    Args:
+        completer: of prompts.
+        credit: of their tokens.
+        passes: calls policy and reference on a micro-batch, without a graph.
+        samples: where completions are listed; None on all ranks but the first.
+        log: takes the metrics of a rollout.
+
+    Attributes:
+        step: micro-batches given so far.
+    """
+
+    def __init__(
+        self,
+        completer: Completer,
+        credit: Credit,
+        passes: Passes,
+        samples: SampleLog | None,
+        log: Callable[[dict[str, float]], None],
+    ) -> None:
+        self.completer, self.credit, self.passes = completer, credit, passes
+        self.samples, self.log = samples, log
+        self.sizes = completer.sizes
+        self.step = 0
+        self._experience: Experience | None = None
+        self._started = False
+
+    def next(self, version: int) -> tuple[MicroBatch, bool]:
+        """The next micro-batch, and whether the policy that trains on it is still the one that sampled it.
+
+        Args:
+            version: of the weights, in optimizer steps.
+
+        Raises:
+            ValueError: a rollout could not be made.
+        """
+        number, at = divmod(self.step, self.sizes.micro_steps)
+        if not self._started and self.samples is not None:
+            self.samples.start(number + (at > 0))
+        self._started = True
+        if self._experience is None or self._experience.number != number:
+            self._experience = self._make(number, version)
+        self.step += 1
+        order = self._experience.order(self.sizes, self.completer.order.seed)
+        return self._experience.batches[order[at]], at < self.sizes.accumulation
+
+    def _make(self, number: int, version: int) -> Experience:
+        samples = self.completer.samples(version)
+        micro = self.sizes.micro
+        batches = [MicroBatch.of(samples[i : i + micro]) for i in range(0, len(samples), micro)]
+        with self.completer.time("reference"):
+            for batch in batches:
+                batch.tensors |= self.passes(batch)
+        metrics = self.credit.assign(batches)
+        self._record(number, version, batches, metrics)
+        return Experience(number, batches)
+
+    def _record(self, number: int, version: int, batches: list[MicroBatch], metrics: dict[str, float]) -> None:
+        """The completions of all ranks on disk, and what they are like in the log."""
+        lines = [
+            (sample, {"step": version, "rollout": number, **self._line(sample, batch, row)})
+            for batch in batches
+            for row, sample in enumerate(batch.samples)
+        ]
+        everything = sorted(gather_object(lines), key=lambda line: line[0].place)
+        if self.samples is not None:
+            self.samples.add(line for _, line in everything)
+        metrics = metrics | rollout_metrics([sample for sample, _ in everything], self.sizes.group)
+        self.log(metrics | {f"time/{phase}": seconds for phase, seconds in self.completer.time.take().items()})
+
+    def _line(self, sample: Sample, batch: MicroBatch, row: int) -> dict[str, Any]:
+        taken = batch.tensors["advantages"][row][batch.mask[row]]
+        return {
+            "row": sample.row,
+            "prompt": self.completer.judge.prompt(self.completer.rows[sample.row]),
+            "completion": sample.text,
+            "reward": sample.total,
+            "rewards": dict(sample.rewards),
+            "advantage": float(taken.mean()) if len(taken) else None,
+            "tokens": len(sample.completion.token_ids),
+            "finish_reason": sample.completion.finish_reason,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values and tensors: a rollout is in it as long as it is not used up."""
+        unfinished = self.step % self.sizes.micro_steps and self._experience is not None
+        return {
+            "step": self.step,
+            "consumed": self.completer.consumed,
+            "credit": self.credit.state_dict(),
+            "experience": self._experience.state_dict() if unfinished and self._experience else None,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from `state_dict()`."""
+        self.step, self.completer.consumed = state["step"], state["consumed"]
+        self.credit.load_state_dict(state["credit"])
+        self._experience = Experience.from_state(state["experience"]) if state["experience"] else None
