@@ -116,6 +116,8 @@ class Forward:
             stack.enter_context(vision.pictures(inner, FROZEN_TOWER in on, prepared.features, rows.encoded, cache))
             stack.enter_context(head.reading(inner, rows, readers, RESPONSE_HEAD in on))
             readings = model(**inputs, return_dict=True, use_cache=False)
+        if not isinstance(readings, head.Readings):
+            raise RuntimeError(f"{type(model).__name__} does not call the {type(inner).__name__} that it was said to wrap")
         return collect(readings, rows)
 
 
