@@ -13,7 +13,8 @@ collators make it: the first continuation of B prompts, then the second, and so 
 | `attention.py` | the same without an S x S mask, for long rows and packed ones |
 | `varlen.py` | the same in one call of FlashAttention a layer |
 | `head.py` | the output head on response rows only; what a model returns while it is read |
-| `readers.py` | what is read of it: log-probabilities, entropies, values, mean logits, the likeliest tokens |
+| `readers.py` | what can be read of it: log-probabilities, entropies, values, mean logits, the likeliest tokens |
+| `columns.py` | one pass over logits that reads it |
 | `vision.py` | towers without useless graphs, each picture once |
 | `features.py` | features of pictures kept from epoch to epoch; `account.py`: whether that pays |
 | `pictures.py` | the inputs of one picture, and what it is known by |
