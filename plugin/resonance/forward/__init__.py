@@ -20,7 +20,8 @@ and a response to it: pairs as LlamaFactory's collators make them, or any number
 | `pieces.py` | in two calls of SDPA a layer |
 | `varlen.py` | in one call of FlashAttention a layer |
 | `head.py` | the output head on response rows only; what a model returns while it is read |
-| `readers.py` | what is read of it: log-probabilities, entropies, values, mean logits, the likeliest tokens |
+| `readers.py` | what can be read of it: log-probabilities, entropies, values, mean logits, the likeliest tokens |
+| `columns.py` | one pass over logits that reads it |
 | `tower.py` | where the vision tower is, and the shape of its features |
 | `vision.py` | towers without useless graphs, each picture once |
 | `walk.py` | which modules a model has, remembered |
