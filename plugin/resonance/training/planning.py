@@ -10,7 +10,7 @@ from transformers import TrainerCallback
 
 from ..forward.call import capabilities
 from ..forward.planner import Planner
-from ..forward.readers import Readers
+from ..forward.request import Request
 
 
 def planner_of(collator: Any) -> Planner | None:
@@ -40,4 +40,4 @@ class PlanBatches(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         policy, reference = self.models()
         on = self.asked - set(capabilities(policy, reference))
-        self.planner.readers = Readers.of([policy, reference or policy], on, always=False)
+        self.planner.request = Request.of([policy, reference or policy], on, always=False)

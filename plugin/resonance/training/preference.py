@@ -113,6 +113,9 @@ class PreferenceTrainer(CustomDPOTrainer):
             self.forward = choose(self, model, inputs, self.asked_speedups)
             self.forward.feature_cache, self.forward.planner = self.feature_cache, self.planner
         prepared = self.forward.prepare(inputs, *self.unwrapped(model))
+        if prepared.chosen and ("", prepared.chosen) not in self.told_reasons:
+            self.told_reasons.add(("", prepared.chosen))
+            logger.info_rank0(f"pref_speedups: {prepared.chosen}.")
         for name, why in sorted(set(prepared.reasons.items()) - self.told_reasons):
             self.told_reasons.add((name, why))
             logger.info_rank0(f"pref_speedups: {name} is not used for some batches: {why}.")
