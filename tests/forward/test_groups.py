@@ -11,8 +11,8 @@ from forward.conftest import gradients, worst
 from forward.tiny import FAMILIES, PICTURE, Prompt, answers, for_training, inner, make, picture
 from resonance.forward import host, media, prompts
 from resonance.forward.call import Forward, capabilities
-from resonance.forward.models import Models
 from resonance.forward.names import PADDING_FREE, SHARED_PREFIX, SPEEDUPS, VISION_ONCE
+from resonance.forward.request import Request
 from resonance.forward.result import mean_logits, sums
 
 ALL, MASKED = set(SPEEDUPS), set(SPEEDUPS) - {PADDING_FREE}
@@ -159,7 +159,7 @@ def test_pictures_in_a_response_keep_a_row_by_itself():
 
 
 def found_media(model, batch):
-    tokens = Models.of([model], SPEEDUPS, False).tokens
+    tokens = Request.of([model], SPEEDUPS, False).tokens
     ids = batch["input_ids"].numpy()
     return media.read_media(batch, {kind: np.isin(ids, sorted(of)) for kind, of in tokens})
 
@@ -215,7 +215,7 @@ def test_pictures_that_the_batch_holds_once(family, on):
     once["pixel_values"] = torch.cat(pixels)
     lengths = [len(part) for part in pixels]
     known = {"image": media.Media.of_occurrences(shown, lengths, batch.get("image_grid_thw"))}
-    wanted = Models.of([model], frozenset(on), True)
+    wanted = Request.of([model], frozenset(on), True)
     once[host.KEY] = host.lay_out(once, wanted, known)
     _, found, gradient = step(model, once, on)
     assert (found.values - expected[1].values).abs().max() < 1e-5

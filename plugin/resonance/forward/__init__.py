@@ -11,7 +11,7 @@ and a response to it: pairs as LlamaFactory's collators make them, or any number
 | `media.py` | which pictures each row shows, and which are the same |
 | `arrange.py` | where each token goes when prompts are read once, or rows lie in one row |
 | `cost.py` | what a layer costs one way or the other |
-| `models.py` | what a batch is laid out for |
+| `request.py` | what a batch is laid out for |
 | `host.py` | chooses a layout and makes it, on the host |
 | `bundle.py` | its index tensors in one |
 | `layout.py` | what a model is called with, and which hidden state predicts which response token |
