@@ -89,7 +89,7 @@ class HostLayout:
             found, how = media.encode(batch, kind, pictures, self.shown[kind], once)
             inputs |= found
             encoded[kind] = how
-        sources = bundle["sources"] if "sources" in bundle else None
+        sources = bundle["sources"] if "sources" in bundle else None  # noqa: SIM401 (it is no mapping)
         positions, targets, owners = (bundle[name] for name in ("positions", "targets", "owners"))
         return Layout(inputs, positions, targets, owners, self.shape, sources, segments, encoded)
 
