@@ -2,11 +2,12 @@
 """`llamafactory-cli` in forks of one process that has imported what every run imports, which is most of a short run.
 
 `Parent` is for tests; this file run as a script is that process: `forked.py FD`, FD a connection's file descriptor. A
-fork runs the console script itself, in the environment that the process was started with, and ends as any Python does.
+fork runs the console script itself, in the environment that the process was started with.
 """
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import runpy
@@ -18,7 +19,7 @@ from importlib.util import find_spec
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 # pyarrow's allocator, which stops its thread before a fork and starts it again in both processes
 FORKS_SAFELY = {"jemalloc_bg_thd"}
@@ -89,19 +90,45 @@ class Parent:
         self._process.wait()
 
 
-def serve(connection: Connection) -> Job | None:
-    """Answer each job with the fork's process id and then its exit code; in a fork, return its job."""
+def serve(connection: Connection) -> None:
+    """Answer each job with the fork's process id and then its exit code."""
     while True:
         try:
             job = connection.recv()
         except EOFError:
-            return None
+            return
         pid = os.fork()
         if pid == 0:
             connection.close()
-            return job
+            run(job)
         connection.send(pid)
         connection.send(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+
+def run(job: Job) -> NoReturn:
+    """Run a job to its end, but for taking the interpreter apart, which takes as long as a short run."""
+    log = os.open(job.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+    os.chdir(job.cwd)
+    sys.argv[:] = job.argv
+    sys.path[0] = str(Path(job.argv[0]).parent)
+    code = 1
+    try:
+        runpy.run_path(job.argv[0], run_name="__main__")
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def must_be_alone() -> None:
@@ -131,17 +158,7 @@ def main() -> None:
     import_what_runs_import()
     must_be_alone()
     gc.freeze()  # no collection of a fork copies the pages of what was imported
-    job = serve(Connection(int(sys.argv[1])))
-    if job is None:
-        return
-    log = os.open(job.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    os.close(log)
-    os.chdir(job.cwd)
-    sys.argv[:] = job.argv
-    sys.path[0] = str(Path(job.argv[0]).parent)
-    runpy.run_path(job.argv[0], run_name="__main__")
+    serve(Connection(int(sys.argv[1])))
 
 
 if __name__ == "__main__":

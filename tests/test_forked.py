@@ -38,16 +38,15 @@ def both(run_script, *argv, **how):
     return forked, started
 
 
-@pytest.mark.parametrize("env", [{}, {"RESONANCE_DISABLE": "1"}], ids=["with", "without"])
-def test_the_surroundings_are_those_of_the_command(run_script, script, tmp_path, env):
-    path = script(SURROUNDINGS)
-    forked, started = (json.loads(out) for _, out in both(run_script, path, "--a", "b c", cwd=tmp_path, env=env))
+def test_the_surroundings_are_those_of_the_command(run_script, script, tmp_path):
+    forked, started = (
+        json.loads(out) for _, out in both(run_script, script(SURROUNDINGS), "--a", "b c", cwd=tmp_path)
+    )
     # imports add to these two, here beforehand
     environment, path = forked.pop("environment"), forked.pop("path")
     assert environment | started.pop("environment") == environment
     assert path[: len(started["path"])] == started.pop("path")
-    assert forked == started
-    assert ("resonance.startup.Finder" in forked["finder"]) is not bool(env)
+    assert forked == started and "resonance.startup.Finder" in forked["finder"]
 
 
 def test_the_numbers_are_those_of_the_command(recipe, train, tmp_path):
@@ -65,10 +64,11 @@ def test_the_numbers_are_those_of_the_command(recipe, train, tmp_path):
     [
         ("import atexit, sys; atexit.register(print, 'left'); sys.exit(3)", 3, "left"),
         ("import sys; sys.exit('no such thing')", 1, "no such thing"),
+        ("import threading; threading.Timer(0.2, print, ['later']).start()", 0, "later"),
         ("raise ValueError('nothing was given')", 1, "\nValueError: nothing was given\n"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", -signal.SIGTERM, ""),
     ],
-    ids=["exit", "message", "exception", "signal"],
+    ids=["exit", "message", "thread", "exception", "signal"],
 )
 def test_it_ends_like_the_command(run_script, script, tmp_path, text, code, said):
     forked, started = both(run_script, script(text), cwd=tmp_path)
