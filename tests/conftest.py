@@ -120,7 +120,7 @@ def parent(cli_env: dict[str, str]) -> Iterator[Callable[[dict[str, str]], Paren
 def run_script(cli_env: dict[str, str], parent: Callable[[dict[str, str]], Parent]) -> Callable[..., tuple[int, str]]:
     """Run a console script of this environment in `cwd`; return its exit code and output.
 
-    In a fork that has its imports, unless `fork=False`. Ranks are started by torchrun, for which a fork saves nothing.
+    In a fork that has its imports, unless `fork=False`; as is each rank under FORCE_TORCHRUN, without torchrun.
     """
 
     def run(
@@ -128,7 +128,10 @@ def run_script(cli_env: dict[str, str], parent: Callable[[dict[str, str]], Paren
     ) -> tuple[int, str]:
         env, log = env or {}, cwd / "output.log"
         command = [str(SCRIPTS / argv[0]), *map(str, argv[1:])]
-        if fork and "FORCE_TORCHRUN" not in env:
+        if fork and "FORCE_TORCHRUN" in env:
+            script = sysconfig.get_path("purelib") + "/llamafactory/launcher.py"  # what LlamaFactory has torchrun run
+            process = parent(env).start([script, *command[2:]], cwd, log, int(env["NPROC_PER_NODE"]))
+        elif fork:
             process = parent(env).start(command, cwd, log)
         else:
             with log.open("w") as stream:

@@ -8,10 +8,12 @@ fork runs the console script itself, in the environment that the process was sta
 from __future__ import annotations
 
 import atexit
+import ctypes
 import gc
 import os
 import runpy
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -26,11 +28,12 @@ FORKS_SAFELY = {"jemalloc_bg_thd"}
 
 
 class Job(NamedTuple):
-    """What one fork runs; its output and errors go to `log`."""
+    """What one fork runs; its output and errors go to `log`. More than one rank: each runs it in a fork of its own."""
 
     argv: list[str]
     cwd: str
     log: str
+    ranks: int = 1
 
 
 class Fork:
@@ -76,11 +79,11 @@ class Parent:
         self._process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
         theirs.close()
 
-    def start(self, argv: list[str], cwd: Path, log: Path) -> Fork:
+    def start(self, argv: list[str], cwd: Path, log: Path, ranks: int = 1) -> Fork:
         """Fork, and run the Python script `argv[0]` with the other arguments."""
         if self._fork and self._fork.poll() is None:
             raise RuntimeError(f"one run at a time: process {self._fork.pid} is still running")
-        self._connection.send(Job(argv, str(cwd), str(log)))
+        self._connection.send(Job(argv, str(cwd), str(log), ranks))
         self._fork = Fork(self._connection.recv(), self._connection)
         return self._fork
 
@@ -107,11 +110,14 @@ def serve(connection: Connection) -> None:
 
 def run(job: Job) -> NoReturn:
     """Run a job to its end, but for taking the interpreter apart, which takes as long as a short run."""
+    end_with_parent()
     log = os.open(job.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
     os.chdir(job.cwd)
+    if job.ranks > 1:
+        become_ranks(job.ranks)
     sys.argv[:] = job.argv
     sys.path[0] = str(Path(job.argv[0]).parent)
     code = 1
@@ -129,6 +135,29 @@ def run(job: Job) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def end_with_parent() -> None:
+    """A run that hangs must not outlive the tests, nor a rank the others."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def become_ranks(count: int) -> None:
+    """Like torchrun on one machine: return in `count` forks, and leave when all have ended or one has failed."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    os.environ |= {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
+    for rank in range(count):
+        if os.fork() == 0:
+            end_with_parent()
+            os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            return
+    for _ in range(count):
+        if code := os.waitstatus_to_exitcode(os.wait()[1]):
+            os._exit(code if code > 0 else 1)
+    os._exit(0)
 
 
 def must_be_alone() -> None:
