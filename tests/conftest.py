@@ -30,6 +30,11 @@ SIDES = ("chosen", "rejected")
 DROPPED = ("RESONANCE_", "WANDB_", "LLAMAFACTORY_VERBOSITY")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole runs first: with several processes, what begins last must not be what takes longest."""
+    items.sort(key=lambda item: "training" not in item.path.parts)
+
+
 @dataclass
 class Run:
     """A finished `llamafactory-cli train`."""
