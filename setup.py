@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Build script. Besides the package it puts three things into the wheel that setuptools has no key for:
+"""What the wheel needs beside the metadata in pyproject.toml, and setuptools has no key for.
 
 - `resonance_startup.pth` and `resonance_startup.start` at the root of the wheel (= site-packages): the lines by which
   every Python process of the environment gets the import hook, in regular and in editable installs;
@@ -8,12 +8,11 @@
 
 import base64
 import hashlib
-import re
 import shutil
 import zipfile
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import setup
 from setuptools.command.build_py import build_py
 from setuptools.command.editable_wheel import editable_wheel
 
@@ -31,12 +30,6 @@ STARTUP_FILES = {
     # Python 3.15 and later (PEP 829); older ones ignore the file.
     "resonance_startup.start": "resonance.startup:install\n",
 }
-
-
-def version() -> str:
-    """The version, read from the source: importing the package to build it would need its dependencies."""
-    text = (ROOT / "plugin" / "resonance" / "__init__.py").read_text(encoding="utf-8")
-    return re.findall(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)[0]
 
 
 class BuildPy(build_py):
@@ -89,49 +82,4 @@ def record_row(name: str, data: bytes) -> str:
     return f"{name},sha256={digest},{len(data)}\n"
 
 
-setup(
-    name="llamafactory-resonance",
-    version=version(),
-    description="Preference losses with scores (Uni-DPO) for vision-language models, inside LlamaFactory.",
-    long_description=(ROOT / "README.md").read_text(encoding="utf-8") if (ROOT / "README.md").exists() else "",
-    long_description_content_type="text/markdown",
-    author="the Resonance authors",
-    license="Apache-2.0",
-    license_files=["LICENSE"],
-    classifiers=[
-        "Development Status :: 4 - Beta",
-        "Environment :: Console",
-        "Intended Audience :: Science/Research",
-        "Operating System :: POSIX :: Linux",
-        "Programming Language :: Python :: 3.11",
-        "Programming Language :: Python :: 3.12",
-        "Programming Language :: Python :: 3.13",
-        "Topic :: Scientific/Engineering :: Artificial Intelligence",
-    ],
-    package_dir={"": "plugin"},
-    packages=find_packages("plugin"),
-    python_requires=">=3.11",
-    install_requires=[
-        "llamafactory>=0.9.4,<0.10",
-        # LlamaFactory imports torchaudio, torchaudio ends at 2.11, and it does not load beside a newer torch. Ranges,
-        # not pins, because people bring the build of torch that fits their driver; torchvision names its torch itself.
-        "torch>=2.4,<2.12",
-        "torchaudio>=2.4,<2.12",
-        "torchvision>=0.19",
-    ],
-    extras_require={
-        "deepspeed": ["deepspeed==0.18.4"],
-        "dev": [
-            "mypy==2.4.1",
-            "pre-commit==4.7.0",
-            "pytest==9.2.0",
-            "pytest-xdist==3.8.0",
-            "ruff==0.17.5",
-            "scikit-learn==1.9.1",
-            "setuptools==80.9.0",  # tests/install builds wheels with it, offline
-        ],
-    },
-    entry_points={"console_scripts": ["resonance = resonance.cli.main:entry"]},
-    cmdclass={"build_py": BuildPy, "editable_wheel": EditableWheel},
-    zip_safe=False,
-)
+setup(cmdclass={"build_py": BuildPy, "editable_wheel": EditableWheel})

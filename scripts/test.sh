@@ -30,4 +30,5 @@ if [ $# -eq 0 ]; then
     "$PYTHON" -m ruff format --check .
     "$PYTHON" -m mypy
 fi
-exec "$PYTHON" -m pytest -q -n "${RESONANCE_TEST_WORKERS:-2}" --dist loadscope -m "$marker" "$@"
+# A process runs all tests of a file, which share their runs; files in conftest.py's order.
+exec "$PYTHON" -m pytest -q -n "${RESONANCE_TEST_WORKERS:-2}" --dist loadscope --no-loadscope-reorder -m "$marker" "$@"

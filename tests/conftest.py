@@ -6,15 +6,16 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from forked import Parent
 
 # before anything imports transformers or datasets
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -27,6 +28,11 @@ SCRIPTS = Path(sysconfig.get_path("scripts"))
 SIDES = ("chosen", "rejected")
 # What whoever runs the tests may have set; tests read the INFO lines of runs.
 DROPPED = ("RESONANCE_", "WANDB_", "LLAMAFACTORY_VERBOSITY")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole runs first: with several processes, what begins last must not be what takes longest."""
+    items.sort(key=lambda item: "training" not in item.path.parts)
 
 
 @dataclass
@@ -100,55 +106,86 @@ def recipe(tmp_path: Path) -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
+def parent(cli_env: dict[str, str]) -> Iterator[Callable[[dict[str, str]], Parent]]:
+    """The process whose forks run with these variables beside those of `cli_env`; started at the first call."""
+    started: dict[frozenset[tuple[str, str]], Parent] = {}
+
+    def get(env: dict[str, str]) -> Parent:
+        key = frozenset(env.items())
+        if key not in started:
+            started[key] = Parent(cli_env | env)
+        return started[key]
+
+    yield get
+    for process in started.values():
+        process.close()
+
+
+@pytest.fixture(scope="session")
+def run_script(cli_env: dict[str, str], parent: Callable[[dict[str, str]], Parent]) -> Callable[..., tuple[int, str]]:
+    """Run a console script of this environment in `cwd`; return its exit code and output.
+
+    In a fork that has its imports, unless `fork=False`; as is each rank under FORCE_TORCHRUN, without torchrun.
+    """
+
+    def run(
+        *argv: str | Path, cwd: Path, timeout: int = 300, fork: bool = True, env: dict[str, str] | None = None
+    ) -> tuple[int, str]:
+        env, log = env or {}, cwd / "output.log"
+        command = [str(SCRIPTS / argv[0]), *map(str, argv[1:])]
+        if fork and "FORCE_TORCHRUN" in env:
+            script = sysconfig.get_path("purelib") + "/llamafactory/launcher.py"  # what LlamaFactory has torchrun run
+            process = parent(env).start([script, *command[2:]], cwd, log, int(env["NPROC_PER_NODE"]))
+        elif fork:
+            process = parent(env).start(command, cwd, log)
+        else:
+            with log.open("w") as stream:
+                process = subprocess.Popen(
+                    command, env=cli_env | env, cwd=cwd, stdout=stream, stderr=stream, stdin=subprocess.DEVNULL
+                )
+        try:
+            return process.wait(timeout), log.read_text()
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+
+    return run
+
+
+def run_recipe(run_script: Callable[..., tuple[int, str]], recipe: dict[str, Any], cwd: Path, **how: Any) -> Run:
+    (cwd / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    code, output = run_script("llamafactory-cli", "train", cwd / "recipe.yaml", cwd=cwd, **how)
+    return Run(code, output, Path(recipe["output_dir"]))
+
+
+@pytest.fixture(scope="session")
 def train_many(
-    tmp_path_factory: pytest.TempPathFactory, cli_env: dict[str, str]
+    tmp_path_factory: pytest.TempPathFactory, run_script: Callable[..., tuple[int, str]]
 ) -> Callable[[dict[str, dict[str, Any]]], dict[str, Run]]:
-    """Run named recipes (changes to `base_recipe`) in forks of one process; never fails, look at `returncode`."""
+    """Run named recipes (changes to `base_recipe`); never fails, look at `returncode`."""
 
     def run(named: dict[str, dict[str, Any]]) -> dict[str, Run]:
         folder = tmp_path_factory.mktemp("many")
-        jobs = {
-            name: {
-                "recipe": base_recipe(**{"output_dir": folder / name / "out", **changes}),
-                "log": str(folder / name / "log"),
-                "code": str(folder / name / "code"),
-            }
-            for name, changes in named.items()
-        }
-        for name in jobs:
+        done = {}
+        for name, changes in named.items():
             (folder / name).mkdir()
-        (folder / "jobs.json").write_text(json.dumps(list(jobs.values())))
-        command = [sys.executable, str(Path(__file__).with_name("run_many.py")), str(folder / "jobs.json")]
-        subprocess.run(command, env=cli_env, cwd=folder, check=True, timeout=1200)
-        return {
-            name: Run(
-                int(Path(job["code"]).read_text()), Path(job["log"]).read_text(), Path(job["recipe"]["output_dir"])
-            )
-            for name, job in jobs.items()
-        }
+            recipe = base_recipe(**{"output_dir": folder / name / "out", **changes})
+            done[name] = run_recipe(run_script, recipe, folder / name)
+        return done
 
     return run
 
 
 @pytest.fixture
-def train(tmp_path: Path, cli_env: dict[str, str]) -> Callable[..., Run]:
+def train(tmp_path: Path, run_script: Callable[..., tuple[int, str]]) -> Callable[..., Run]:
     """Run a recipe through `llamafactory-cli train`; fails the test on a non-zero exit unless `check=False`."""
 
-    def run(recipe: dict[str, Any], *, check: bool = True, timeout: int = 300, **env: str) -> Run:
-        path = tmp_path / "recipe.yaml"
-        path.write_text(yaml.safe_dump(recipe))
-        done = subprocess.run(
-            [str(SCRIPTS / "llamafactory-cli"), "train", str(path)],
-            env=cli_env | env,
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=timeout,
-        )
+    def run(recipe: dict[str, Any], *, check: bool = True, timeout: int = 300, fork: bool = True, **env: str) -> Run:
+        done = run_recipe(run_script, recipe, tmp_path, timeout=timeout, fork=fork, env=env)
         if check and done.returncode:
-            pytest.fail(f"llamafactory-cli train exited {done.returncode}:\n{done.stdout[-6000:]}")
-        return Run(done.returncode, done.stdout, Path(recipe["output_dir"]))
+            pytest.fail(f"llamafactory-cli train exited {done.returncode}:\n{done.output[-6000:]}")
+        return done
 
     return run
 

@@ -65,7 +65,7 @@ class LayeredEnv:
 
     def pip_install(self, *args: str | Path) -> None:
         """Installs from local sources without dependencies; offline where the base's setuptools can build wheels."""
-        builds_wheels = tuple(map(int, version("setuptools").split(".")[:2])) >= (70, 1)
+        builds_wheels = tuple(map(int, version("setuptools").split(".")[:2])) >= (77, 0)
         isolation = ["--no-build-isolation"] if builds_wheels else []
         self.run(self.python, "-m", "pip", "install", "--quiet", "--no-deps", *isolation, *args)
 

@@ -5,8 +5,8 @@ Importing this package loads neither torch nor LlamaFactory. The training featur
 Python process of the environment (see `startup.py`); `resonance.losses` can be used on its own.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
-# What setup.py asks for, and what the hooks were written against and tested with.
+# What pyproject.toml asks for, and what the hooks were written against and tested with.
 SUPPORTED_LLAMAFACTORY = ">=0.9.4,<0.10"
 TESTED_LLAMAFACTORY = ("0.9.4", "0.9.5")

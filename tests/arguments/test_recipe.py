@@ -175,7 +175,9 @@ def test_another_back_end_is_refused(folder, monkeypatch):
     assert "USE_MCA: pref_loss: uni_dpo runs on Resonance's trainer" in problems(uni_dpo(folder))
 
 
-NEXT = SimpleNamespace(_TRAIN_ARGS=[*parser._TRAIN_ARGS, make_dataclass("Next", [("use_megatron_bridge", bool)])])
+# keys that not every LlamaFactory has
+LATER = make_dataclass("Later", [("use_hyper_parallel", bool), ("use_megatron_bridge", bool)])
+NEXT = SimpleNamespace(_TRAIN_ARGS=[*parser._TRAIN_ARGS, LATER])
 MCA, BRIDGE, HYPER = {"USE_MCA": "1"}, {"USE_MEGATRON_BRIDGE": "1"}, {}
 
 

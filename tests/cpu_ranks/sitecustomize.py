@@ -1,10 +1,13 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Three upstream faults that only CPU ranks meet, mended for tests: put this folder on PYTHONPATH.
+"""Four upstream faults that only CPU ranks meet, mended for tests: put this folder on PYTHONPATH.
 
 DeepSpeed 0.18.4 launches one asynchronous all-gather a parameter and waits for the last handle only
 (runtime/zero/partition_parameters.py, `_allgather_params_coalesced`). On a CUDA stream that orders them all; gloo runs
 them on two threads, so an earlier one can finish late and overwrite weights that rank 0 has just loaded. Seen: about
 one random parameter of a tiny model holds 1e37 after `from_pretrained` under ZeRO-3, and the run is NaN at once.
+
+DeepSpeed compiles a collective for inference on CPUs when ranks meet, which takes minutes, and leaves a lock if it is
+killed, for which the next rank waits without end. No training calls it.
 
 Under torchrun with `use_cpu: true` the Trainer's device is "cpu:0", and it resumes an optimizer with
 `torch.load(map_location="cpu:0")`, a location torch 2.11 does not know.
@@ -34,6 +37,10 @@ def gather_in_order(module):
     module.TorchBackend.all_gather_into_tensor = all_gather_into_tensor
 
 
+def compile_nothing(module):
+    module.build_shm_op = lambda: None
+
+
 def know_indexed_cpu(module):
     def restore(storage, location):
         return storage if location.startswith("cpu:") else None
@@ -41,7 +48,10 @@ def know_indexed_cpu(module):
     module.register_package(5, lambda storage: None, restore)
 
 
-MENDED = {"deepspeed.comm.torch": gather_in_order, "torch.serialization": know_indexed_cpu}
+MENDED = {
+    "deepspeed.comm.torch": (gather_in_order, compile_nothing),
+    "torch.serialization": (know_indexed_cpu,),
+}
 
 
 class _Finder(importlib.abc.MetaPathFinder):
@@ -53,12 +63,12 @@ class _Finder(importlib.abc.MetaPathFinder):
 
         def exec_module(module):
             run(module)
-            MENDED[fullname](module)
+            for mend in MENDED[fullname]:
+                mend(module)
 
         spec.loader.exec_module = exec_module
         return spec
 
 
 sys.meta_path.insert(0, _Finder())
-if "LOCAL_RANK" in os.environ:
-    atexit.register(time.sleep, 0.5)
+atexit.register(lambda: time.sleep(0.5 * ("LOCAL_RANK" in os.environ)))  # forks become ranks later

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 # First, as in training: trl 0.24 beside transformers 5 believes that mergekit is installed, and this sets that right.
-import llamafactory.extras.packages  # noqa: F401
+import llamafactory.extras.packages
 import pytest
 import torch
 
@@ -16,7 +16,7 @@ from resonance.forward import attention, host
 from resonance.forward.call import Forward
 from resonance.forward.cost import Layer
 from resonance.forward.names import SPEEDUPS
-from resonance.forward.readers import Readers
+from resonance.forward.request import Request
 
 torch.set_num_threads(1)
 
@@ -70,9 +70,9 @@ def worst(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> tup
 def lay_out(batch: dict[str, Any], on: Any, pictures: Any = (), **changes: Any) -> Any:
     """The layout of a batch for models of which this is known, and the reasons for what is not used.
 
-    `pictures`: ids of the tokens that stand for them. `changes`: of the fields of `Readers`.
+    `pictures`: ids of the tokens that stand for them. `changes`: of the fields of `Request`.
     """
     tokens = ("image", frozenset(pictures)), ("video", frozenset()), ("audio", frozenset())
     known = dict(attention=attention.SPLIT, whole=None, typed="qwen2", layer=Layer(1.0, 1, 1, 1), device="cpu")
-    made = host.lay_out(batch, Readers(on=frozenset(on), always=True, tokens=tokens, **(known | changes)))
-    return SimpleNamespace(layout=made.layout(batch), reasons=made.reasons)
+    made = host.lay_out(batch, Request(on=frozenset(on), always=True, tokens=tokens, **(known | changes)))
+    return SimpleNamespace(layout=made.layout(batch), reasons=made.choice.reasons)

@@ -10,7 +10,7 @@ from peft import LoraConfig, get_peft_model
 
 from forward.conftest import gradients, worst
 from forward.tiny import _TEXT, FAMILIES, for_training, make, pairs, picture
-from resonance.forward import head, readers
+from resonance.forward import columns, head, readers
 from resonance.forward.call import Forward
 from resonance.forward.names import RESPONSE_HEAD, SPEEDUPS
 from resonance.forward.result import sums
@@ -36,8 +36,8 @@ def text_pairs():
 
 def test_in_pieces(monkeypatch, text_pairs, llamafactory):
     model = for_training(make(FAMILIES["qwen2"]()), "full")
-    plain_call, seen = readers.read, []
-    monkeypatch.setattr(readers, "read", lambda z, *given: seen.append(len(z)) or plain_call(z, *given))
+    plain_call, seen = columns.read, []
+    monkeypatch.setattr(columns, "read", lambda z, *given: seen.append(len(z)) or plain_call(z, *given))
     monkeypatch.setattr(head.reading.__wrapped__, "__defaults__", (10 * 256 * 4,))
     tokens = both(model, text_pairs(model), llamafactory)
     assert max(seen) == 10 and len(seen) > 5
@@ -47,14 +47,14 @@ def test_in_pieces(monkeypatch, text_pairs, llamafactory):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_few_rows_at_a_time(dtype, monkeypatch):
     """11 rows of 50 logits, three at a time, against float32 log_softmax of all, value and gradient."""
-    monkeypatch.setattr(readers, "_CHUNK_BYTES", 3 * 50 * 4)
+    monkeypatch.setattr(columns, "_CHUNK_BYTES", 3 * 50 * 4)
     generator = torch.Generator().manual_seed(0)
     logits = (5 * torch.randn(11, 50, generator=generator)).to(dtype).requires_grad_()
     targets = torch.randint(50, (11,), generator=generator)
     weights = torch.randn(11, generator=generator)
     expected = logits.float().log_softmax(-1).gather(1, targets[:, None]).squeeze(1)
     (right,) = torch.autograd.grad((expected * weights).sum(), logits)
-    found = readers.read(logits, targets, readers.Asked.of(readers.DEFAULT, 50)).logp
+    found = columns.read(logits, targets, readers.Asked.of(readers.DEFAULT, 50)).logp
     (gradient,) = torch.autograd.grad((found * weights).sum(), logits)
     assert found.dtype == torch.float32 and torch.equal(found, expected)
     torch.testing.assert_close(gradient, right)

@@ -16,7 +16,7 @@ from resonance.forward.bundle import Bundle
 from resonance.forward.call import Forward
 from resonance.forward.names import PADDING_FREE, SHARED_PREFIX, SPEEDUPS
 from resonance.forward.planner import Planner
-from resonance.forward.readers import Readers
+from resonance.forward.request import Request
 
 
 def test_bundle():
@@ -40,7 +40,7 @@ def model():
 
 def planned(model, on=SPEEDUPS):
     planner = Planner()
-    planner.readers = Readers.of([model], on, always=False)
+    planner.request = Request.of([model], on, always=False)
     return planner
 
 
@@ -113,7 +113,7 @@ def test_a_layout_for_other_speedups_is_made_again(model, on):
     forward.planner = planner
     prepared = forward.prepare(alone, model)
     assert (Forward.call(model, model, prepared).values - plain).abs().max() < 1e-5
-    assert planner.readers.on == frozenset(on)  # the next batch of this process fits
+    assert planner.request.on == frozenset(on)  # the next batch of this process fits
     again = alone | {Planner.key: planner(alone, shown)}
     assert within(again[Planner.key], forward.prepare(again, model).layout.targets)
 
@@ -127,6 +127,6 @@ def test_nothing_is_laid_out_before_it_is_known_for_whom(model):
 
 def test_a_comparison_does_not_change_what_batches_are_laid_out_for(model):
     planner = planned(model)
-    before = planner.readers
+    before = planner.request
     Forward(SPEEDUPS, always=True).prepare(pairs(model, [[], []]), model)
-    assert planner.readers is before
+    assert planner.request is before

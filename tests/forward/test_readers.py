@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 import torch
 import transformers as tf
+from resonance.forward.readers import Asked, Entropy, Logp, MeanLogit, Reader, TopK, Value
 
 from forward.conftest import gradients, worst
 from forward.tiny import _TEXT, FAMILIES, VOCABULARY, for_training, inner, make, pairs, picture
-from resonance.forward import head, readers
+from resonance.forward import columns, head
 from resonance.forward.call import Forward
 from resonance.forward.names import RESPONSE_HEAD, SPEEDUPS
-from resonance.forward.readers import Asked, Entropy, Logp, MeanLogit, Reader, TopK, Value
 
 ROOT = Path(__file__).parents[2]
 EACH: dict[str, Reader] = {
@@ -60,9 +60,9 @@ def ask(*given: Reader, vocabulary: int = 50) -> Asked:
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
 @pytest.mark.parametrize(("dtype", "near"), [(torch.float64, 1e-12), (torch.float32, 3e-6)])
 def test_values_and_gradients(dtype, near, temperature, rows_at_once, monkeypatch):
-    monkeypatch.setattr(readers, "_CHUNK_BYTES", rows_at_once * 50 * 4)
+    monkeypatch.setattr(columns, "_CHUNK_BYTES", rows_at_once * 50 * 4)
     logits, targets = draw(dtype)
-    found = readers.read(
+    found = columns.read(
         logits, targets, ask(Logp(temperature), Entropy(temperature), MeanLogit(), TopK(4, temperature))
     )
     right = expected(logits, targets, temperature, 4)
@@ -83,8 +83,8 @@ def test_values_and_gradients(dtype, near, temperature, rows_at_once, monkeypatc
 def test_one_loss_of_two_columns(name):
     """A column that no loss uses has no gradient to hand on."""
     logits, targets = draw(torch.float64)
-    both = getattr(readers.read(logits, targets, ask(Logp(), Entropy())), name)
-    alone = getattr(readers.read(logits, targets, ask(EACH_AT_ONE[name])), name)
+    both = getattr(columns.read(logits, targets, ask(Logp(), Entropy())), name)
+    alone = getattr(columns.read(logits, targets, ask(EACH_AT_ONE[name])), name)
     right = expected(logits, targets, 1.0, 1)[name]
     gradients = [torch.autograd.grad(column.sum(), logits)[0] for column in (both, alone, right)]
     torch.testing.assert_close(gradients[0], gradients[2], rtol=1e-12, atol=1e-12)
@@ -94,7 +94,7 @@ def test_one_loss_of_two_columns(name):
 EACH_AT_ONE: dict[str, Reader] = {"logp": Logp(), "entropy": Entropy()}
 
 
-@pytest.mark.parametrize("read", [readers.read, readers.read_plainly])
+@pytest.mark.parametrize("read", [columns.read, columns.read_plainly])
 def test_tokens_that_cannot_be_drawn(read):
     """Logits of -inf, as of banned tokens: they add nothing to the entropy, and nothing to any gradient."""
     logits, targets = draw(torch.float32)
@@ -111,7 +111,7 @@ def test_tokens_that_cannot_be_drawn(read):
 
 def test_no_rows():
     logits = torch.zeros(0, 50, requires_grad=True)
-    found = readers.read(logits, torch.zeros(0, dtype=torch.long), ask(Logp(), Entropy(), MeanLogit(), TopK(2)))
+    found = columns.read(logits, torch.zeros(0, dtype=torch.long), ask(Logp(), Entropy(), MeanLogit(), TopK(2)))
     assert [tuple(column.shape) for column in found] == [(0,), (0,), (0,), (0, 2), (0, 2)]
     found.logp.sum().backward()
     assert logits.grad.shape == (0, 50)
@@ -124,12 +124,12 @@ def test_bfloat16_is_as_close_as_plain_torch_is(temperature):
     asked = ask(Logp(temperature), Entropy(temperature), vocabulary=500)
     (truth,) = torch.autograd.grad(right["logp"].sum() + right["entropy"].sum(), logits)
     errors = {}
-    for way in (readers.read, readers.read_plainly):
+    for way in (columns.read, columns.read_plainly):
         found = way(logits, targets, asked)
         (gradient,) = torch.autograd.grad(found.logp.sum() + found.entropy.sum(), logits)
-        columns = [getattr(found, name).double() - right[name] for name in ("logp", "entropy")]
-        errors[way] = [float(error.detach().norm()) for error in (*columns, gradient.double() - truth.double())]
-    for ours, plain in zip(errors[readers.read], errors[readers.read_plainly], strict=True):
+        apart = [getattr(found, name).double() - right[name] for name in ("logp", "entropy")]
+        errors[way] = [float(error.detach().norm()) for error in (*apart, gradient.double() - truth.double())]
+    for ours, plain in zip(errors[columns.read], errors[columns.read_plainly], strict=True):
         assert ours <= 1.2 * plain
 
 

@@ -227,3 +227,24 @@ def test_one_function_within_another_is_not_repeated_twice():
     with vision.pictures(model, False, {}, {"video": Encoded([0, 0], [4], None)}):
         found = model.get_video_features(once)
     assert model.seen == [4] and torch.equal(found, 2 * torch.cat((once, once)))
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
+def test_grids_and_windows_are_read_on_the_host(family):
+    """A value that is read on the device makes the host wait, three times in every block."""
+    model = make(FAMILIES[family]())
+    batch = pairs(model, [[picture(model, 1), picture(model, 2)], [picture(model, 3)]])
+    expected = Forward.call(model, model, Forward(()).prepare(batch, model)).values
+    prepared = Forward(SPEEDUPS).prepare(batch, model)
+    grids, seen, ends = prepared.layout.encoded["image"].grids, [], []
+    visual = model.model.visual
+    visual.register_forward_pre_hook(lambda m, a, given: seen.append(given["grid_thw"] is grids), with_kwargs=True)
+    for block in visual.blocks:
+        block.attn.register_forward_pre_hook(lambda m, a, given: ends.append(given["cu_seqlens"]), with_kwargs=True)
+    assert (Forward.call(model, model, prepared).values - expected).abs().max() < 1e-5
+    assert seen == [True] and len(ends) == len(visual.blocks)
+    if family == "qwen2_5_vl":  # block 1 is the one without windows
+        assert torch.equal(ends[0], torch.tensor(visual.get_window_index(grids)[1]).unique_consecutive())
+    assert not any(block._forward_pre_hooks for block in visual.blocks)
+    model.config.vision_config._attn_implementation = "flash_attention_2"
+    assert vision._reads_on_host(model) is None

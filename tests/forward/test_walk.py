@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from resonance.forward.vision import has_adapters, is_frozen, tower_modules
+from resonance.forward.tower import has_adapters, is_frozen, tower_modules
 from resonance.forward.walk import modules_of, remembered
 
 

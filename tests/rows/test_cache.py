@@ -21,7 +21,7 @@ from datasets.fingerprint import Hasher
 from llamafactory.hparams import DataArguments
 from resonance.rows.attributes import ScoredDatasetAttr
 from resonance.rows.convert import get_dataset_converter
-from resonance.rows.validate.row_checker import make_row_checker
+from resonance.rows.validate.rules import make_row_checker
 from resonance.rows.plan import RowPlan
 from resonance.rows.tokenize import PreferenceDatasetProcessor
 
@@ -58,8 +58,8 @@ def test_everything_that_enters_a_map_survives_a_pickle():
     from resonance.rows.convert import get_dataset_converter
     from resonance.rows.plan import RowPlan
     from resonance.rows.validate.dataset import StreamChecker
-    from resonance.rows.validate.row_checker import make_row_checker
     from resonance.rows.validate.row_log import RowLog, StreamWarnings
+    from resonance.rows.validate.rules import make_row_checker
 
     attr = ScoredDatasetAttr("file", "pairs.json", score_chosen="a", score_rejected="b", ranking=True)
     data_args = DataArguments(template="qwen2_vl", dataset="pairs")

@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-from conftest import Run, base_recipe
+from conftest import SCRIPTS, Run, base_recipe
+from forked import Parent
 
 COMMON = {
     "pref_loss": "sigmoid",
@@ -31,17 +30,16 @@ WAYS = {
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, cli_env):
     folder = tmp_path_factory.mktemp("flash")
-    jobs = {}
+    parent = Parent(cli_env, Path(__file__).with_name("flash_runs.py"))
+    found = {}
     for name, way in WAYS.items():
         recipe = base_recipe(folder / name, **COMMON, **way)
-        jobs[name] = {"recipe": recipe, "log": str(folder / f"{name}.log"), "code": str(folder / f"{name}.code")}
-    (folder / "jobs.json").write_text(json.dumps(list(jobs.values())))
-    command = [sys.executable, str(Path(__file__).with_name("flash_runs.py")), str(folder / "jobs.json")]
-    subprocess.run(command, env=cli_env, cwd=folder, check=True, timeout=300)
-    found = {}
-    for name, job in jobs.items():
-        found[name] = Run(int(Path(job["code"]).read_text()), Path(job["log"]).read_text(), folder / name)
-        assert found[name].returncode == 0, found[name].output[-4000:]
+        path, log = folder / f"{name}.yaml", folder / f"{name}.log"
+        path.write_text(yaml.safe_dump(recipe))
+        code = parent.start([str(SCRIPTS / "llamafactory-cli"), "train", str(path)], folder, log).wait(300)
+        found[name] = Run(code, log.read_text(), folder / name)
+        assert code == 0, found[name].output[-4000:]
+    parent.close()
     return found
 
 

@@ -50,7 +50,7 @@ def test_bit_equal_to_an_environment_without_the_package(recipe, train, tmp_path
     """With evaluation and checkpoints, so that those pass through stock code too."""
     evaluated = {"eval_dataset": "pairs", "eval_strategy": "steps", "eval_steps": 4, "save_strategy": "steps"}
     stock = recipe(pref_loss="sigmoid", **evaluated, save_steps=4, output_dir=str(tmp_path / "with"))
-    live = train(stock)
+    live = train(stock, fork=False)
     env = make_layered_env(tmp_path / "env")
     assert "No module named 'resonance'" in env.run(env.python, "-c", "import resonance", check=False).stderr
     (tmp_path / "without.yaml").write_text(yaml.safe_dump({**stock, "output_dir": str(tmp_path / "without")}))

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from training.test_ranks import TWO_RANKS
+
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "golden" / "trajectory" / "data"
 RECIPE = {"pref_loss": "uni_dpo", "pref_beta": 2.0, "max_steps": 4, "num_train_epochs": None}
 # a stream has no sampler to shuffle with
 IN_ORDER = {**RECIPE, "disable_shuffling": True, "buffer_size": 1}
-TWO_RANKS = {"FORCE_TORCHRUN": "1", "NPROC_PER_NODE": "2", "PYTHONPATH": str(ROOT / "cpu_ranks")}
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ and a response to it: pairs as LlamaFactory's collators make them, or any number
 | `media.py` | which pictures each row shows, and which are the same |
 | `arrange.py` | where each token goes when prompts are read once, or rows lie in one row |
 | `cost.py` | what a layer costs one way or the other |
-| `models.py` | what a batch is laid out for |
+| `request.py` | what a batch is laid out for |
 | `host.py` | chooses a layout and makes it, on the host |
 | `bundle.py` | its index tensors in one |
 | `layout.py` | what a model is called with, and which hidden state predicts which response token |
@@ -20,7 +20,8 @@ and a response to it: pairs as LlamaFactory's collators make them, or any number
 | `pieces.py` | in two calls of SDPA a layer |
 | `varlen.py` | in one call of FlashAttention a layer |
 | `head.py` | the output head on response rows only; what a model returns while it is read |
-| `readers.py` | what is read of it: log-probabilities, entropies, values, mean logits, the likeliest tokens |
+| `readers.py` | what can be read of it: log-probabilities, entropies, values, mean logits, the likeliest tokens |
+| `columns.py` | one pass over logits that reads it |
 | `tower.py` | where the vision tower is, and the shape of its features |
 | `vision.py` | towers without useless graphs, each picture once |
 | `walk.py` | which modules a model has, remembered |

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from . import attention, head, host, layout, masks, media, tower, varlen, vision
-from .models import Models, install, media_tokens
+from . import attention, head, host, layout, masks, media, request, tower, varlen, vision
 from .names import FROZEN_TOWER, PADDING_FREE, RESPONSE_HEAD, SHARED_PREFIX, SPEEDUPS, VISION_ONCE
 from .prompts import CannotShareError
 from .readers import DEFAULT, Reader
+from .request import Request, media_tokens
 from .result import TokenLogps, collect
 
 if TYPE_CHECKING:
@@ -32,11 +32,16 @@ _NOISE = "neftune_noise_alpha"  # the recipe's key, and the attribute that Trans
 
 @dataclass
 class Prepared:
-    """A batch laid out once for all models that read it. `reasons`: by name, why a speed-up is not used for it."""
+    """A batch laid out once for all models that read it.
+
+    `reasons`: by name, why a speed-up is not used for it. `chosen`: how it is laid out and why, in words that are the
+    same for all such batches; nothing if there was no choice.
+    """
 
     layout: layout.Layout
     on: Collection[str]
     reasons: dict[str, str] = field(default_factory=dict)
+    chosen: str = ""
     features: dict[Any, Any] | None = field(default=None, repr=False)
     caches: dict[int, FeatureCache] = field(default_factory=dict, repr=False)  # by the id of the model they serve
 
@@ -79,20 +84,20 @@ class Forward:
         if self.feature_cache is not None and self.feature_cache.serves(policy):
             caches = {id(model): self.feature_cache for model in ((policy, reference) if same else (policy,))}
         features: dict[Any, Any] | None = {} if same and VISION_ONCE in on else None
-        return Prepared(rows.layout(batch), on, dict(rows.reasons), features, caches)
+        return Prepared(rows.layout(batch), on, dict(rows.choice.reasons), rows.chosen, features, caches)
 
     def _lay_out(self, batch: dict[str, Any], models: list[Any], on: Collection[str]) -> host.HostLayout:
         """The layout that came with the batch, if it is for these models and speed-ups; else another one."""
         for model in models:
             varlen.install(model)
         if PADDING_FREE in on:
-            install(models)
-        wanted, given = Models.of(models, on, self.always), batch.pop(host.KEY, None)
+            request.install(models)
+        wanted, given = Request.of(models, on, self.always), batch.pop(host.KEY, None)
         if self.planner is not None:
-            self.planner.models = wanted
+            self.planner.request = wanted
         if given is None:
             return host.lay_out(batch, wanted)
-        return given if given.models == wanted else host.lay_out(batch, wanted, given.media)
+        return given if given.request == wanted else host.lay_out(batch, wanted, given.media)
 
     @staticmethod
     def call(model: Any, inner: Any, prepared: Prepared, readers: Sequence[Reader] = DEFAULT) -> TokenLogps:
@@ -116,6 +121,10 @@ class Forward:
             stack.enter_context(vision.pictures(inner, FROZEN_TOWER in on, prepared.features, rows.encoded, cache))
             stack.enter_context(head.reading(inner, rows, readers, RESPONSE_HEAD in on))
             readings = model(**inputs, return_dict=True, use_cache=False)
+        if not isinstance(readings, head.Readings):
+            raise RuntimeError(
+                f"{type(model).__name__} does not call the {type(inner).__name__} that it was said to wrap"
+            )
         return collect(readings, rows)
 
 

@@ -18,8 +18,9 @@ from typing import Any
 import torch
 from transformers.utils import ModelOutput
 
+from .columns import Columns, read, read_in_pieces, read_plainly, wide
 from .layout import Layout
-from .readers import Asked, Columns, Reader, read, read_in_pieces, read_plainly, wide
+from .readers import Asked, Reader
 
 LOGITS_BYTES = 1 << 30  # logits of the response rows larger than this are made in pieces, and again in the backward
 # Configurations that transform logits after the head: there the head returns logits of the response rows.

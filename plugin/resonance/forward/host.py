@@ -8,7 +8,7 @@ device in one copy that nobody waits for.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,17 +18,15 @@ from . import attention, cost, media
 from .arrange import Arrangement, arrange
 from .attention import Pieces
 from .bundle import Bundle
+from .choose import Choice, choose
 from .layout import NOT_SHARED, PER_TOKEN, Layout, Segments
 from .masks import check_token_types
 from .media import Media
-from .models import Models
 from .names import PADDING_FREE, SHARED_PREFIX
-from .prompts import IGNORED, CannotShareError, Group, Row, alone, group_rows, read_rows
+from .prompts import IGNORED, CannotShareError, Group, Row, group_rows, read_rows
+from .request import Request
 
 KEY = "resonance_layout"  # of the `HostLayout` in a batch
-_DIFFERENT = "the responses answer different prompts"
-_SHORT = "the prompts are too short for what sharing them costs"
-_EVEN = "there is too little padding for what packing costs"
 
 
 @dataclass(frozen=True)
@@ -36,24 +34,29 @@ class HostLayout:
     """The layout of one batch, before it meets a model.
 
     Attributes:
-        models: what it was made for.
+        request: what it was made for.
         bundle: its index tensors.
         shape: (R, L-1) of the result.
         media: the batch's pictures by kind.
         shown: by kind, the pictures of the rows that the model reads, in order; None for the rows of the batch.
+        choice: which layout it is, and why.
         pieces: the sequences of `Arrangement`, or None if the rows are the batch's.
-        by_pieces: attention is by pieces, and not by a mask.
-        reasons: by name of a speed-up, why it is not used.
     """
 
-    models: Models
+    request: Request
     bundle: Bundle
     shape: tuple[int, int]
     media: dict[str, Media]
     shown: dict[str, list[int]]
+    choice: Choice
     pieces: list[list[int]] | None = None
-    by_pieces: bool = False
-    reasons: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def chosen(self) -> str:
+        """Which layout it is and why, if there was a choice."""
+        if not self.choice.others:
+            return ""
+        return f"some batches are {self.choice.way}: by FLOPs, launches and bytes the cheapest of their layouts"
 
     def pin_memory(self) -> HostLayout:
         """As a tensor's."""
@@ -74,54 +77,55 @@ class HostLayout:
         else:
             inputs = {name: bundle[name] for name in PER_TOKEN if name in bundle}
             inputs.setdefault("position_ids", bundle["column"])
-            pieces = Pieces(self.pieces, inputs["input_ids"].numel(), bundle) if self.by_pieces else None
+            masked = self.choice.way == cost.SHARED
+            pieces = None if masked else Pieces(self.pieces, inputs["input_ids"].numel(), bundle)
             segments = Segments(bundle["segment"], bundle["column"], pieces)
         encoded = {}
         for kind, pictures in self.media.items():
-            once = self.models.encodes_once and ("position_ids" in inputs or pictures.grids is None)
+            once = self.request.encodes_once and ("position_ids" in inputs or pictures.grids is None)
             if self.pieces is None and pictures.repeated and not once:
                 inputs |= media.of_kind(batch, kind)
                 continue
             found, how = media.encode(batch, kind, pictures, self.shown[kind], once)
             inputs |= found
             encoded[kind] = how
-        sources = bundle["sources"] if "sources" in bundle else None
+        sources = bundle["sources"] if "sources" in bundle else None  # noqa: SIM401 (it is no mapping)
         positions, targets, owners = (bundle[name] for name in ("positions", "targets", "owners"))
         return Layout(inputs, positions, targets, owners, self.shape, sources, segments, encoded)
 
 
-def lay_out(batch: Mapping[str, Any], models: Models, pictures: dict[str, Media] | None = None) -> HostLayout:
+def lay_out(batch: Mapping[str, Any], request: Request, pictures: dict[str, Media] | None = None) -> HostLayout:
     """Choose a layout for a batch, and make it.
 
     Args:
         batch: as LlamaFactory's collators make it, on any device; a batch on a device is waited for.
-        models: of the batch.
+        request: of the batch.
         pictures: of the batch by kind, if the collator knows them.
     """
     host = {name: batch[name].cpu() for name in (*PER_TOKEN, "attention_mask", "labels") if name in batch}
     labels = host["labels"].numpy()
-    tokens = {kind: np.isin(host["input_ids"].numpy(), sorted(ids)) for kind, ids in models.tokens}
+    tokens = {kind: np.isin(host["input_ids"].numpy(), sorted(ids)) for kind, ids in request.tokens}
     pictures = media.read_media(batch, tokens) if pictures is None else pictures
-    reasons: dict[str, str] = {}
-    way = cost.ROWS
+    choice = Choice(cost.ROWS)
     rows: list[Row] = []
-    groups: list[Group] = []
-    if models.shares or models.packs:
+    if request.shares or request.packs:
         try:
-            rows, groups = _read(batch, host, tokens, models, pictures)
-            way, groups, reasons = _choose(models, rows, groups, labels.shape[1], bool(pictures))
+            rows, groups = _read(batch, host, tokens, request, pictures)
+            choice = choose(request, rows, groups, labels.shape[1], bool(pictures))
         except CannotShareError as error:
-            reasons = {name: str(error) for name in (SHARED_PREFIX, PADDING_FREE) if name in models.on}
+            refused = {name: str(error) for name in (SHARED_PREFIX, PADDING_FREE) if name in request.on}
+            choice = Choice(cost.ROWS, reasons=refused)
     pictures = pictures or {}
-    if way == cost.ROWS:
+    if choice.way == cost.ROWS:
         shown = {kind: _in_order(found, range(len(labels))) for kind, found in pictures.items()}
-        return HostLayout(models, _plain(labels), _shape(labels), pictures, shown, reasons=reasons)
-    arranged = arrange(rows, groups, {n: host[n].numpy() for n in PER_TOKEN if n in host}, labels, way == cost.PACKED)
-    read = [number for group in groups for number in _pictures_of(group, rows)]
+        return HostLayout(request, _plain(labels), _shape(labels), pictures, shown, choice)
+    values = {name: host[name].numpy() for name in PER_TOKEN if name in host}
+    arranged = arrange(rows, choice.groups, values, labels, choice.way == cost.PACKED)
+    read = [number for group in choice.groups for number in _pictures_of(group, rows)]
     shown = {k: _in_order(found, read) for k, found in pictures.items()}
-    by_pieces = way != cost.SHARED
-    bundle = _bundle(arranged, models.attention if by_pieces else attention.MASKED)
-    return HostLayout(models, bundle, _shape(labels), pictures, shown, arranged.pieces, by_pieces, reasons)
+    by_pieces = choice.way != cost.SHARED
+    bundle = _bundle(arranged, request.attention if by_pieces else attention.MASKED)
+    return HostLayout(request, bundle, _shape(labels), pictures, shown, choice, arranged.pieces)
 
 
 def _shape(labels: np.ndarray) -> tuple[int, int]:
@@ -151,7 +155,7 @@ def _read(
     batch: Mapping[str, Any],
     host: Mapping[str, torch.Tensor],
     tokens: Mapping[str, np.ndarray],
-    models: Models,
+    request: Request,
     pictures: dict[str, Media] | None,
 ) -> tuple[list[Row], list[Group]]:
     """The parts of the rows, and the groups that share a prompt.
@@ -165,7 +169,7 @@ def _read(
         raise CannotShareError(f"the batch has {unknown[0]}")
     if pictures is None:
         raise CannotShareError("it cannot be told which row shows which pictures")
-    check_token_types(host.get("token_type_ids"), models.typed)
+    check_token_types(host.get("token_type_ids"), request.typed)
     ids, attended, labels = (host[name].numpy() for name in ("input_ids", "attention_mask", "labels"))
     stands = np.logical_or.reduce([tokens[kind] for kind in tokens])
     if pictures and not stands.any():
@@ -179,47 +183,6 @@ def _read(
     return rows, group_rows(rows, np.concatenate(flat), labels, shown)
 
 
-def _choose(
-    models: Models, rows: list[Row], groups: list[Group], length: int, pictures: bool
-) -> tuple[str, list[Group], dict[str, str]]:
-    """The cheapest way that is allowed, its groups, and why what was asked for is not done."""
-    reasons = {}
-    shared = models.shares and len(groups) < len(rows)
-    if models.shares and not shared:
-        reasons[SHARED_PREFIX] = _DIFFERENT
-    if models.packs and models.whole:
-        reasons[PADDING_FREE] = models.whole
-    splits = models.whole is None and (models.packs or models.attention == attention.FLASH)
-    separate = alone(rows)
-    if not shared:
-        groups = separate
-    # a tower costs more than what is weighed here
-    ways = [] if shared and (models.always or (pictures and not models.encodes_once)) else [cost.ROWS]
-    if shared and models.attention != attention.FLASH:
-        ways.append(cost.SHARED)
-    if shared and splits and not (models.packs and models.always):
-        ways.append(cost.SPLIT)
-    if models.packs and not models.whole and (len(groups) > 1 or models.always):
-        ways.append(cost.PACKED)
-    if models.always:
-        return (ways or [cost.ROWS])[-1], groups, reasons
-    sizes = [_sizes(group, rows) for group in groups]
-    lengths = [row.end - row.start for row in rows]
-    took = {w: cost.seconds(w, models.layer, cost.DEVICES[models.device], lengths, length, sizes) for w in ways}
-    way = min(ways or [cost.ROWS], key=lambda way: took.get(way, 0.0))
-    if way == cost.ROWS and shared:
-        reasons[SHARED_PREFIX] = _SHORT
-    if way != cost.PACKED and cost.PACKED in ways:
-        reasons[PADDING_FREE] = _EVEN
-    return way, groups, reasons
-
-
 def _in_order(found: Media, rows: Iterable[int]) -> list[int]:
     """The pictures of some rows as a model meets them."""
     return [picture for number in rows for picture in found.rows[number]]
-
-
-def _sizes(group: Group, rows: Sequence[Row]) -> tuple[int, list[int]]:
-    """Tokens of the prompt, and of each continuation."""
-    reader = rows[group[0][0]]
-    return reader.first - reader.start, [rows[first].end - rows[first].first for first, *_ in group]

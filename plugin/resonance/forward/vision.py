@@ -91,7 +91,7 @@ def pictures(
             frozen = (no_graph or cache is not None) and is_frozen(model)
             encode = original if cache is None or not frozen else partial(cache.encode, name, original)
             with torch.no_grad() if frozen else nullcontext():
-                result = _encode(encode, args, kwargs, encoded.get(kinds[name]), _takes_grids_on_host(model))
+                result = _encode(encode, args, kwargs, encoded.get(kinds[name]), _reads_on_host(model))
         finally:
             busy.pop()
         if memo is not None:
@@ -117,32 +117,54 @@ def _identity(tensors: list[torch.Tensor]) -> list[Any]:
     return [autocast, *((t.data_ptr(), t.shape, t.dtype) for t in tensors)]
 
 
-def _takes_grids_on_host(model: torch.nn.Module) -> bool:
-    """FlashAttention in a tower reads the lengths on the device."""
+def _reads_on_host(model: torch.nn.Module) -> Any:
+    """The tower of a model that reads grids of pictures on the host; None for others.
+
+    FlashAttention in a tower takes lengths on the device.
+    """
     config: Any = getattr(model, "config", None)
     attention = getattr(getattr(config, "vision_config", None), "_attn_implementation", None)
-    return attention in ("sdpa", "eager") and config.model_type in _GRIDS_ON_HOST
+    known = attention in ("sdpa", "eager") and config.model_type in _GRIDS_ON_HOST
+    return getattr(owner_of_features(model), "visual", None) if known else None
+
+
+@contextmanager
+def _windows_on_host(tower: Any, grids: torch.Tensor) -> Iterator[None]:
+    """Within it, blocks with windows (Qwen2.5-VL's) are given their ends on the host, where each block reads them."""
+    blocks = []
+    if hasattr(tower, "get_window_index"):
+        blocks = [b for number, b in enumerate(tower.blocks) if number not in tower.fullatt_block_indexes]
+        ends = torch.tensor(tower.get_window_index(grids)[1], dtype=torch.int32).unique_consecutive()
+    handles = [
+        block.register_forward_pre_hook(lambda _, args, given: (args, given | {"cu_seqlens": ends}), with_kwargs=True)
+        for block in blocks
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _encode(
-    original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], how: Encoded | None, on_host: bool
+    original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], how: Encoded | None, tower: Any
 ) -> Any:
-    """Call `original` with grids on the host if the tower takes them, and arrange what it returns."""
+    """Call `original` and arrange what it returns. `tower`: reads grids on the host, if there is one."""
     if how is None:
         return original(*args, **kwargs)
-    count, rows = len(how.lengths), sum(how.lengths)
+    count, rows, grids = len(how.lengths), sum(how.lengths), how.grids if tower is not None else None
 
-    def on(value: Any) -> Any:
-        if how.grids is None or not on_host or not isinstance(value, torch.Tensor) or value.is_floating_point():
-            return value
-        return how.grids if value.shape == how.grids.shape else value
+    def on_host(value: Any) -> Any:
+        integers = isinstance(value, torch.Tensor) and not value.is_floating_point()
+        return grids if grids is not None and integers and value.shape == grids.shape else value
 
     def repeated(value: Any) -> Any:
         if not isinstance(value, torch.Tensor) or not value.ndim or len(value) not in (count, rows):
             return value
         return take(value, how.order, how.lengths if value.is_floating_point() else None)
 
-    once = original(*map(on, args), **{name: on(value) for name, value in kwargs.items()})
+    with nullcontext() if grids is None else _windows_on_host(tower, grids):
+        once = original(*map(on_host, args), **{name: on_host(value) for name, value in kwargs.items()})
     if how.as_encoded:
         return once
     result = arranged(once, how.order, how.lengths)

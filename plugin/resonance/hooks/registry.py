@@ -134,7 +134,7 @@ class Registry:
                 error = f"{patch.replacement} could not replace {patch.target}: {type(exc).__name__}: {exc}"
             if error is not None:
                 self._errors[patch.target] = error
-                print(f"[resonance] patch not applied: {error}", file=sys.stderr)
+                print(f"[resonance] patch not applied: {error}", file=sys.stderr)  # noqa: T201 (before there is a log)
 
     # -- during a run ---------------------------------------------------------------------------------------------
 

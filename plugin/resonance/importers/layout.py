@@ -54,7 +54,7 @@ def _check_texts(example: Example, answers: dict[str, str]) -> None:
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise Skip("text that is not valid Unicode", f"{name}: {ascii(text[:80])}") from None
+            raise Skip("text that is not valid Unicode", f"{name}: {text[:80]!a}") from None
     if answers and len(answers) < 2:
         raise Skip("only one answer", f"{', '.join(answers)} alone")
     if answers and answers["chosen"].strip() == answers["rejected"].strip():

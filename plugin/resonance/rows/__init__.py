@@ -12,14 +12,14 @@
 | `media_types` | the types of media columns, before `datasets` guesses them | |
 | `select` | `score_margin` and `data_ratio` choose training rows | |
 | `convert` | LlamaFactory's converter, keeping scores and origin | aligned: `_prompt _response _images _score_*` |
-| `validate/dataset` | `row_checker` applies `rules` and `media`; stop, or skip and list in `row_log` | |
+| `validate/dataset` | `rules` for one row, over all rows: stop, or skip and list in `row_log` | |
 | `encode` | LlamaFactory's token ids without a cutoff; `vision/` counts image tokens from headers | |
 | `overlong/policy` | a pair over its `lengths`: `shrink_image`, `cut_text`, or a mark | |
 | `tokenize` | LlamaFactory's processor around both | tokenized: ids, labels, `images score_*` |
-| `overlong/dataset` | marked pairs stop the run, are skipped or reported (`report`) | |
+| `overlong/dataset` | marked pairs stop the run, are skipped, or a warning counts them | |
 | `tokenized_path` | around all of the above: a saved set and its settings | |
 | `collate` | images resized and processed once (`pictures`), scores beside them | batch: tensors |
 
 `fields` names the columns, `types` what is read of LlamaFactory's objects. Light, without LlamaFactory: `fields`,
-`plan`, `types`, and in `validate/` all but `dataset`, `row_checker`, `row_log` and `raw_columns`.
+`plan`, `types`, and in `validate/` all but `dataset`, `row_log` and `raw_columns`.
 """

@@ -25,7 +25,7 @@ from .validate.raw_columns import (
     score_columns,
     score_findings,
 )
-from .validate.row_checker import make_row_checker
+from .validate.rules import make_row_checker
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 

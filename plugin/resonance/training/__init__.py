@@ -1,2 +1,14 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Trainers and what a run of ours prepares: tensors move between the other rooms here, arithmetic stays there."""
+"""Trainers and what a run of ours prepares: tensors move between the other rooms here, arithmetic stays there.
+
+| file | what |
+|---|---|
+| `run.py` | what a run prepares before LlamaFactory's workflow; `context.py`: its arguments while it is in progress |
+| `engine.py` | calls policy and reference; every trainer has one |
+| `speedups.py` | which speed-ups an engine uses; `features.py`: whether it keeps features of pictures |
+| `reference.py` | log-probabilities of pairs on disk in place of a reference model |
+| `preference.py` | the trainer of preference losses |
+| `meters.py`, `resume.py`, `sampling.py` | what trainers have in common: log lines, checkpoints, order by length |
+| `weights.py` | models that are complete, or an error |
+| `curves.py`, `empty.py` | what a run leaves; a run that took no step |
+"""

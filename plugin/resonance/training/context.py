@@ -18,7 +18,7 @@ class RunArguments(NamedTuple):
     finetuning: Any
 
 
-class RunIsOver(Exception):  # noqa: N818  (not a failure)
+class RunIsOver(Exception):
     """`precompute_only: true` and all is computed: the run stops before it trains."""
 
 

@@ -13,10 +13,10 @@ from llamafactory.extras import logging
 
 from ..forward.call import Forward, Prepared, capabilities
 from ..forward.features import FeatureCache
-from ..forward.models import Models
 from ..forward.names import SHARED_PREFIX
 from ..forward.planner import planner_of
 from ..forward.readers import DEFAULT, Reader
+from ..forward.request import Request
 from ..forward.result import TokenLogps
 from ..reference.adapters import adapters_off
 from .speedups import Batches, Decision, decide, describe
@@ -110,6 +110,9 @@ class Engine:
         if self.forward is None or (torch.is_grad_enabled() and not self._compared_gradients):
             self.forward = self._decide(model, inputs)
         prepared = self.forward.prepare(inputs, *self.unwrapped_models(model))
+        if prepared.chosen and ("", prepared.chosen) not in self._logged:
+            self._logged.add(("", prepared.chosen))
+            logger.info_rank0(f"pref_speedups: {prepared.chosen}.")
         for name, why in sorted(set(prepared.reasons.items()) - self._logged):
             self._logged.add((name, why))
             logger.info_rank0(f"pref_speedups: {name} is not used for some batches: {why}.")
@@ -153,7 +156,7 @@ class Engine:
         if self.planner is not None:
             policy, reference = self.unwrapped_models(model)
             on = self.asked - set(capabilities(policy, reference))
-            self.planner.models = Models.of([policy, reference or policy], on, always=False)
+            self.planner.request = Request.of([policy, reference or policy], on, always=False)
 
     def _log(self, decision: Decision, forward: Forward, policy: Any) -> None:
         line = describe(decision, policy, forward.prepare(decision.batch, policy) if forward.on else None)

@@ -35,7 +35,7 @@ def training_says(row: dict[str, Any], attr: ScoredDatasetAttr, folder: Path) ->
     from llamafactory.data.converter import get_dataset_converter
 
     from resonance.rows.plan import RowPlan
-    from resonance.rows.validate.row_checker import RowChecker
+    from resonance.rows.validate.rules import RowChecker
 
     scores = [attr.score_chosen, attr.score_rejected]
     kinds = []

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, NamedTuple
 from PIL import Image
 
 from ...rows.validate.findings import Finding
-from ...rows.validate.media import image_source, unreadable
+from ...rows.validate.rules import image_source, unreadable
 
 ENDS = {"JPEG": (b"\xff\xd9",), "PNG": (b"IEND\xaeB`\x82",), "GIF": (b";",)}
 TAIL = 64

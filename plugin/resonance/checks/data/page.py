@@ -17,7 +17,7 @@ from PIL import Image
 
 from ...datafiles.write import replacing
 from ...rows.validate.findings import Finding
-from ...rows.validate.media import image_source
+from ...rows.validate.rules import image_source
 from .findings import Findings
 from .images import open_source
 from .judge import has_error

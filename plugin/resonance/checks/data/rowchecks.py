@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...rows.fields import PLACEHOLDERS, SCORE_FIELDS, score_problem
-from ...rows.validate.media import file_finding
 from ...rows.validate.rules import (
     EMPTY_RESPONSE,
     INVALID_TURNS,
+    file_finding,
     placeholder_findings,
     skip_reason,
     text_finding,

@@ -6,6 +6,5 @@
 | `lengths` | tokens of a pair, and the limits they exceed |
 | `shrink_image`, `cut_text` | the two policies that make a pair fit |
 | `policy` | one pair: encode it, apply the policy, note what happened |
-| `dataset` | all pairs: stop the run, skip, or go on with a warning |
-| `report` | the messages, and the files that list rows |
+| `dataset` | all pairs: stop the run, skip, or go on with a warning; messages, and files that list rows |
 """

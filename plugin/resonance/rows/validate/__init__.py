@@ -6,8 +6,7 @@
 | `findings` | `Finding`: kind, message, source, row; the cures; one message about many of them |
 | `json_files`, `json_head`, `column_types` | why a JSON file cannot become a table |
 | `raw_columns` | a raw dataset has the columns that its entry names, and its scores are numbers |
-| `rules`, `media` | what is wrong with one aligned row, with one image or file |
-| `row_checker` | both applied to a row or a table |
-| `dataset` | both applied to a dataset: warn, skip, stop |
+| `rules` | what is wrong with one aligned row and its media |
+| `dataset` | the rules over a dataset: stop, or skip and warn |
 | `row_log` | the files that list rows, the warnings about a stream |
 """

@@ -16,8 +16,8 @@ from ..fields import ROW, SOURCE
 from ..media_types import hint_tokenized
 from ..types import Row
 from .findings import Finding, explain
-from .row_checker import RowChecker
 from .row_log import SKIPPED_FILE, StreamWarnings, open_row_log, summarize_skips
+from .rules import RowChecker
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 BATCH = 100  # rows checked at once; they may hold embedded images

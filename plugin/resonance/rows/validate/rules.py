@@ -1,16 +1,28 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""What makes an aligned row useless or unusable. Pure; the standard library only.
+"""What makes an aligned row useless or unusable. Reads image headers, decodes nothing. Imports PIL alone.
 
-Training (`row_checker`) and `resonance data check` both judge by these functions, so that they agree.
+Training (`RowChecker`) and `resonance data check` both judge by these functions, so that they agree.
 """
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
 
-from ..fields import PLACEHOLDERS
-from ..types import Row
+from PIL import Image
+
+from ...upstream import DataArguments
+from ..fields import PLACEHOLDERS, ROW, SOURCE
+from ..plan import RowPlan
+from ..types import DatasetAttr, Row
 from .findings import EMPTY_RESPONSE, IDENTICAL_PAIR, INVALID_TURNS, Finding
+
+if TYPE_CHECKING:
+    import pyarrow
 
 ANSWER_ROLES = ("assistant", "function")
 
@@ -52,3 +64,113 @@ def text_finding(row: Row) -> Finding | None:
             found = f"a message's content is {type(content).__name__} {content!r:.80}"
             return Finding("message not text", found)
     return None
+
+
+def image_finding(image: Any, media_dir: str | None) -> Finding | None:
+    """Return what is wrong with one image, or None if its header can be read.
+
+    Args:
+        image: what LlamaFactory accepts: a path, bytes, ``{"path", "bytes"}`` or a PIL image.
+        media_dir: where relative paths were looked up first; only named in the message.
+    """
+    if isinstance(image, Image.Image):
+        return None
+    source = image_source(image, media_dir)
+    if isinstance(source, Finding):
+        return source
+    try:
+        with Image.open(BytesIO(source) if isinstance(source, bytes) else source):
+            return None
+    except Exception as error:
+        return unreadable(source, error)
+
+
+def image_source(image: Any, media_dir: str | None) -> str | bytes | Finding:
+    """Return the path or the bytes that LlamaFactory will open, or what is wrong; opens nothing.
+
+    Args:
+        image: a path, bytes or ``{"path", "bytes"}``.
+        media_dir: as for `image_finding`.
+    """
+    if isinstance(image, dict):
+        if "bytes" not in image or (image["bytes"] is None and image.get("path") is None):
+            found = f"an image is a mapping with {sorted(image)}, but `bytes` and `path` are needed"
+            return Finding("image unreadable", found)
+        image = image["bytes"] if image["bytes"] is not None else image["path"]
+    if isinstance(image, str):
+        return file_finding("image", image, media_dir) or image
+    if isinstance(image, bytes):
+        return image
+    found = f"an image is {type(image).__name__} {image!r:.80}, but a path or bytes are needed"
+    return Finding("image unreadable", found)
+
+
+def unreadable(source: str | bytes, error: Exception) -> Finding:
+    """Return why an image cannot be read. PIL raises OSError, ValueError, SyntaxError and its own, by format."""
+    label = f"image {source!r}" if isinstance(source, str) else f"an image of {len(source)} bytes"
+    return Finding("image unreadable", f"{label} cannot be read ({type(error).__name__}: {error})")
+
+
+def file_finding(name: str, path: str, media_dir: str | None) -> Finding | None:
+    """Return that a media file does not exist, or None.
+
+    Args:
+        name: image, video or audio.
+        path: opened as it is, because LlamaFactory has already joined ``media_dir`` to the paths it found there.
+        media_dir: only named in the message.
+    """
+    if os.path.exists(path):
+        return None
+    tried = [path] if media_dir is None or os.path.isabs(path) else [os.path.join(media_dir, path), path]
+    return Finding(f"{name} missing", f"{name} {path!r} does not exist (looked for {' and '.join(tried)})")
+
+
+@dataclass(frozen=True)
+class RowChecker:
+    """Check aligned rows, one by one or a table at a time.
+
+    Attributes:
+        media_dir: where relative media paths were looked up, None if they were not.
+        counts_placeholders: whether the template expands ``<image>``; for a text-only one it is ordinary text.
+        plan: what the run needs; part of the cache key of a check.
+    """
+
+    media_dir: str | None
+    counts_placeholders: bool
+    plan: RowPlan
+
+    def check_table(self, table: pyarrow.Table) -> dict[str, list[str]]:
+        """Check a table of aligned rows; findings come back as JSON, empty text for a sound row."""
+        findings = [self(row) for row in table.to_pylist()]
+        return {"findings": [json.dumps(found, ensure_ascii=False) if found else "" for found in findings]}
+
+    def __call__(self, row: Row) -> list[Finding]:
+        """Return every finding of one row; a row to skip has exactly one."""
+        return [finding.at(row[SOURCE], row[ROW]) for finding in self._findings(row)]
+
+    def _findings(self, row: Row) -> Iterator[Finding]:
+        if (reason := skip_reason(row)) is not None:
+            yield Finding(reason, reason)
+        elif (finding := text_finding(row)) is not None:
+            yield finding
+        else:
+            yield from self._media(row)
+            if self.counts_placeholders:
+                yield from placeholder_findings(row)
+
+    def _media(self, row: Row) -> Iterator[Finding]:
+        found = [image_finding(image, self.media_dir) for image in row["_images"] or []]
+        for name in ("video", "audio"):
+            paths = (item for item in row[f"_{name}s"] or [] if isinstance(item, str))
+            found += [file_finding(name, path, self.media_dir) for path in paths]
+        return filter(None, found)
+
+
+def make_row_checker(dataset_attr: DatasetAttr, data_args: DataArguments, plan: RowPlan) -> RowChecker:
+    """Return the checker of one dataset."""
+    from llamafactory.data.template import TEMPLATES
+
+    local = dataset_attr.load_from in ("script", "file")
+    plugin = getattr(TEMPLATES.get(data_args.template), "mm_plugin", None)
+    expands = any(getattr(plugin, f"{name}_token", None) for name in PLACEHOLDERS)
+    return RowChecker(data_args.media_dir if local else None, expands, plan)

@@ -19,7 +19,7 @@ _AUDIO = ("audio_token_id", "audio_token_index")
 
 
 @dataclass(frozen=True)
-class Models:
+class Request:
     """Of one run, for one kind of batch.
 
     Attributes:
@@ -43,7 +43,7 @@ class Models:
     device: str
 
     @classmethod
-    def of(cls, models: Sequence[Any], on: Collection[str], always: bool) -> Models:
+    def of(cls, models: Sequence[Any], on: Collection[str], always: bool) -> Request:
         """For unwrapped models that all read the batch; the first one is the policy."""
         policy = models[0]
         kinds = [attention.kind_of(model) for model in models]
