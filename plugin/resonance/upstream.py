@@ -65,6 +65,8 @@ class TrainingArguments(Protocol):
     dataloader_num_workers: int
     accelerator_config: Any
     resume_from_checkpoint: str | bool | None
+    metric_for_best_model: str | None
+    greater_is_better: bool | None
 
     @property
     def world_size(self) -> int: ...

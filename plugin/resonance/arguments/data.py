@@ -14,7 +14,8 @@ from ..rows.plan import POLICIES, WIDEST, Policy
 from .preference import runs_on_resonance
 
 PAIR_STAGES = ("dpo", "rm")
-RATIO_STAGES = ("dpo", "rm", "sft", "pt", "kto")
+LENGTH_STAGES = (*PAIR_STAGES, "ppo")
+RATIO_STAGES = ("dpo", "rm", "sft", "pt", "kto", "ppo")
 
 
 @dataclass
@@ -94,7 +95,8 @@ def problems(values: Mapping[str, Any]) -> list[str]:
     stage = values.get("stage", "sft")
     found = []
     for key in given_keys(values):
-        where = PAIR_STAGES if key in PAIR_KEYS else RATIO_STAGES
+        where: tuple[str, ...] = PAIR_STAGES if key in PAIR_KEYS else RATIO_STAGES
+        where = LENGTH_STAGES if key in ("overlong", "max_prompt_length") else where
         if stage not in where and key != "image_root":
             found.append(f"{key}: has no meaning in stage: {stage}; it holds in stage: {', '.join(where)}")
     found += value_problems(values)

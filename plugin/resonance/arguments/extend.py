@@ -4,10 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import field, fields, make_dataclass
+from dataclasses import dataclass, field, fields, make_dataclass
 from typing import Any
 
-from . import data, parameters, preference
+from . import data, parameters, policy, preference
+
+
+@dataclass
+class Keys(preference.PreferenceArguments, policy.PolicyKeys):
+    r"""All keys of ours that are about training."""
 
 
 def extend_finetuning_arguments(original: type) -> type:
@@ -18,6 +23,11 @@ def extend_finetuning_arguments(original: type) -> type:
     choices = f"The preference loss: {', '.join(LOSSES)}, or your own function as `package.module:function`."
 
     def __post_init__(self: Any) -> None:
+        if policy.is_policy_stage(vars(self)):
+            # What LlamaFactory asks of its PPO (a reward model, no evaluation, few loggers) does not hold for ours;
+            # its DPO asks for nothing of the kind. `recipe.restore_stage` puts the stage back after parsing.
+            self.stage = policy.STAND_IN
+            self.trains_policy = True
         if not preference.runs_on_resonance(vars(self)):
             original.__post_init__(self)  # type: ignore[attr-defined]
             return
@@ -32,7 +42,7 @@ def extend_finetuning_arguments(original: type) -> type:
         self.use_ref_model = parameters.needs_reference(self.pref_loss)
 
     any_loss = ("pref_loss", str, field(default=pref_loss.default, metadata={"help": choices}))
-    return _extended(original, preference.PreferenceArguments, __post_init__, [any_loss])
+    return _extended(original, Keys, __post_init__, [any_loss])
 
 
 def extend_data_arguments(original: type) -> type:

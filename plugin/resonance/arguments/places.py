@@ -43,6 +43,10 @@ def dataset_problems(values: Mapping[str, Any]) -> list[str]:
                     f"{key}: {name!r} is not in {path}; nearest: {', '.join([*near, *rest]) or 'none, it is empty'}"
                 )
                 continue
+            if values.get("stage") == "ppo":
+                if info[name].get("ranking"):
+                    found.append(f"{key}: {name!r} in {path} has pairs; stage: ppo takes prompts, without `ranking`")
+                continue
             if not info[name].get("ranking"):
                 found.append(f'{key}: {name!r} in {path} has no pairs; a preference set has "ranking": true')
                 continue

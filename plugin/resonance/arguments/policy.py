@@ -1,13 +1,18 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Recipe keys of reinforcement learning, `stage: ppo`. Unset ones take the value of the preset that `ppo_variant` names."""
+"""Recipe keys of reinforcement learning, `stage: ppo`. Unset ones take the value of the preset of `ppo_variant`."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+STAGE = "ppo"
+STAND_IN = "dpo"  # the stage that LlamaFactory parses such a recipe as
+
 
 def _key(help: str, default: Any = None) -> Any:
+    """A key of that default, or one that is unset."""
     return field(default=default, metadata={"help": help})
 
 
@@ -16,8 +21,8 @@ class ObjectiveKeys:
     r"""What is optimised."""
 
     ppo_variant: str = _key(
-        "Preset of stage: ppo: ppo, grpo, dr_grpo, rloo, reinforce_plus_plus, reinforce_plus_plus_baseline, dapo, gspo, "
-        "cispo or sapo. Each of the keys below overrides a piece of it.",
+        "Preset of stage: ppo: ppo, grpo, dr_grpo, rloo, reinforce_plus_plus, reinforce_plus_plus_baseline, dapo, "
+        "gspo, cispo or sapo. Each of the keys below overrides a piece of it.",
         "ppo",
     )
     num_generations: int | None = _key("Completions of each prompt.")
@@ -25,7 +30,7 @@ class ObjectiveKeys:
     policy_loss: str | None = _key(
         "Policy loss: a name of resonance.policy.POLICY_LOSSES, or package.module:function."
     )
-    policy_params: dict | str | None = _key(
+    policy_params: dict | str | None = _key(  # noqa: RUF009 (it makes a field)
         "Further parameters of advantage and policy loss as a dict (JSON on the command line), e.g. {dual_clip: 3.0}."
     )
     loss_aggregation: str | None = _key(
@@ -58,16 +63,16 @@ class DivergenceKeys:
 class RolloutKeys:
     r"""Who generates, and who judges."""
 
-    rewards: list | dict | str | None = _key(
-        "Rewards of stage: ppo: a list of {name: ...} for built-in ones and {function: package.module:function} for your "
-        "own, each with an optional weight (JSON on the command line)."
+    rewards: list | str | None = _key(  # noqa: RUF009 (it makes a field)
+        "Rewards of stage: ppo: a list of {name: ...} for built-in ones and {function: package.module:function} for "
+        "your own, each with an optional weight (JSON on the command line)."
     )
     rollout_batch_size: int | None = _key(
         "Prompts that a process generates for at a time. Unset: those of one optimizer step."
     )
     rollout_correction: str = _key(
-        "Importance weights for tokens whose log-probabilities differ from the trainer's: off, or LEVEL-MODE of token, "
-        "sequence and truncate, mask, e.g. token-truncate.",
+        "Importance weights for tokens whose log-probabilities differ from the trainer's: off, or LEVEL-MODE of "
+        "token, sequence and truncate, mask, e.g. token-truncate.",
         "off",
     )
     rollout_correction_threshold: float = _key("The largest importance weight.", 2.0)
@@ -85,3 +90,13 @@ class PolicyKeys(ObjectiveKeys, DivergenceKeys, RolloutKeys):
 
 KEYS = tuple(f.name for f in fields(PolicyKeys))
 DEFAULTS = {f.name: f.default for f in fields(PolicyKeys)}
+
+
+def is_policy_stage(values: Mapping[str, Any]) -> bool:
+    """Whether a recipe is trained by us on completions of its own; LlamaFactory's PPO runs in no installation."""
+    return values.get("stage") == STAGE
+
+
+def idle_keys(values: Mapping[str, Any]) -> list[str]:
+    """Keys that a recipe of another stage sets."""
+    return [] if is_policy_stage(values) else [key for key in KEYS if values.get(key, DEFAULTS[key]) != DEFAULTS[key]]

@@ -254,14 +254,14 @@ def _combination_problems(values: Mapping[str, Any], preset: Preset) -> list[str
     compared = preset.advantage not in ("gae", "reinforce_plus_plus") and ":" not in preset.advantage
     if compared and group < 2:
         found.append(
-            f"num_generations: {group}: advantage: {preset.advantage} compares completions of one prompt; give 2 or more, "
-            "or `advantage: reinforce_plus_plus`, or `ppo_variant: ppo`"
+            f"num_generations: {group}: advantage: {preset.advantage} compares completions of one prompt; give 2 or "
+            "more, or `advantage: reinforce_plus_plus`, or `ppo_variant: ppo`"
         )
     micro = values.get("per_device_train_batch_size", 8)
     if isinstance(micro, int) and micro % max(group, 1):
         found.append(
-            f"per_device_train_batch_size: {micro} completions are no whole groups of num_generations: {group}; give a "
-            f"multiple of {group}"
+            f"per_device_train_batch_size: {micro} completions are no whole groups of num_generations: {group}; give "
+            f"a multiple of {group}"
         )
     if preset.advantage == "gae" and not preset.critic.get("vf_coef"):
         found.append("vf_coef: advantage: gae needs a critic, which learns nothing without a positive vf_coef")

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from ..upstream import DataArguments, FinetuningArguments, TrainingArguments
-from . import data, parameters, preference
+from . import data, parameters, policy, policy_settings, preference
 from .environment import may_have_other_keys
 from .places import dataset_problems, output_problems
 from .resume import resume_point
@@ -27,7 +27,8 @@ _NOW = {"group_by_length": "train_sampling_strategy: group_by_length"}
 
 def needs_resonance(given: Mapping[str, Any]) -> bool:
     """Whether a recipe asks for anything that only exists with this package."""
-    return preference.runs_on_resonance(given) or any(key in given for key in (*preference.KEYS, *data.KEYS))
+    ours = preference.runs_on_resonance(given) or policy.is_policy_stage(given)
+    return ours or any(key in given for key in (*preference.KEYS, *data.KEYS, *policy.KEYS))
 
 
 def read(args: Sequence[str]) -> dict[str, Any]:
@@ -60,8 +61,10 @@ def check(given: Mapping[str, Any], parser: ModuleType) -> None:
     """
     known = known_keys(parser)
     found = [] if may_have_other_keys() else unknown_keys(given, known)
-    found += data.problems(given) + road_problems(given, known, given)
-    if preference.runs_on_resonance(given):
+    found += data.problems(given) + road_problems(given, known, given) + stage_problems(given)
+    if policy.is_policy_stage(given):
+        found += policy_problems(given, given)
+    elif preference.runs_on_resonance(given):
         found += parameters.problems(given)
         found += run_problems(given)
     elif data.uses_rows(given):
@@ -78,12 +81,14 @@ def check_parsed(
 ) -> None:
     """What can only be checked after parsing: recipes given as flags, keys without effect, where to resume from."""
     values = vars(finetuning_args)
-    ours = preference.runs_on_resonance(values)
+    ours = preference.runs_on_resonance(values) or policy.is_policy_stage(values)
     if not isinstance(given, Mapping):  # a mapping has been through `check`
         flags = {**vars(data_args), **values}
         flags |= {name: getattr(training_args, name) for name in ("do_train", "do_eval", "output_dir")}
         found = data.problems(flags) + road_problems(flags, values)
-        if ours:
+        if policy.is_policy_stage(flags):
+            found += policy_problems(flags | vars(training_args), read(given))
+        elif ours:
             found += run_problems(flags)
         elif data.uses_rows(flags):
             found += dataset_problems(flags) + output_problems(flags["output_dir"])
@@ -98,6 +103,58 @@ def check_parsed(
         training_args.resume_from_checkpoint, warning = resume_point(wanted, chosen, training_args.output_dir)
         if warning and training_args.should_log:
             logger.warning(warning)
+
+
+def stage_problems(given: Mapping[str, Any]) -> list[str]:
+    """A variant of PPO in the place of its stage, which LlamaFactory lets through until its tuner."""
+    from ..policy import PRESETS
+
+    stage = given.get("stage")
+    found = [f"{key}: has a meaning in stage: {policy.STAGE} only" for key in policy.idle_keys(given)]
+    if stage in PRESETS and stage != policy.STAGE:
+        found.append(f"stage: {stage!r} is a variant of PPO; write two lines, `stage: ppo` and `ppo_variant: {stage}`")
+    return found
+
+
+def policy_problems(values: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+    """Problems of a recipe that is trained on completions of its own.
+
+    Args:
+        values: of all keys that are known.
+        given: as written.
+    """
+    found = policy_settings.problems(values, given)
+    found += dataset_problems(values) + output_problems(values.get("output_dir"))
+    if values.get("use_kt"):
+        found.append("use_kt: stage: ppo runs on Resonance's trainer, not on that back-end")
+    if values.get("streaming"):
+        found.append("streaming: stage: ppo draws prompts in an order of its own; set `streaming: false`")
+    return found
+
+
+def restore_stage(
+    given: Mapping[str, Any] | list[str], training_args: TrainingArguments, finetuning_args: Any, generating_args: Any
+) -> None:
+    """Give a parsed recipe of ours its stage back, and what the stage means.
+
+    Args:
+        given: as written.
+        training_args, finetuning_args, generating_args: as LlamaFactory has parsed them.
+    """
+    if not vars(finetuning_args).pop("trains_policy", False):
+        return
+    keys = given if isinstance(given, Mapping) else read(given)
+    finetuning_args.stage = policy.STAGE
+    values = {**vars(training_args), **vars(finetuning_args), **vars(generating_args)}
+    for name, value in policy_settings.sampling(vars(generating_args), keys).items():
+        setattr(generating_args, name, value)
+    try:
+        finetuning_args.policy_settings = policy_settings.settings(values, keys)
+    except ValueError:
+        return  # flags that are wrong are reported by `check_parsed`
+    finetuning_args.use_ref_model = finetuning_args.policy_settings.needs_reference
+    if "metric_for_best_model" not in keys and training_args.metric_for_best_model in (None, "loss"):
+        training_args.metric_for_best_model, training_args.greater_is_better = "eval_reward", True
 
 
 def check_idle(values: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> None:

@@ -44,7 +44,8 @@ def get_train_args(original: Callable[..., Any]) -> Callable[..., Any]:
                 registry.require(*routes.scopes(given))
             recipe.check(given, upstream)
         parsed = original(given)
-        _, data_args, training_args, finetuning_args, *_ = parsed
+        _, data_args, training_args, finetuning_args, generating_args = parsed
+        recipe.restore_stage(given, training_args, finetuning_args, generating_args)
         values = {**vars(data_args), **vars(finetuning_args)}
         ours = routes.find(values) is not None
         if ours:  # flags are known only now
@@ -77,6 +78,26 @@ def run_stage(original: Callable[..., Any]) -> Callable[..., Any]:
             route.prepare(*four)
             call.arguments["callbacks"] = route.callbacks(call.arguments.get("callbacks"))
             return until_precomputed(lambda *given: original(*given, **call.kwargs), *call.args)
+
+    return wrapper
+
+
+def run_ppo(original: Callable[..., Any]) -> Callable[..., Any]:
+    """LlamaFactory's PPO runs in no installation, so every recipe of the stage is ours."""
+
+    @wraps(original)
+    def wrapper(
+        model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        four = (model_args, data_args, training_args, finetuning_args)
+        values = {**vars(data_args), **vars(finetuning_args)}
+        route = routes.find(values)
+        assert route is not None  # the stage has one, whatever the recipe asks for
+        with registry.rebound(*routes.scopes(values)):
+            from ..training.policy_run import run_policy
+
+            route.prepare(*four)
+            return run_policy(*four, *args, **kwargs)
 
     return wrapper
 

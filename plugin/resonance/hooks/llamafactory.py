@@ -86,6 +86,14 @@ PATCHES = (
     _always("run_pt", "llamafactory.train.pt.workflow.run_pt", "run_stage", _RUN, **_RATIO),
     _always("run_kto", "llamafactory.train.kto.workflow.run_kto", "run_stage", _RUN, **_RATIO),
     _always(
+        "run_ppo",
+        "llamafactory.train.ppo.workflow.run_ppo",
+        "run_ppo",
+        (*_RUN, "generating_args", "callbacks"),
+        why="LlamaFactory's PPO stops at a version of trl that it does not allow, and knows no images",
+        remove_when="LlamaFactory trains policies on images",
+    ),
+    _always(
         "launcher",
         "llamafactory.launcher.launch",
         "launch",
@@ -196,6 +204,14 @@ PATCHES = (
         (),
         why="images in the sizes that their tokens were counted with, and rows named in errors",
         remove_when="as in the DPO stage",
+    ),
+    _in(
+        "ppo_rows",
+        "llamafactory.data.loader.UnsupervisedDatasetProcessor",
+        "rows.prompts:PromptDatasetProcessor",
+        ("template", "tokenizer", "processor", "data_args"),
+        why="it drops every column that rewards read, and cuts prompts through images",
+        remove_when="it passes extra columns through and has a policy for long rows",
     ),
     _in(
         "trainer",

@@ -24,11 +24,13 @@ Scope = Literal[
     "run_sft",
     "run_pt",
     "run_kto",
+    "run_ppo",
     "align",
     "selection",
     "rows",
     "dpo_rows",
     "rm_rows",
+    "ppo_rows",
     "trainer",
 ]
 SCOPES: tuple[Scope, ...] = get_args(Scope)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..arguments import data, preference
+from ..arguments import data, policy, preference
 from ..upstream import DataArguments, FinetuningArguments, ModelArguments, TrainingArguments
 from .patch import Scope
 
@@ -73,6 +73,12 @@ def _prepare_rows(_: ModelArguments, data_args: DataArguments, training_args: Tr
     prepare_rows(data_args, training_args, kind="other")
 
 
+def _prepare_prompts(_: ModelArguments, data_args: DataArguments, training_args: TrainingArguments, *__: Any) -> None:
+    from ..training.run import prepare_rows
+
+    prepare_rows(data_args, training_args, kind="prompts")
+
+
 def _watched(callbacks: Callbacks) -> Callbacks:
     from ..training.run import watched
 
@@ -92,6 +98,8 @@ ROUTES = (
     # pairs checked and tokenized by us, for LlamaFactory's own trainers
     Route("dpo", data.uses_rows, ("run_dpo", "align", "rows", "dpo_rows"), _prepare_pairs, _watched),
     Route("rm", data.uses_rows, ("run_rm", "align", "rows", "rm_rows"), _prepare_pairs, _watched),
+    # completions of the policy itself, rewarded
+    Route("ppo", policy.is_policy_stage, ("run_ppo", "align", "rows", "ppo_rows"), _prepare_prompts),
     # a fraction of the rows, for LlamaFactory's own trainers
     Route("sft", data.uses_selection, ("run_sft", "align"), _prepare_rows),
     Route("pt", data.uses_selection, ("run_pt", "align"), _prepare_rows),

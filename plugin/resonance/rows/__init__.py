@@ -20,6 +20,9 @@
 | `tokenized_path` | around all of the above: a saved set and its settings | |
 | `collate` | images resized and processed once (`pictures`), scores beside them | batch: tensors |
 
+Prompts of reinforcement learning go the same way, without scores: `prompts` converts and tokenizes them, `rollouts`
+collates them, alone and with completions.
+
 `fields` names the columns, `types` what is read of LlamaFactory's objects. Light, without LlamaFactory: `fields`,
 `plan`, `types`, and in `validate/` all but `dataset`, `row_log` and `raw_columns`.
 """

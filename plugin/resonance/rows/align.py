@@ -19,6 +19,7 @@ from .types import DatasetAttr
 from .validate.dataset import check_rows, check_stream
 from .validate.findings import Finding, explain
 from .validate.raw_columns import (
+    PAIR_COLUMNS,
     require_columns,
     require_scores,
     reversed_scores,
@@ -42,7 +43,7 @@ def align_dataset(
             map-style dataset, at the row itself for a stream.
     """
     plan = get_plan(data_args)
-    if plan.kind != "pairs":  # LlamaFactory knows what to do with these rows; only how many there are is ours
+    if plan.kind == "other":  # LlamaFactory knows what to do with these rows; only how many there are is ours
         selected = select_rows(dataset, dataset_attr, plan, training_args)
         return llamafactory_align_dataset(selected, dataset_attr, data_args, training_args)
     streaming = isinstance(dataset, datasets.IterableDataset)
@@ -52,7 +53,7 @@ def align_dataset(
         raise ValueError(f"Dataset {dataset_attr} has no rows.")
     if ROW not in names:  # read by something else than load_dataset: a cloud file, another hub
         dataset = number_rows(dataset, [(str(dataset_attr), None)])
-    require_columns(dataset_attr, names, plan.reads_scores)
+    require_columns(dataset_attr, names, plan.reads_scores, PAIR_COLUMNS if plan.kind == "pairs" else ())
 
     scores = score_columns(dataset_attr) if plan.reads_scores else None
     align = _align_stream if streaming else _align_rows
@@ -91,7 +92,7 @@ def _failing_rows(dataset: datasets.Dataset, dataset_attr: DatasetAttr, data_arg
     findings = []
     for i in range(len(dataset)):
         try:
-            converter.inner(dataset[i])
+            converter.convert(dataset[i])
         except Exception as error:
             found = f"cannot be converted ({type(error).__name__}: {error})"
             findings.append(Finding("row unreadable", found, origins[i][SOURCE], origins[i][ROW]))

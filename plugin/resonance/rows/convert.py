@@ -11,6 +11,7 @@ from llamafactory.data.converter import get_dataset_converter as llamafactory_da
 
 from .fields import CARRIED, ROW, SOURCE
 from .plan import RowPlan, get_plan
+from .prompts import PromptConverter, prompt_converter
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class ScoredConverter:
             ValueError: if the inner converter fails; names source and row.
         """
         try:
-            output = self.inner(example)
+            output = self.convert(example)
         except Exception as error:
             where = f"{example.get(SOURCE)}, row {example.get(ROW)}"
             raise ValueError(f"{where}: cannot be converted ({type(error).__name__}: {error}).") from error
@@ -49,8 +50,14 @@ class ScoredConverter:
                 output[column.aligned] = column.stand_in if column.problem(raw) else column.value(raw)
         return output
 
+    def convert(self, example: dict[str, Any]) -> dict[str, Any]:
+        """Return what LlamaFactory's converter makes of an example; raises what it raises."""
+        return self.inner(example)
 
-def get_dataset_converter(name: str, dataset_attr: Any, data_args: Any) -> ScoredConverter:
+
+def get_dataset_converter(name: str, dataset_attr: Any, data_args: Any) -> ScoredConverter | PromptConverter:
     """Return LlamaFactory's converter of this formatting, wrapped."""
-    names = tuple(getattr(dataset_attr, column.name, None) for column in CARRIED)
-    return ScoredConverter(llamafactory_dataset_converter(name, dataset_attr, data_args), names, get_plan(data_args))
+    inner, plan = llamafactory_dataset_converter(name, dataset_attr, data_args), get_plan(data_args)
+    if plan.kind == "prompts":
+        return prompt_converter(inner, dataset_attr)
+    return ScoredConverter(inner, tuple(getattr(dataset_attr, column.name, None) for column in CARRIED), plan)

@@ -34,7 +34,7 @@ class RowPlan:
         max_target_length: most tokens of a response, or None.
         data_ratio: fraction of the training rows to keep.
         score_margin: smallest difference of the scores of a training pair, WIDEST, or None for all pairs.
-        kind: what a row is. Preference pairs are checked and tokenized by us, other rows only selected.
+        kind: what a row is. Pairs and prompts are checked and tokenized by us, other rows only selected.
         schema_version: raised whenever the meaning of a column changes, so that no older cache is read.
     """
 

@@ -57,18 +57,22 @@ class PromptConverter:
         if missing := [name for name in names if name not in example]:
             raise ValueError(f"{where}: no column {', '.join(missing)}, which `columns` names under `meta`.")
         try:
-            output = self.inner(self._answered(example))
+            output = self.convert(example)
         except Exception as error:
             raise ValueError(f"{where}: cannot be converted ({type(error).__name__}: {error}).") from error
         output[ALIGNED_META] = json.dumps({name: _plain(example[name]) for name in names}, ensure_ascii=False)
         output[SOURCE], output[ROW] = example[SOURCE], example[ROW]
         return output
 
+    def convert(self, example: Row) -> Row:
+        """Return what LlamaFactory's converter makes of an example; raises what it raises."""
+        return self.inner(self._answered(example))
+
     def _answered(self, example: Row) -> Row:
         """With an empty answer, if a conversation ends with a question."""
         role, content, user, assistant = self.tags
         messages = example.get(self.messages) if self.messages else None
-        if not isinstance(messages, list) or not messages or messages[-1].get(role) != user:
+        if not self.messages or not isinstance(messages, list) or not messages or messages[-1].get(role) != user:
             return example
         return {**example, self.messages: [*messages, {role: assistant, content: ""}]}
 
@@ -85,11 +89,11 @@ def _plain(value: Any) -> Any:
 def prompt_converter(inner: Callable[[Row], Row], attr: DatasetAttr) -> PromptConverter:
     """The converter of an entry in dataset_info.json, around LlamaFactory's."""
     named = [getattr(attr, name, None) for name in (*_READ, *MEDIA_COLUMNS)]
-    tags = ("role_tag", "content_tag", "user_tag", "assistant_tag")
+    tags: Any = tuple(getattr(attr, f"{name}_tag") for name in ("role", "content", "user", "assistant"))
     return PromptConverter(
         inner=inner,
         messages=None if attr.formatting == "alpaca" else getattr(attr, "messages", None),
-        tags=tuple(getattr(attr, tag) for tag in tags),  # type: ignore[arg-type]
+        tags=tags,
         meta=None if (given := getattr(attr, META, None)) is None else tuple(given),
         read=(*(name for name in named if name), SOURCE, ROW),
     )
@@ -107,7 +111,9 @@ class PromptEncoder(PairEncoder):
         texts = [message["content"] for message in row["_prompt"]] + [row["_system"] or "", row["_tools"] or ""]
         names = [getattr(self.template.mm_plugin, f"{kind[:-1]}_token", None) for kind in MEDIA_COLUMNS]
         if found := [token for token in names if token and any(token in text for text in texts)]:
-            raise ValueError(f"the text holds {found[0]}, which stands for media in this model; take it out of the data")
+            raise ValueError(
+                f"the text holds {found[0]}, which stands for media in this model; take it out of the data"
+            )
         return PairIds(super().__call__({**row, "_response": list(_NO_ANSWER)}).prompt, [], [])
 
 

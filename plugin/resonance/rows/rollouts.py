@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Tokenized prompts -> a batch to generate from; prompts with their completions -> a batch to score and to train on."""
+"""Tokenized prompts -> a batch to generate from; prompts with completions -> a batch to train on."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ class RolloutCollator(MultiModalDataCollatorForSeq2Seq):
         lay_out: lays out batches with completions; set by a trainer.
     """
 
+    template: Any = None
+    tokenizer: Any = None
     lay_out: LaysOut | None = None
 
     def __post_init__(self) -> None:

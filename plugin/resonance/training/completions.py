@@ -125,10 +125,10 @@ class Completer:
             if min(gather_object([len(kept)])) >= wanted:  # all ranks draw again, or none
                 return [sample for members in kept[:wanted] for sample in members]
         raise ValueError(
-            f"dynamic_sampling: of {tries * self.sizes.prompts} prompts drawn for one rollout, {len(kept)} on this rank "
-            f"(it needs {wanted}) have completions whose rewards differ: the policy does nearly all right, or none. Take "
-            f"prompts of another difficulty, more num_generations (now {group}), a higher temperature, a higher "
-            f"dynamic_sampling_tries (now {tries}), or `dynamic_sampling: false`."
+            f"dynamic_sampling: of {tries * self.sizes.prompts} prompts drawn for one rollout, {len(kept)} on this "
+            f"rank (it needs {wanted}) have completions whose rewards differ: the policy does nearly all right, or "
+            f"none. Take prompts of another difficulty, more num_generations (now {group}), a higher temperature, a "
+            f"higher dynamic_sampling_tries (now {tries}), or `dynamic_sampling: false`."
         )
 
     def _draw(self, version: int) -> list[Sample]:

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""A critic on the policy's own hidden states: a value head that is part of the model while it trains, and of no file of it."""
+"""A critic on the policy's own hidden states: a value head, in the model as it trains, in a file of its own else."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ Transformers initialises a missing weight at random and says so in a log line. W
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,6 +50,25 @@ def load_reference(model_args: Any, finetuning_args: Any, add_valuehead: bool = 
     """LlamaFactory's `create_ref_model` under the same condition as `load_model`."""
     with complete_weights(finetuning_args.allow_missing_weights):
         return llamafactory_create_ref_model(model_args, finetuning_args, add_valuehead)
+
+
+def prepared_reference(trainer: Any, model: Any) -> Any:
+    """A model that is called but never trained, as the trainer's accelerator has it.
+
+    Under DeepSpeed an engine of its own, which spreads the weights as the policy's does from ZeRO-3 on.
+    """
+    accelerator = trainer.accelerator
+    if not trainer.is_deepspeed_enabled:
+        return accelerator.prepare_model(model, evaluation_mode=True).eval()
+    import deepspeed
+
+    config = copy.deepcopy(accelerator.state.deepspeed_plugin.deepspeed_config)
+    if config["zero_optimization"]["stage"] != 3:
+        config["zero_optimization"]["stage"] = 0
+    for name in ("optimizer", "scheduler"):
+        config.pop(name, None)
+    engine, *_ = deepspeed.initialize(model=model, config=config)
+    return engine.eval()
 
 
 @contextmanager

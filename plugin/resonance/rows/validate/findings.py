@@ -11,8 +11,9 @@ SHOWN = 10  # rows in a message
 
 INVALID_TURNS = "invalid turns"
 EMPTY_RESPONSE = "empty response"
+EMPTY_PROMPT = "empty prompt"
 IDENTICAL_PAIR = "identical pair"
-SKIPPED_KINDS = (INVALID_TURNS, EMPTY_RESPONSE, IDENTICAL_PAIR)
+SKIPPED_KINDS = (INVALID_TURNS, EMPTY_RESPONSE, EMPTY_PROMPT, IDENTICAL_PAIR)
 """Kinds of rows that teach nothing: they are left out; every other kind stops a run."""
 
 

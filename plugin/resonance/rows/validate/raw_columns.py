@@ -14,19 +14,22 @@ from .findings import Finding, explain
 PAIR_COLUMNS = ("chosen", "rejected")
 
 
-def require_columns(dataset_attr: DatasetAttr, present: Iterable[str], needs_scores: bool) -> None:
-    """Check that the dataset_info.json entry names every column a pair needs, and that the data has them.
+def require_columns(
+    dataset_attr: DatasetAttr, present: Iterable[str], needs_scores: bool, needed: tuple[str, ...] = PAIR_COLUMNS
+) -> None:
+    """Check that the dataset_info.json entry names every column a row needs, and that the data has them.
 
     Args:
         dataset_attr: the entry.
         present: columns of the data.
         needs_scores: whether scores have to be there.
+        needed: keys of `columns` that LlamaFactory's own formattings have to name.
 
     Raises:
         ValueError: naming each missing entry or column, and the nearest existing one.
     """
     present = [name for name in present if name not in (SOURCE, ROW)]
-    required = PAIR_COLUMNS * (dataset_attr.formatting in FORMATTINGS) + SCORE_FIELDS * needs_scores
+    required = needed * (dataset_attr.formatting in FORMATTINGS) + SCORE_FIELDS * needs_scores
     complaints = []
     for key in (*required, *MEDIA_COLUMNS):
         column = getattr(dataset_attr, key, None)

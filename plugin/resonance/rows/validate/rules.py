@@ -19,7 +19,7 @@ from ...upstream import DataArguments
 from ..fields import PLACEHOLDERS, ROW, SOURCE
 from ..plan import RowPlan
 from ..types import DatasetAttr, Row
-from .findings import EMPTY_RESPONSE, IDENTICAL_PAIR, INVALID_TURNS, Finding
+from .findings import EMPTY_PROMPT, EMPTY_RESPONSE, IDENTICAL_PAIR, INVALID_TURNS, Finding
 
 if TYPE_CHECKING:
     import pyarrow
@@ -42,11 +42,25 @@ def skip_reason(row: Row) -> str | None:
     return IDENTICAL_PAIR if chosen == rejected else None
 
 
+def prompt_skip_reason(row: Row) -> str | None:
+    """Return why a row is no prompt: turns that do not alternate, or a question without text."""
+    prompt = row["_prompt"]
+    if len(prompt) % 2 != 1 or any(message["content"] is None for message in prompt):
+        return INVALID_TURNS
+    return EMPTY_PROMPT if isinstance(prompt[-1]["content"], str) and not prompt[-1]["content"].strip() else None
+
+
 def placeholder_findings(row: Row) -> Iterator[Finding]:
-    """Compare media with placeholders, for prompt + chosen and prompt + rejected alike, as the template will."""
+    """Compare media with placeholders, for prompt + chosen and prompt + rejected alike, as the template will.
+
+    Without responses the prompt is looked at alone.
+    """
     for name, placeholder in PLACEHOLDERS.items():
         media = len(row[f"_{name}s"] or [])
         in_prompt = sum(message["content"].count(placeholder) for message in row["_prompt"])
+        if not row["_response"] and in_prompt != media:
+            plural = "s" * (media != 1)
+            yield Finding("placeholder count", f"{media} {name}{plural} but {in_prompt} `{placeholder}` in the prompt")
         for answer, message in zip(("chosen", "rejected"), row["_response"], strict=False):
             wanted = in_prompt + message["content"].count(placeholder)
             if wanted != media:
@@ -149,7 +163,10 @@ class RowChecker:
         return [finding.at(row[SOURCE], row[ROW]) for finding in self._findings(row)]
 
     def _findings(self, row: Row) -> Iterator[Finding]:
-        if (reason := skip_reason(row)) is not None:
+        if self.plan.kind == "prompts":  # an answer, if there is one, is not read
+            row = {**row, "_response": []}
+        reason = prompt_skip_reason(row) if self.plan.kind == "prompts" else skip_reason(row)
+        if reason is not None:
             yield Finding(reason, reason)
         elif (finding := text_finding(row)) is not None:
             yield finding

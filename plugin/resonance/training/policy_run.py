@@ -1,0 +1,128 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""`stage: ppo` from its arguments to a trained model: what LlamaFactory's workflows are for the other stages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from llamafactory.data import get_dataset, get_template_and_fix_tokenizer
+from llamafactory.extras import logging
+from llamafactory.model import load_model as llamafactory_load_model
+from llamafactory.model import load_tokenizer
+from llamafactory.train.callbacks import SaveProcessorCallback
+from llamafactory.train.trainer_utils import create_modelcard_and_push
+
+from ..arguments.policy_settings import PolicySettings
+from ..arguments.speedups import asked_speedups
+from ..rewards import make_rewards
+from ..rollout.local import LocalRollout
+from ..rollout.types import Sampling
+from ..rows.prompts import meta_columns, meta_of
+from ..rows.rollouts import RolloutCollator
+from .completions import Completer, Judge
+from .curves import plot_loss
+from .engine import Engine
+from .policy import CARRIED, PolicyTrainer
+from .reference import BeforeTraining
+from .speedups import Batches
+from .weights import complete_weights, load_reference, prepared_reference
+
+logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
+
+
+def run_policy(
+    model_args: Any,
+    data_args: Any,
+    training_args: Any,
+    finetuning_args: Any,
+    generating_args: Any,
+    callbacks: list[Any] | None = None,
+) -> None:
+    """Train, evaluate or both, and save."""
+    settings: PolicySettings = finetuning_args.policy_settings
+    tokenizer_module = load_tokenizer(model_args)
+    template = get_template_and_fix_tokenizer(tokenizer_module["tokenizer"], data_args)
+    rows = get_dataset(template, model_args, data_args, training_args, stage="ppo", **tokenizer_module)
+    with complete_weights(finetuning_args.allow_missing_weights):
+        model = llamafactory_load_model(
+            tokenizer_module["tokenizer"], model_args, finetuning_args, training_args.do_train
+        )
+    reference = load_reference(model_args, finetuning_args) if settings.needs_reference else None
+    parts = _Parts(settings, model, reference, template, tokenizer_module, finetuning_args, generating_args, rows)
+    trainer = PolicyTrainer(
+        settings,
+        engine=parts.engine,
+        completer=parts.completer,
+        collate=parts.collator.responses,
+        critic_learning_rate=settings.values["critic_learning_rate"] or 10 * training_args.learning_rate,
+        model=model,
+        args=training_args,
+        data_collator=parts.collator.prompts,
+        callbacks=callbacks,
+        processing_class=tokenizer_module["tokenizer"],
+        **rows,
+    )
+    if tokenizer_module["processor"] is not None:
+        trainer.add_callback(SaveProcessorCallback(tokenizer_module["processor"]))
+    if training_args.do_train:
+        result = trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
+        trainer.save_model()
+        trainer.log_metrics("train", result.metrics)
+        trainer.save_metrics("train", result.metrics)
+        trainer.save_state()
+        if trainer.is_world_process_zero() and finetuning_args.plot_loss:
+            plot_loss(training_args.output_dir, ["loss", "reward"])
+    if training_args.do_eval:
+        metrics = trainer.evaluate(metric_key_prefix="eval")
+        trainer.log_metrics("eval", metrics)
+        trainer.save_metrics("eval", metrics)
+    create_modelcard_and_push(trainer, model_args, data_args, training_args, finetuning_args)
+
+
+class _Parts:
+    """Makes what a trainer is made of, around a model that is loaded."""
+
+    def __init__(
+        self,
+        settings: PolicySettings,
+        model: Any,
+        reference: Any,
+        template: Any,
+        tokenizer_module: Mapping[str, Any],
+        finetuning_args: Any,
+        generating_args: Any,
+        rows: Mapping[str, Any],
+    ) -> None:
+        self.settings, self.model, self.reference = settings, model, reference
+        self.template, self.tokenizer = template, tokenizer_module["tokenizer"]
+        self.finetuning_args, self.generating_args = finetuning_args, generating_args
+        self.rows = rows.get("train_dataset") or rows.get("eval_dataset")
+        self.collator = RolloutCollator(template=template, model=model, pad_to_multiple_of=8, **tokenizer_module)
+
+    def engine(self, trainer: PolicyTrainer) -> Engine:
+        reference = None
+        if self.settings.needs_reference:
+            reference = self.model if self.reference is None else prepared_reference(trainer, self.reference)
+        batches = Batches(self.collator, trainer._prepare_inputs, None, CARRIED)
+        asked = asked_speedups(self.finetuning_args.pref_speedups)
+        engine = Engine(trainer.accelerator, trainer.model, reference, asked, batches)
+        trainer.add_callback(BeforeTraining(lambda: engine.plan_batches(trainer.model_wrapped)))
+        return engine
+
+    def completer(self, trainer: PolicyTrainer) -> Completer:
+        given = self.generating_args
+        sampling = Sampling(given.max_new_tokens, given.temperature, given.top_p, given.top_k)
+        ends = sorted({self.tokenizer.eos_token_id, *self.template.get_stop_token_ids(self.tokenizer)})
+        sizes = trainer.sizes
+        size = self.settings.values["rollout_batch_size"] or sizes.chunk * sizes.accumulation
+        rollout = LocalRollout(self.model, self.collator.prompts, ends, self.tokenizer.pad_token_id, size)
+        rewards = make_rewards(self.settings.rewards, meta_columns(self.rows))
+        judge = Judge(rewards, self._decode, self._prompt, lambda row: row.get("images") or [], meta_of)
+        return Completer(self.settings, sizes, sampling, self.rows, rollout, judge)
+
+    def _decode(self, tokens: Any) -> str:
+        return self.tokenizer.decode(tokens, skip_special_tokens=True)
+
+    def _prompt(self, row: Mapping[str, Any]) -> str:
+        return self.tokenizer.decode(row["input_ids"], skip_special_tokens=True)
