@@ -70,7 +70,7 @@ def measure(ratio: str, live: bool) -> tuple[list[Row], str]:
     from resonance.forward.tower import tower_modules
 
     torch.set_num_threads(1)
-    model, _ = build(ratio, "lora")
+    model, _ = build(SHAPES[ratio], "lora")
     batch = make_batch(model, SHAPES[ratio]["vocabulary"], make_pairs(1))
     batches = [batch | {"pixel_values": batch["pixel_values"].roll(i, 1)} for i in range(PICTURES)]
     calls: list[int] = []

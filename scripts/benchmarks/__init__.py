@@ -5,6 +5,7 @@
 |---|---|
 | `small_step.py` | a small Qwen2-VL with the proportions of a large one, and the least its step can cost |
 | `resident.py` | the peak of a process's memory |
+| `counting.py` | kernels and waits of a step, counted on a CPU |
 | `collators.py` | JPEG pairs through LlamaFactory's collator and ours |
 | `gpu_step.py` | Qwen2-VL-2B with random weights and both trainers, on one GPU |
 """
