@@ -4,9 +4,9 @@
     python scripts/benchmark_regimes.py                 # FLOPs and launches; about two minutes
     python scripts/benchmark_regimes.py --time --only 1024
 
-The numbers are LlamaFactory's over ours: more is better, and below 1 we lose. The model is a small random Qwen2-VL with
-LoRA. FLOPs are those of matrix products and of attention, through recompute and backward; attention counts pairs of
-tokens, half of them where a kernel is causal, all under a mask. Launches are aten operations without views. Seconds
+The numbers are LlamaFactory's over ours: more is better, and below 1 we lose. The model is a small random Qwen2-VL
+with LoRA. FLOPs are those of matrix products and of attention, through recompute and backward; attention counts pairs
+of tokens, half of them where a kernel is causal, all under a mask. Launches are aten operations without views. Seconds
 are process time on one thread, the least of several steps, in turn. Losses and gradients of both are compared, and the
 script fails if they differ by more than 2e-5 or if a regime has more FLOPs or launches than LlamaFactory's by 2 %.
 """

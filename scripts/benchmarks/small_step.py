@@ -127,7 +127,7 @@ def make_batch(model: Any, vocabulary: int, pairs: list[Pair], device: str = "cp
     mask = (column < lengths[:, None]).long()
     answered = column >= torch.tensor([p.prompt for p in pairs] * 2)[:, None]
     labels = torch.where((mask == 1) & answered, ids, -100)
-    base = model.base_model.model if hasattr(model, "peft_config") else model
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
     kinds = (ids == 10).int()
     positions, _ = base.model.get_rope_index(ids, image_grid_thw=grid, mm_token_type_ids=kinds, attention_mask=mask)
     batch = dict(input_ids=ids, attention_mask=mask, labels=labels, pixel_values=pixels, image_grid_thw=grid)
@@ -183,6 +183,30 @@ def our_step(
         return trainer.get_batch_loss_metrics(model, dict(batch))[0]
 
     return run
+
+
+def as_collated(model: Any, batch: dict[str, Any], on: Collection[str], pictures: list[int]) -> dict[str, Any]:
+    """A batch of pairs as our collator makes it: the pixels of each picture once, and the layout beside them.
+
+    Args:
+        model: unwrapped, whose reference reads batches as it does.
+        batch: of `make_batch`, with pictures.
+        on: the speed-ups in use.
+        pictures: of each pair.
+    """
+    from itertools import accumulate
+
+    from resonance.forward.planner import Planner
+    from resonance.forward.request import Request
+
+    count = sum(pictures)
+    lengths = batch["image_grid_thw"].prod(-1)[:count].tolist()
+    ends = [0, *accumulate(pictures)]
+    rows = [list(range(start, end)) for start, end in zip(ends, ends[1:], strict=False)]
+    batch = batch | {"pixel_values": batch["pixel_values"][: sum(lengths)]}
+    planner = Planner()
+    planner.request = Request.of([model], on, always=False)
+    return batch | {Planner.key: planner(batch, {"image": (rows * 2, lengths)})}
 
 
 def decided(trainer: Any, model: Any, batch: dict[str, Any]) -> frozenset[str]:
