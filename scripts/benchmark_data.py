@@ -6,7 +6,7 @@
 Makes N preference rows with scores over M small JPEG and PNG files on the local disk, and runs, each in a process of
 its own: `json.load` and a loop that decodes the images of every row by PIL, beside `resonance data check` (headers)
 and `check --decode`; and `json.load`, a loop over the paths and `json.dump`, beside the three ways of `fix-paths`,
-which also looks whether each file is there. Prints rows a second, seconds and peak resident memory of each. Exit
+which also looks whether each file is there. Prints rows a second, seconds, CPU seconds and peak resident memory of each. Exit
 status 1 if one of ours fails, finds a problem in the sound rows, takes 500 MB or more, or writes other bytes than the
 loop.
 """
@@ -91,12 +91,13 @@ def measure(name: str, command: list[str], rows: int) -> dict[str, Any]:
     result = {
         "name": name,
         "seconds": round(seconds, 2),
+        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2),
         "rows_per_second": round(rows / seconds),
         "peak_mb": round(usage.ru_maxrss / unit),
         "exit_code": process.returncode,
     }
-    columns = (f"{result['rows_per_second']:>10,}", f"{result['seconds']:>9.1f}", f"{result['peak_mb']:>8,}")
-    print(f"{name:<34}{''.join(columns)}", flush=True)
+    columns = (f"{result['rows_per_second']:>10,}", f"{result['seconds']:>9.1f}", f"{result['cpu_seconds']:>9.1f}")
+    print(f"{name:<34}{''.join(columns)}{result['peak_mb']:>8,}", flush=True)
     if process.returncode:
         print(output[-2000:], file=sys.stderr)
     return result
@@ -167,7 +168,7 @@ def main() -> int:
         folder = args.folder or Path(temporary)
         images = make_images(folder, args.images)
         print(f"{args.rows:,} rows over {args.images:,} images; {os.cpu_count()} processors\n")
-        print(f"{'':<36}{'rows/s':>10}{'seconds':>9}{'peak MB':>8}")
+        print(f"{'':<36}{'rows/s':>10}{'seconds':>9}{'CPU s':>9}{'peak MB':>8}")
         checks = run_checks(folder, images, args.rows, not args.no_decode)
         moves = run_moves(folder, images, args.rows)
     print()

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import os
 import time
-import warnings
 from array import array
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from io import BytesIO
@@ -36,15 +34,6 @@ class Facts(NamedTuple):
 
     size: tuple[int, int] | None
     problems: tuple[tuple[str, str], ...] = ()
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Let PIL open large images without a word; they are reported by us. For the main thread."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        warnings.filterwarnings("ignore", module="PIL")
-        yield
 
 
 @dataclass

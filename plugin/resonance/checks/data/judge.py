@@ -14,7 +14,7 @@ from ...rows.fields import SCORE_FIELDS
 from ...rows.json_types import type_name
 from .align import Aligner, Unreadable
 from .duplicates import Duplicates, Leakage
-from .entry import Entry
+from .entry import FORMATTINGS, Entry
 from .images import MAX_PIXELS, ImageProbe
 from .kinds import KINDS
 from .rowchecks import Found, RowChecks
@@ -62,7 +62,7 @@ class Judge:
         """Return the aligned row, or None and why there is none."""
         if not isinstance(row, dict):
             return None, [("row unreadable", f"a row is {type_name(row)}, but a mapping is needed")]
-        if not self.entry.columns:  # nobody knows how to read the row; the entry's complaint says so
+        if not self.entry.columns or self.entry.formatting not in FORMATTINGS:  # the entry's complaint says so
             return None, []
         try:
             return self.align(row), []

@@ -6,9 +6,10 @@ Every function takes a row and returns it as it was, or a mended copy.
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 from typing import Any
 
+from ...datafiles.fix import Findable
 from ...rows.faults import PLACEHOLDERS
 from ...rows.fields import SCORE_FIELDS
 from .align import Aligner, Unreadable
@@ -34,7 +35,7 @@ def mend(row: Row, align: Aligner, columns: Columns) -> Row:
     row = usual_types(row, columns)
     row = numbers(row, entry)
     row = plain_contents(row, entry)
-    row = separators(row, align)
+    row = separators(row, entry)
     return placeholders(row, align)
 
 
@@ -113,18 +114,17 @@ def _flat(content: Any) -> Any:
     return "".join(texts)
 
 
-def separators(row: Row, align: Aligner) -> Row:
+def separators(row: Row, entry: Entry) -> Row:
     r"""``a\b.png`` becomes ``a/b.png`` where only the latter exists."""
+    is_there = Findable(Path(entry.media_dir))
 
     def turned(item: Any) -> Any:
-        if not isinstance(item, str) or "\\" not in item or os.path.exists(align.place(item)):
-            return item
-        other = item.replace("\\", "/")
-        return other if os.path.exists(align.place(other)) else item
+        other = item.replace("\\", "/") if isinstance(item, str) else item
+        return other if other != item and is_there(other) and not is_there(item) else item
 
     changed = {}
     for key in MEDIA_COLUMNS:
-        column = align.entry.columns.get(key)
+        column = entry.columns.get(key)
         if column in row and row[column] is not None:
             value = row[column]
             changed[column] = [turned(item) for item in value] if isinstance(value, list) else turned(value)

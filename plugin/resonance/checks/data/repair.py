@@ -16,9 +16,9 @@ from ...datafiles.read import RowError
 from ...datafiles.write import RowWriter, replacing
 from ...rows.json_head import HEAD, JsonHead
 from ...rows.json_types import places, type_name
+from ..quiet import quiet
 from .columns import Columns
 from .duplicates import Duplicates
-from .images import quiet
 from .judge import has_error, rows_of, source_name, unread
 from .mend import mend
 from .rowchecks import Found

@@ -13,11 +13,11 @@ from ...datafiles.read import RowError, RowReader
 from ...rows.faults import EMPTY_RESPONSE, INVALID_TURNS
 from ...rows.fields import SCORE_FIELDS, score_problem
 from ...rows.json_head import JsonHead
+from ..quiet import quiet
 from .columns import PER_ROW, Columns
 from .duplicates import Duplicates, Leakage
 from .entry import Entry
 from .findings import Findings, Problem
-from .images import quiet
 from .judge import Judge, Options, has_error, rows_of, source_name, unread
 from .rowchecks import Found
 from .tally import Tally

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path as File
 from typing import Any
 
+from ..quiet import quiet
 from . import recipe as recipes
 from .flops import step_flops
 from .gpus import gpu_gibibytes
@@ -49,7 +48,7 @@ def estimate_recipe(path: File, options: Options) -> Estimate:
     setup = setup if options.batch is None else replace(setup, batch=options.batch)
     ours, runs_here, told = speedups(recipe, model_args, finetuning_args)
     memory = gpu_gibibytes(options.gpu) if options.gpu is not None else options.gpu_memory
-    with quiet("llamafactory", "transformers"):
+    with quiet():
         model = count_model(model_args, finetuning_args)
         given = {
             "text": options.text_tokens,
@@ -132,17 +131,3 @@ def check(options: Options) -> None:
         found.append(f"--gpu-memory: {options.gpu_memory}; allowed: GiB, above 0")
     if found:
         raise ValueError("; ".join(found))
-
-
-@contextmanager
-def quiet(*names: str) -> Iterator[None]:
-    """Keeps a library's notes about a model that is never trained out of the output; its warnings stay."""
-    loggers = [logging.getLogger(name) for name in names]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)
