@@ -221,7 +221,7 @@ class Bench:
         from resonance.checks.estimate.flops import step_flops
         from resonance.checks.estimate.memory import step_memory
         from resonance.checks.estimate.model import count
-        from resonance.checks.estimate.shapes import Lengths, Path, Setup
+        from resonance.checks.estimate.shapes import Setup, Speedups, Workload
 
         height, width, _ = work
         lora, checkpointing = self.mode == "lora", NO_CHECKPOINTING not in variant
@@ -243,11 +243,11 @@ class Bench:
         )
         plain = 2.0 * sum(p.numel() for p in self.base.parameters() if self.mode == "full")
         model = count(self.model, self.config, SimpleNamespace(quantization_bit=None), plain)
-        path = Path(**dict.fromkeys(speedups_of(variant), True))
+        path = Speedups(**dict.fromkeys(speedups_of(variant), True))
         answers = responses(work, pairs)
         mean, prompt = sum(answers) / pairs, TEXT + 2 + height * width
         spread = (prompt + 2 * max(answers)) / (prompt + 2 * mean)
-        lengths = Lengths(TEXT + 2, 1, height * width, round(mean), spread=spread)
+        lengths = Workload(TEXT + 2, 1, height * width, round(mean), spread=spread)
         return sum(step_flops(model, setup, lengths, path).values()), step_memory(model, setup, lengths, path).peak
 
 
