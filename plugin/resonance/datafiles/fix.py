@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .columns import MEDIA_COLUMNS
 from .layout import Layout
 from .paths import Refused, Relocate
 from .read import RowError, read_rows
 from .text import printable, shorten
 from .write import RowWriter, back_up, replacing
 
-KEYS = ("images", "videos", "audios", "image")
+KEYS = (*MEDIA_COLUMNS, "image")
 SHOWN = 300  # characters of a path in a message
 
 

@@ -10,11 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .infer import infer_entry
 from .read import RowError
 from .write import back_up, replacing
-
-__all__ = ["INFO", "Change", "infer_entry", "read_info", "register"]
 
 INFO = "dataset_info.json"
 _SPACE = re.compile(r"\s*")

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from .columns import MEDIA_COLUMNS
 from .text import printable, shorten
 
 LINES = 6  # of a text
-MEDIA = ("images", "videos", "audios")
 Field = tuple[str, str]
 """A label and a text, which may have several lines."""
 
@@ -36,7 +36,7 @@ def fields(row: Any, entry: dict[str, Any] | None, media_dir: Path) -> Iterator[
         label = key if key == column else f"{key} ({column})"
         if column not in row:
             yield label, "(missing)"
-        elif key in MEDIA:
+        elif key in MEDIA_COLUMNS:
             yield from ((key[:-1], told) for told in _media(row[column], media_dir))
         else:
             yield from _text_fields(label, row[column], role, content, _score(row, columns.get(f"score_{key}")))

@@ -6,10 +6,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..datafiles.columns import PLACEHOLDERS
 from .spec import Skip
 
 ROLES = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "system": "system"}
-MEDIA = {"image": "<image>", "image_url": "<image>", "video": "<video>"}
+MEDIA = {kind: PLACEHOLDERS[kind.removesuffix("_url")] for kind in ("image", "image_url", "video")}
 
 
 @dataclass

@@ -7,11 +7,11 @@ import math
 from dataclasses import replace
 from typing import Any
 
+from ..datafiles.columns import PLACEHOLDERS
 from .spec import Example, Skip
 
 FROM = {"system": "system", "user": "human", "assistant": "gpt"}  # LlamaFactory's default tags
-PLACEHOLDERS = {"images": "<image>", "videos": "<video>"}
-AUDIO = "<audio>"
+AUDIO = PLACEHOLDERS["audio"]
 LISTS = ("images", "videos")
 
 
@@ -26,8 +26,8 @@ def checked(example: Example) -> Example:
     _check_texts(example, answers)
     if example.scores is not None and not all(math.isfinite(score) for score in example.scores):
         raise Skip("a score is not finite", str(example.scores))
-    for column, placeholder in PLACEHOLDERS.items():
-        example = _with_placeholders(example, placeholder, len(getattr(example, column)))
+    for column in LISTS:
+        example = _with_placeholders(example, PLACEHOLDERS[column[:-1]], len(getattr(example, column)))
     return example
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from itertools import combinations
 from typing import Any
 
+from ..datafiles.columns import PLACEHOLDERS
 from .columns import number, text, value
 from .media import below, references
 from .spec import Example, FrameFolder, Importer, MissingColumn, Option, Options, Skip, one_of, question
@@ -72,7 +73,8 @@ def _prompt(row: dict[str, Any], asked: str, options: Options) -> tuple[list[tup
     videos = [FrameFolder(below(path, PICTURES), options["frames"]) for path in references(row, "video")]
     if not images and not videos:
         raise Skip("neither image nor video", f"the row has {', '.join(map(str, row))}")
-    for placeholder, media in (("<image>", images), ("<video>", videos)):
+    for kind, media in (("image", images), ("video", videos)):
+        placeholder = PLACEHOLDERS[kind]
         # the set has one <image> for a video or for several pictures, too; the frame puts as many as are needed
         if asked.count(placeholder) != len(media):
             asked = asked.replace(placeholder, "").strip()

@@ -11,8 +11,9 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from ..datafiles.infer import ALIASES
-from ..datafiles.info import Change, infer_entry, register
+from ..datafiles.columns import ALIASES
+from ..datafiles.infer import infer_entry
+from ..datafiles.info import Change, register
 from ..datafiles.read import read_rows
 from ..datafiles.write import RowWriter, replacing, write_rows
 from .images import Media

@@ -12,10 +12,10 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Any
 
+from ...datafiles.columns import MEDIA_COLUMNS, SCORE_FIELDS
 from ...rows.faults import EMPTY_RESPONSE, INVALID_TURNS
-from ...rows.fields import SCORE_FIELDS
 from ...rows.json_types import places, type_name
-from .entry import MEDIA_COLUMNS, Entry
+from .entry import Entry
 
 REMEMBERED = 100  # values of each type and column that can be shown
 PER_ROW = {  # kinds that every row has if a column is missing

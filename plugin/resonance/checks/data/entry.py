@@ -9,27 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ...datafiles.columns import ALIASES, COLUMNS, FORMATTINGS, MEDIA_COLUMNS, SCORE_FIELDS, TAGS
 from ...datafiles.find import name_of, registered_path
 from ...datafiles.info import INFO, read_info
 from ...datafiles.read import SUFFIXES, data_files
 from ...datafiles.sample import Unclear
 from ...datafiles.usual import infer_usual
-from ...rows.fields import SCORE_FIELDS
 
-FORMATTINGS = ("alpaca", "sharegpt", "openai")
-# What LlamaFactory's parser takes for granted; the columns only if the entry has no `columns` at all, tags likewise.
-COLUMNS = {"prompt": "instruction", "query": "input", "response": "output", "messages": "conversations"}
-OTHER_COLUMNS = ("history", "system", "tools", "images", "videos", "audios", "chosen", "rejected", "kto_tag")
-TAGS = {
-    "role_tag": "from",
-    "content_tag": "value",
-    "user_tag": "human",
-    "assistant_tag": "gpt",
-    "observation_tag": "observation",
-    "function_tag": "function_call",
-    "system_tag": "system",
-}
-MEDIA_COLUMNS = ("images", "videos", "audios")
 OURS = (".skipped.jsonl", ".dropped.jsonl", INFO)  # files that lie beside data and hold none
 
 
@@ -124,8 +110,8 @@ def parse_entry(name: str, files: tuple[Path, ...], raw: dict[str, Any], media_d
         for key, value in (("columns", columns), ("tags", tags))
         if key in raw and not isinstance(value, dict)
     ]
-    known = (*COLUMNS, *OTHER_COLUMNS, *SCORE_FIELDS)
-    declared = {key: columns.get(key) for key in known} if isinstance(columns, dict) else dict(COLUMNS)
+    known = tuple(ALIASES)
+    declared = {key: columns.get(key) for key in known} if isinstance(columns, dict) else COLUMNS
     formatting, ranking = raw.get("formatting", "alpaca"), bool(raw.get("ranking", False))
     if formatting not in FORMATTINGS:
         near = difflib.get_close_matches(str(formatting), FORMATTINGS, 1, cutoff=0.0)[0]

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...datafiles.columns import FORMATTINGS, SCORE_FIELDS
 from ...datafiles.read import RowError, RowReader
-from ...rows.fields import SCORE_FIELDS
 from ...rows.json_types import type_name
 from .align import Aligner, Unreadable
 from .duplicates import Duplicates, Leakage
-from .entry import FORMATTINGS, Entry
+from .entry import Entry
 from .images import MAX_PIXELS, ImageProbe
 from .kinds import KINDS
 from .rowchecks import Found, RowChecks

@@ -9,12 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ...datafiles.columns import MEDIA_COLUMNS, PLACEHOLDERS, SCORE_FIELDS
 from ...datafiles.fix import Findable
-from ...rows.faults import PLACEHOLDERS
-from ...rows.fields import SCORE_FIELDS
 from .align import Aligner, Unreadable
 from .columns import Columns
-from .entry import MEDIA_COLUMNS, Entry
+from .entry import Entry
 from .judge import LABELS, number_in
 
 Row = dict[str, Any]

@@ -8,8 +8,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ...datafiles.infer import ALIASES, DEFAULT_TAGS, FORMATTINGS, SETTINGS
-from ...datafiles.info import INFO, infer_entry, register
+from ...datafiles.columns import ALIASES, FORMATTINGS, TAGS
+from ...datafiles.infer import SETTINGS, infer_entry
+from ...datafiles.info import INFO, register
 from ...datafiles.sample import Unclear
 from ...datafiles.usual import odd_row
 from . import common
@@ -83,7 +84,7 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
     Raises:
         ValueError: naming every one that cannot be, with the nearest key there is.
     """
-    allowed = [*SETTINGS, *(f"columns.{key}" for key in ALIASES), *(f"tags.{key}" for key in DEFAULT_TAGS)]
+    allowed = [*SETTINGS, *(f"columns.{key}" for key in ALIASES), *(f"tags.{key}" for key in TAGS)]
     given: dict[str, Any] = {"columns": {}, "tags": {}}
     wrong = []
     for setting in settings:
