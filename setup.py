@@ -110,6 +110,7 @@ setup(
     ],
     package_dir={"": "plugin"},
     packages=find_packages("plugin"),
+    package_data={"resonance.checks.data": ["*.j2"]},
     python_requires=">=3.11",
     install_requires=[
         "llamafactory>=0.9.4,<0.10",
