@@ -3,6 +3,15 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
+
+DIGEST = 16  # bytes
+
+
+def digest(*parts: str | bytes) -> bytes:
+    """A hash; parts do not run into each other."""
+    return blake2b(repr(parts).encode(), digest_size=DIGEST).digest()
+
 
 def printable(text: str) -> str:
     """Escape what a terminal would act on or not show: control characters, surrogates, marks of direction."""

@@ -13,16 +13,17 @@ from array import array
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from hashlib import blake2b
-from io import BytesIO
+from functools import partial
+from hashlib import blake2b, file_digest
+from io import BufferedReader, BytesIO
 from typing import Any, BinaryIO, NamedTuple
 
 from PIL import Image
 
+from ...datafiles.text import DIGEST, digest
 from ...rows.media import image_source, unreadable
+from ...rows.vision.header import has_end
 
-ENDS = {"JPEG": (b"\xff\xd9",), "PNG": (b"IEND\xaeB`\x82",), "GIF": (b";",)}
-TAIL = 64
 ORIENTATION = 0x0112
 SLOW = 0.002  # seconds a header takes from where threads pay: they wait for a disk or a network, not for a processor
 WORKERS = 16
@@ -102,22 +103,17 @@ class ImageProbe:
 
     def _inspect(self, file: BinaryIO, source: str | bytes) -> Facts:
         label = f"image {source!r}" if isinstance(source, str) else f"an image of {len(source)} bytes"
-        length = file.seek(0, os.SEEK_END)
-        if length == 0:
+        if file.seek(0, os.SEEK_END) == 0:
             return Facts(None, (("image empty", f"{label} has no bytes"),))
-        file.seek(max(length - TAIL, 0))
-        tail = file.read()
         file.seek(0)
         with Image.open(file) as image:
-            found = list(self._remarks(image, label))
-            size, ends = image.size, ENDS.get(image.format or "")
-            if self.decode or (ends and not tail.rstrip(b"\0\r\n ").endswith(ends)):
+            size, found = image.size, list(self._remarks(image, label))
+            if self.decode or has_end(image) is False:
                 try:
                     image.load()
-                except Exception as error:
-                    found.insert(
-                        0, ("image truncated", f"{label} cannot be decoded ({type(error).__name__}: {error})")
-                    )
+                except Exception as error:  # whatever a decoder makes of what is cut short
+                    told = f"{label} cannot be decoded ({type(error).__name__}: {error})"
+                    found.insert(0, ("image truncated", told))
         return Facts(size, tuple(found))
 
     def _remarks(self, image: Image.Image, label: str) -> Iterator[tuple[str, str]]:
@@ -135,7 +131,7 @@ class ImageProbe:
             yield "image turned", f"{label} has the EXIF orientation {turn}"
 
 
-def open_source(source: str | bytes) -> BinaryIO:
+def open_source(source: str | bytes) -> BufferedReader | BytesIO:
     """Open a path or bytes for reading."""
     return BytesIO(source) if isinstance(source, bytes) else open(source, "rb")
 
@@ -148,14 +144,11 @@ def _path_of(image: Any) -> str | None:
 
 def content_hash(image: Any) -> bytes:
     """16 bytes that stand for an image's file as it is; for one that cannot be read, for its path."""
-    digest = blake2b(digest_size=16)
     try:
-        source, _ = image_source(image, None)
-        with open_source(source if source is not None else b"") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
+        source, problem = image_source(image, None)
+        if source is None:
+            raise ValueError(problem)
+        with open_source(source) as file:
+            return file_digest(file, partial(blake2b, digest_size=DIGEST)).digest()
     except (OSError, ValueError):
-        source = None
-    if source is None:
-        digest.update(repr(image).encode("utf-8", "backslashreplace"))
-    return digest.digest()
+        return digest(repr(image))
