@@ -63,7 +63,7 @@ def name_of(path: Path, info_path: Path) -> str | None:
     """The name of the entry of a dataset_info.json that describes a file or folder, None if there is none."""
     for name, entry in read_info(info_path).items():
         file_name = entry.get("file_name")
-        if isinstance(file_name, str) and _same(info_path.parent / file_name, path):
+        if isinstance(file_name, str) and same_file(info_path.parent / file_name, path):
             return name
     return None
 
@@ -123,5 +123,6 @@ def scores_of(data: DataSet, given: tuple[str, str] | None = None) -> tuple[str,
     return score_columns(data.path)
 
 
-def _same(left: Path, right: Path) -> bool:
-    return os.path.exists(left) and os.path.samefile(left, right)
+def same_file(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one file or folder that is there."""
+    return os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)

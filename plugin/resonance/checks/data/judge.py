@@ -108,7 +108,9 @@ def rows_of(entry: Entry, path: Path, on_error: Callable[[int, str], None]) -> t
         nonlocal good
         for number, row in reader:
             good += 1
-            yield number, cells(row, entry) if path.suffix.lower() == ".csv" else row
+            if path.suffix.lower() == ".csv":
+                row = typed({column: None if text == "" else text for column, text in row.items()}, entry)
+            yield number, row
 
     return reader, rows()
 
@@ -118,15 +120,14 @@ def unread(path: Path) -> str:
     return "row unreadable" if path.suffix.lower() == ".csv" else "not JSON"
 
 
-def cells(row: dict[str, Any], entry: Entry) -> dict[str, Any]:
-    """A line of a CSV file with numbers, truth values and nulls where the entry expects them."""
-    typed: dict[str, Any] = {column: None if text == "" else text for column, text in row.items()}
-    for key in SCORE_FIELDS:
-        if (column := entry.columns.get(key)) in typed:
-            typed[column] = number_in(typed[column])
-    if (column := entry.columns.get("kto_tag")) in typed:
-        typed[column] = LABELS.get(str(typed[column]).lower(), typed[column])
-    return typed
+def typed(row: dict[str, Any], entry: Entry) -> dict[str, Any]:
+    """A row whose scores and labels are numbers and truth values, where they were written as text."""
+    changed: dict[str, Any] = {}
+    for key in (*SCORE_FIELDS, "kto_tag"):
+        column = entry.columns.get(key, "")
+        if isinstance(text := row.get(column), str):
+            changed[column] = LABELS.get(text.lower(), text) if key == "kto_tag" else number_in(text)
+    return row | changed
 
 
 def number_in(value: Any) -> Any:

@@ -4,15 +4,16 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from ...datafiles.find import same_file
 from ...datafiles.info import INFO
 from ...datafiles.read import RowError
+from ...datafiles.text import count
 from ...datafiles.write import RowWriter, replacing
 from ...rows.json_head import HEAD, JsonHead
 from ...rows.json_types import places, type_name
@@ -46,20 +47,15 @@ class Repair:
     dropped_kinds: Counter[str] = field(default_factory=Counter)
 
     def as_text(self) -> str:
-        """Two lines, or three."""
-        lines = [
-            f"{self.out}: {_rows(self.kept)}, {self.mended:,} of them mended{_told(self.mended_kinds)}",
-            f"{self.dropped_file}: {_rows(self.dropped)} left out{_told(self.dropped_kinds)}",
-        ]
-        return "\n".join(lines)
-
-
-def _rows(count: int) -> str:
-    return f"{count:,} row{'s' * (count != 1)}"
+        """Two lines."""
+        return (
+            f"{self.out}: {count(self.kept, 'row')}, {self.mended:,} of them mended{_told(self.mended_kinds)}\n"
+            f"{self.dropped_file}: {count(self.dropped, 'row')} left out{_told(self.dropped_kinds)}"
+        )
 
 
 def _told(kinds: Counter[str]) -> str:
-    return f" ({', '.join(f'{count:,} {kind}' for kind, count in kinds.most_common())})" if kinds else ""
+    return f" ({', '.join(f'{number:,} {kind}' for kind, number in kinds.most_common())})" if kinds else ""
 
 
 def dropped_file(out: Path) -> Path:
@@ -77,21 +73,16 @@ def refuse_target(option: str, out: Path, suffixes: tuple[str, ...], read: Itera
         read: the files that are read.
         force: write over a file that exists and is not read.
     """
-    if out.suffix.lower() not in suffixes:
-        raise ValueError(f"{option} {out}: writes {' or '.join(suffixes)}.")
-    if out.is_dir():
-        raise ValueError(f"{option} {out}: is a folder; name a file in it.")
-    if out.name == INFO:
-        raise ValueError(f"{option} {out}: is the name of the list of data sets. Choose another name.")
-    for path in read:
-        if os.path.realpath(out) == os.path.realpath(path) or _same(out, path):
-            raise ValueError(f"{option} {out}: would write over {path}, which is being read. Choose another name.")
-    if out.exists() and not force:
-        raise ValueError(f"{option} {out}: exists; add --force to write over it, or give another name.")
-
-
-def _same(one: Path, other: Path) -> bool:
-    return one.exists() and other.exists() and os.path.samefile(one, other)
+    over = next((path for path in read if same_file(out, path)), None)
+    problems = {
+        f"writes {' or '.join(suffixes)}.": out.suffix.lower() not in suffixes,
+        "is a folder; name a file in it.": out.is_dir(),
+        "is the name of the list of data sets. Choose another name.": out.name == INFO,
+        f"would write over {over}, which is being read. Choose another name.": over is not None,
+        "exists; add --force to write over it, or give another name.": out.exists() and not force,
+    }
+    if problem := next((problem for problem, holds in problems.items() if holds), None):
+        raise ValueError(f"{option} {out}: {problem}")
 
 
 class Repairer:

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ...datafiles.columns import SCORE_FIELDS
 from ...rows.faults import (
     EMPTY_RESPONSE,
     INVALID_TURNS,
-    PLACEHOLDERS,
     placeholder_findings,
     skip_reason,
     text_finding,
 )
-from ...rows.fields import SCORE_FIELDS, score_problem
+from ...rows.fields import score_problem
 from ...rows.media import file_problem
 from .entry import Entry
 from .images import ImageProbe
@@ -101,18 +101,12 @@ class RowChecks:
         for image in aligned["_images"] or ():
             yield from self.probe(image).problems
         for video in aligned["_videos"] or ():
-            if isinstance(video, list):
-                for frame in video:
-                    yield from self.probe(frame).problems
-            else:
-                yield from self._file("video", video)
-        for audio in aligned["_audios"] or ():
-            yield from self._file("audio", audio)
-
-    def _file(self, name: str, item: Any) -> Iterator[Found]:
-        problem = file_problem(name, item, self.probe.media_dir) if isinstance(item, str) else None
-        if problem is not None:
-            yield problem
+            for frame in video if isinstance(video, list) else ():
+                yield from self.probe(frame).problems
+        for name in ("video", "audio"):
+            for item in aligned[f"_{name}s"] or ():
+                if isinstance(item, str) and (problem := file_problem(name, item, self.probe.media_dir)):
+                    yield problem
 
     def _scores(self, row: dict[str, Any]) -> Iterator[Found]:
         if not self.entry.ranking:
@@ -165,8 +159,3 @@ def half_character(text: str) -> int | None:
     except UnicodeEncodeError as error:
         return error.start
     return None
-
-
-def placeholders_in(messages: list[dict[str, Any]], name: str) -> int:
-    """How many placeholders of a medium are in messages."""
-    return sum(message["content"].count(PLACEHOLDERS[name]) for message in messages)

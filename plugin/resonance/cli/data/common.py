@@ -3,12 +3,11 @@
 
 import argparse
 import errno
-import os
 import shlex
 import sys
 from pathlib import Path
 
-from ...datafiles.find import DataSet
+from ...datafiles.find import DataSet, same_file
 from ...datafiles.info import INFO
 from ...datafiles.text import printable
 from ...datafiles.write import WriteError
@@ -52,7 +51,7 @@ def refuse_existing(target: Path, force: bool) -> None:
 
 def refuse_same(source: Path, target: Path) -> None:
     """Raise ValueError if a command would write over what it reads."""
-    if source.exists() and target.exists() and os.path.samefile(source, target):
+    if same_file(source, target):
         raise ValueError(f"{target}: the output is the input; give -o another name, or --in-place where there is one.")
 
 
