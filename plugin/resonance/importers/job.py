@@ -75,7 +75,7 @@ class Plan:
         self.file = job.out / f"{self.name}.{job.suffix}"
         self.skipped = job.out / f"{self.name}.skipped.jsonl"
         self.work = job.out / f".{self.name}.import"
-        self.options = {option.key: job.options.get(option.key, option.default) for option in importer.options}
+        self.options = importer.settled(job.options)
         if job.registered:
             require_plain(self.file)
         problems = [*self._wrong_options(), *self._taken_name()]

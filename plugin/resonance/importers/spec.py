@@ -140,3 +140,7 @@ class Importer:
     hub_file: Callable[[Options], str] | None = None
     files: tuple[str, ...] = ("*",)
     layout: Literal["sharegpt", "alpaca"] = "sharegpt"
+
+    def settled(self, given: Options) -> dict[str, Any]:
+        """All options, those that were not given by their defaults."""
+        return {option.key: given.get(option.key, option.default) for option in self.options}

@@ -47,6 +47,11 @@ class Tally:
     seconds: float = 0.0
     finished: bool = False
 
+    @property
+    def unit(self) -> str:
+        """What a written row is; a row that was read can give several."""
+        return "pair" if "chosen" in self.columns else "example"
+
 
 class Work:
     """The folder of one import.

@@ -44,17 +44,12 @@ def run(args: argparse.Namespace) -> int:
     """Report every problem of data files, with row numbers, before training finds the first."""
     from ...checks.data.entry import find_entries
 
-    try:
-        targets = dict.fromkeys(args.targets)
-        found = [entry for target in targets for entry in find_entries(target, args.dataset_dir, args.media_dir)]
-        entries = [entry for i, entry in enumerate(found) if entry not in found[:i]]
-        others = [] if args.against is None else find_entries(args.against, args.dataset_dir, args.media_dir)
-        refuse_outputs(args, entries, others)
-        return check(args, entries, make_options(args, others))
-    except BrokenPipeError:  # `| head`: the reader has seen enough
-        raise
-    except (ValueError, OSError) as error:
-        return common.failed("check", error, 2)
+    targets = dict.fromkeys(args.targets)
+    found = [entry for target in targets for entry in find_entries(target, args.dataset_dir, args.media_dir)]
+    entries = [entry for i, entry in enumerate(found) if entry not in found[:i]]
+    others = [] if args.against is None else find_entries(args.against, args.dataset_dir, args.media_dir)
+    refuse_outputs(args, entries, others)
+    return check(args, entries, make_options(args, others))
 
 
 def refuse_outputs(args: argparse.Namespace, entries: list[Entry], others: list[Entry]) -> None:
@@ -174,7 +169,7 @@ def print_json(findings: Findings) -> None:
     """Print a list of objects, one a line."""
     between = "["
     for problem in findings.all():
-        sys.stdout.write(between + json.dumps(problem.as_dict()))
+        print(between + json.dumps(problem.as_dict()), end="")
         between = ",\n "
     print("]" if between != "[" else "[]")
 

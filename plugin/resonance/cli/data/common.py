@@ -7,7 +7,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from ...datafiles.find import DataSet, same_file
+from ...datafiles.find import DataSet, find, same_file, scores_of
 from ...datafiles.info import INFO
 from ...datafiles.text import printable
 from ...datafiles.write import WriteError
@@ -39,6 +39,18 @@ def add_scores(parser: argparse.ArgumentParser) -> None:
 def add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, help="the .json or .jsonl file to write")
     parser.add_argument("--force", action="store_true", help="write over a file that exists")
+
+
+def scored_input(args: argparse.Namespace) -> tuple[DataSet, tuple[str, str]]:
+    """The set and its score columns, of a command that writes a copy of it.
+
+    Raises:
+        ValueError: if they cannot be told, or the copy would be written over a file that it must not be.
+    """
+    data = find(args.data, info_path(args))
+    refuse_same(data.file, args.output)
+    refuse_existing(args.output, args.force)
+    return data, scores_of(data, args.columns)
 
 
 def refuse_existing(target: Path, force: bool) -> None:
@@ -97,10 +109,14 @@ def told(error: Exception) -> str:
     return f"{error}\nNext: {cures.get(error.errno or 0, 'choose a file or folder that you may write')}"
 
 
+class WrongCall(ValueError):
+    """What was typed cannot be, whatever the files hold."""
+
+
 def failed(command: str, error: Exception, code: int = 1) -> int:
-    """Print an error of a command, and return its exit code."""
+    """Print what stopped a command, and return its exit code."""
     text = told(error)
     print(safe(f"resonance data {command}: {text}"), file=sys.stderr)
-    if code == 2 and "\nNext: " not in text:
+    if code == 2 and "Next: " not in text:
         print(f"Next: resonance data {command} --help", file=sys.stderr)
     return code

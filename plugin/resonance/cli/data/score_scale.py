@@ -5,9 +5,9 @@ import argparse
 import math
 from pathlib import Path
 
-from ...datafiles.find import find, scores_of
 from ...datafiles.rescore import Line, Map, Ranks, rescale
 from ...datafiles.scores import Scores, gather, share_at_least
+from ...datafiles.text import count
 from . import common
 from .score_stats import TAU_GOOD
 
@@ -44,19 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Put scores on another scale, so that tau_good means the same for all sets."""
     if not math.isfinite(args.tau_good):
-        return common.failed("score-scale", ValueError(f"--tau-good {args.tau_good}: give a number."), 2)
-    try:
-        data = find(args.data, common.info_path(args))
-        source = data.file
-        common.refuse_same(source, args.output)
-        common.refuse_existing(args.output, args.force)
-        columns = scores_of(data, args.columns)
-        scores = gather([source], columns)
-        scores.require_sound(source)
-        scale = choose(args, scores)
-        rescale(source, args.output, columns, scale)
-    except (ValueError, OSError) as error:
-        return common.failed("score-scale", error)
+        raise common.WrongCall(f"--tau-good {args.tau_good}: give a number.")
+    data, columns = common.scored_input(args)
+    scores = gather([data.file], columns)
+    scores.require_sound(data.file)
+    scale = choose(args, scores)
+    rescale(data.file, args.output, columns, scale)
     explain(args.output, scores, scale, args.tau_good)
     print(f"Next: {common.register_copy(args, data, args.output)}")
     return 0
@@ -72,16 +65,12 @@ def choose(args: argparse.Namespace, scores: Scores) -> Map:
         return Ranks(scores, *args.to)
     found = scores.lowest, scores.highest
     low, high = args.old or found
-    beyond = [
-        row
-        for row, pair in enumerate(zip(scores.chosen, scores.rejected, strict=True))
-        if min(pair) < low or max(pair) > high
-    ]
-    if beyond:
+    pairs = enumerate(zip(scores.chosen, scores.rejected, strict=True))
+    if beyond := [row for row, pair in pairs if min(pair) < low or max(pair) > high]:
         rows = ", ".join(map(str, beyond[:10])) + ", ..." * (len(beyond) > 10)
         raise ValueError(
             f"scores go from {found[0]:g} to {found[1]:g}, beyond --from {low:g} {high:g}, "
-            f"in {len(beyond)} row{'s' * (len(beyond) > 1)}: {rows}\nNext: "
+            f"in {count(len(beyond), 'row')}: {rows}\nNext: "
             + common.again(args, "--from", f"{min(low, found[0]):g}", f"{max(high, found[1]):g}")
         )
     return Line(low, high, *args.to)
@@ -93,8 +82,7 @@ def explain(output: Path, scores: Scores, scale: Map, tau: float) -> None:
         f"-> {output}: {len(scores.chosen)} pairs, {scores.lowest:g} -> {scale(scores.lowest):g},"
         f" {scores.highest:g} -> {scale(scores.highest):g}"
     )
-    new_tau = scale(tau)
-    (share,) = share_at_least(scores.chosen, [tau])
+    new_tau, (share,) = scale(tau), share_at_least(scores.chosen, [tau])
     print(
         f"uni_dpo_tau_good: {tau:g} on the old scale becomes {new_tau:.6g}; {share:.1%} of the chosen scores reach it"
     )
