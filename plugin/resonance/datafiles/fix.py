@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .columns import MEDIA_COLUMNS
-from .layout import Layout
+from .layout import JsonLayout
 from .paths import Refused, Relocate
 from .read import RowError, read_rows
 from .text import printable, shorten
@@ -84,7 +84,7 @@ class Fixing:
             RowError: if the source cannot be read.
             OSError: if the target cannot be written.
         """
-        arguments = Layout.of(source).to(source, target) | layout
+        arguments = JsonLayout.of(source).to(source, target) | layout
         try:
             with replacing(target) as file:
                 writer = RowWriter(file, **arguments)

@@ -63,7 +63,7 @@ def choose(args: argparse.Namespace, scores: Scores) -> Map:
     """
     if args.quantiles:
         return Ranks(scores, *args.to)
-    found = scores.lowest, scores.highest
+    found = scores.limits
     low, high = args.old or found
     pairs = enumerate(zip(scores.chosen, scores.rejected, strict=True))
     if beyond := [row for row, pair in pairs if min(pair) < low or max(pair) > high]:
@@ -78,10 +78,8 @@ def choose(args: argparse.Namespace, scores: Scores) -> Map:
 
 def explain(output: Path, scores: Scores, scale: Map, tau: float) -> None:
     """Print what the new scale does to the recipe's keys."""
-    print(
-        f"-> {output}: {len(scores.chosen)} pairs, {scores.lowest:g} -> {scale(scores.lowest):g},"
-        f" {scores.highest:g} -> {scale(scores.highest):g}"
-    )
+    low, high = scores.limits
+    print(f"-> {output}: {len(scores.chosen)} pairs, {low:g} -> {scale(low):g}, {high:g} -> {scale(high):g}")
     new_tau, (share,) = scale(tau), share_at_least(scores.chosen, [tau])
     print(
         f"uni_dpo_tau_good: {tau:g} on the old scale becomes {new_tau:.6g}; {share:.1%} of the chosen scores reach it"
