@@ -122,7 +122,7 @@ class Hub:
                 self._row = row = row + 1
                 yield Raw(value, self.hub_id, row - 1)
         except Exception as error:  # whatever the hub's client, the network or a foreign file raises
-            wanted = f"{self.hub_id} {self.file}" if self.file else self.hub_id
+            wanted = " ".join(filter(None, (self.hub_id, self.file)))
             raise ValueError(
                 f"{self.hub_id!r} is no path here, and its split {self.split!r} cannot be read from the hub "
                 f"behind row {row} ({type(error).__name__}: {error}). Download it and give the folder: "
