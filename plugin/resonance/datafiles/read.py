@@ -59,6 +59,7 @@ class RowReader:
     Attributes:
         done: the part of the file that has been read, from 0 to 1.
         lines: whether it is read as JSON, one row a line; known once the first row is out.
+        start: bytes before the line that was read last, if so.
 
     Raises:
         RowError: while iterating; names file, row, line and column.
@@ -68,6 +69,7 @@ class RowReader:
     on_error: OnError | None = None
     done: float = field(default=0.0, init=False)
     lines: bool = field(default=False, init=False)
+    start: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         (self.path,) = data_files(self.path)
@@ -106,7 +108,7 @@ class RowReader:
         read, row = 0, -1
         with open(self.path, "rb") as file:
             for number, line in enumerate(file, 1):
-                read += len(line)
+                self.start, read = read, read + len(line)
                 self.done = read / size
                 row += bool(line.strip(BLANK))
                 try:

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from ..quiet import quiet
-from .rowchecks import Found
+from .kinds import Found
 from .tally import Tally
 
 

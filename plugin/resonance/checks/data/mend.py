@@ -15,7 +15,7 @@ from ...datafiles.fix import Findable
 from .align import Aligner, Unreadable
 from .columns import Columns
 from .entry import Entry
-from .judge import number_in, typed
+from .rowfile import number_in, typed
 
 Row = dict[str, Any]
 # Kinds of problems that may be put right here; a row with another one is left out of a copy.

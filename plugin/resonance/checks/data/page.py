@@ -18,9 +18,7 @@ from ...datafiles.write import replacing
 from ...rows.media import image_source
 from .findings import Findings
 from .images import open_source
-from .judge import has_error
-from .kinds import KINDS
-from .rowchecks import Found
+from .kinds import KINDS, Found, has_error
 from .scan import Scan
 from .text import verdict
 

@@ -20,9 +20,9 @@ from ...rows.json_types import places, type_name
 from ..quiet import quiet
 from .columns import Columns
 from .duplicates import Duplicates
-from .judge import has_error, rows_of, source_name, unread
+from .kinds import Found, has_error
 from .mend import mend
-from .rowchecks import Found
+from .rowfile import rows_of, unread
 from .scan import Scan
 
 SUFFIXES = (".json", ".jsonl")
@@ -121,7 +121,7 @@ class Repairer:
         return result
 
     def _file(self, path: Path, writer: RowWriter, dropped: IO[str], result: Repair) -> None:
-        file = source_name(path)
+        file = str(path)
 
         def drop(number: int | None, row: Any, found: list[Found]) -> None:
             problems = [{"kind": kind, "message": message} for kind, message in found]
