@@ -88,6 +88,14 @@ def json_object(given: Any, name: str) -> dict[str, Any]:
     return found
 
 
+def structs(columns: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """The objects that an object of lists of one length stands for, as `datasets` makes of them; None for another."""
+    lengths = {len(column) if isinstance(column, list) else -1 for column in columns.values()}
+    if len(lengths) != 1 or lengths == {-1}:
+        return None
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
 def labels(row: dict[str, Any], *names: str) -> dict[str, str]:
     """Columns to keep beside, as text, so that their type is one in all rows; null ones are left out."""
     return {name: str(row[name]) for name in names if row.get(name) is not None}

@@ -100,9 +100,9 @@ def one_of(*allowed: str) -> Callable[[str], str]:
     """A `parse` for an option with few values."""
 
     def parse(text: str) -> str:
-        if text not in allowed:
-            raise ValueError(f"{text!r} is not one of {', '.join(allowed)}")
-        return text
+        if text in allowed:
+            return text
+        raise ValueError(f"{text!r} is not one of {', '.join(allowed)}")
 
     return parse
 

@@ -8,7 +8,6 @@ is decoded, and only if that fails is it called truncated.
 from __future__ import annotations
 
 import os
-import time
 from array import array
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +24,6 @@ from ...rows.media import image_source, unreadable
 from ...rows.vision.header import has_end
 
 ORIENTATION = 0x0112
-SLOW = 0.002  # seconds a header takes from where threads pay: they wait for a disk or a network, not for a processor
 WORKERS = 16
 MAX_PIXELS = 89_478_485  # from here PIL warns; it refuses twice as many
 
@@ -52,39 +50,27 @@ class ImageProbe:
     max_pixels: int = MAX_PIXELS
     facts: dict[str, Facts] = field(default_factory=dict)
     sizes: array[int] = field(default_factory=lambda: array("I"))  # width, height of each file or embedded image
-    _seconds: float = 0.0
-    _opened: int = 0
 
     def look_ahead(self, images: Iterable[Any]) -> None:
-        """Open files that rows to come will ask for, side by side if opening one takes long."""
+        """Open files that rows to come will ask for, side by side: they wait for a disk or a network."""
         paths = [path for path in dict.fromkeys(map(_path_of, images)) if path and path not in self.facts]
-        if self._opened < WORKERS or self._seconds / self._opened < SLOW or len(paths) < 2:
-            for path in paths:
-                self(path)
-            return
-        start = time.perf_counter()
-        with ThreadPoolExecutor(min(WORKERS, len(paths))) as pool:
-            for path, facts in zip(paths, pool.map(self._look, paths), strict=True):
-                self._remember(path, facts)
-        self._seconds += (time.perf_counter() - start) * min(WORKERS, len(paths))
-        self._opened += len(paths)
+        if len(paths) > 1:
+            with ThreadPoolExecutor(min(WORKERS, len(paths))) as pool:
+                for path, facts in zip(paths, pool.map(self._look, paths), strict=True):
+                    self._remember(path, facts)
 
     def __call__(self, image: Any) -> Facts:
         """Return the facts of an image: a path, bytes or ``{"path", "bytes"}``."""
         path = _path_of(image)
         if path and path in self.facts:
             return self.facts[path]
-        start = time.perf_counter()
-        facts = self._look(path or image)
-        self._seconds += time.perf_counter() - start
-        self._opened += 1
-        self._remember(path, facts)
-        return facts
+        return self._remember(path, self._look(path or image))
 
-    def _remember(self, path: str | None, facts: Facts) -> None:
+    def _remember(self, path: str | None, facts: Facts) -> Facts:
         self.sizes.extend(facts.size or ())
         if path:
             self.facts[path] = facts
+        return facts
 
     def _look(self, image: Any) -> Facts:
         source, problem = image_source(image, self.media_dir)

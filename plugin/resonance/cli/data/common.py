@@ -27,12 +27,8 @@ def info_path(args: argparse.Namespace) -> Path:
 def add_scores(parser: argparse.ArgumentParser) -> None:
     """Which set, and which of its columns are scores."""
     parser.add_argument("data", metavar="FILE|NAME", help=f"a data file, or a name in {INFO}")
-    parser.add_argument(
-        "--columns",
-        nargs=2,
-        metavar=("CHOSEN", "REJECTED"),
-        help="of the scores, where they cannot be told from the entry or the rows",
-    )
+    columns = "of the scores, where they cannot be told from the entry or the rows"
+    parser.add_argument("--columns", nargs=2, metavar=("CHOSEN", "REJECTED"), help=columns)
     add_info(parser)
 
 

@@ -31,9 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="write over an output that exists; it stays as NAME.bak")
     parser.add_argument("--no-check", action="store_true", help="do not look whether the files exist")
     parser.add_argument("--media-dir", type=Path, help="where relative paths start; default: the folder of FILE")
-    parser.add_argument(
-        "--keep-going", action="store_true", help="write although; rows with a problem stay as they are"
-    )
+    keep = "write although; rows with a problem stay as they are"
+    parser.add_argument("--keep-going", action="store_true", help=keep)
     parser.add_argument("--all", action="store_true", help=f"print every problem, not the first {SHOWN}")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...datafiles.text import count
+from ...importers.images import FORMATS
 from ...importers.job import Job
 from ...importers.run import NothingImported, Result, import_dataset
 from ...importers.spec import Importer, Option
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     root = "what image paths in rows are relative to; or an archive of them"
     add("--image-root", type=Path, metavar="DIR", help=root)
     add("--copy-images", action="store_true", help="copy images (not films) too, instead of referencing them in place")
-    add("--image-format", choices=("keep", "jpeg", "png"), default="keep", help="jpeg, png: write all images so")
+    add("--image-format", choices=FORMATS, default="keep", help="jpeg, png: write all images so")
     add("--allow-missing-images", action="store_true", help="keep rows whose images are not there (yet)")
     add("--max-rows", type=int, metavar="N", help="read at most so many rows")
     add("--split", help="of the hub set, or of a folder with files named after splits (default: train)")

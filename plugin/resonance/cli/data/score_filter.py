@@ -13,21 +13,13 @@ from . import common
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     common.add_scores(parser)
     common.add_output(parser)
-    parser.add_argument(
-        "--min-margin",
-        type=float,
-        required=True,
-        metavar="M",
-        help="keep pairs whose chosen score is at least M above the rejected one",
-    )
+    least = "keep pairs whose chosen score is at least M above the rejected one"
+    parser.add_argument("--min-margin", type=float, required=True, metavar="M", help=least)
     ties = parser.add_mutually_exclusive_group()
     ties.add_argument("--keep-ties", action="store_true", help="keep pairs with equal scores whatever M is")
     ties.add_argument("--drop-ties", action="store_true", help="drop pairs with equal scores whatever M is")
-    parser.add_argument(
-        "--drop-unscored",
-        action="store_true",
-        help="drop rows whose scores are missing or no numbers, rather than stop",
-    )
+    unscored = "drop rows whose scores are missing or no numbers, rather than stop"
+    parser.add_argument("--drop-unscored", action="store_true", help=unscored)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@
 import argparse
 import math
 from pathlib import Path
+from typing import Any
 
 from ...datafiles.rescore import Line, Map, Ranks, rescale
 from ...datafiles.scores import Scores, gather, share_at_least
@@ -17,28 +18,15 @@ ETA = 0.7  # the default of `uni_dpo_qual_eta`
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     common.add_scores(parser)
     common.add_output(parser)
-    parser.add_argument("--to", type=float, nargs=2, required=True, metavar=("LO", "HI"), help="the new scale")
+    scale: dict[str, Any] = {"type": float, "nargs": 2, "metavar": ("LO", "HI")}
+    parser.add_argument("--to", required=True, help="the new scale", **scale)
     how = parser.add_mutually_exclusive_group()
-    how.add_argument(
-        "--from",
-        dest="old",
-        type=float,
-        nargs=2,
-        metavar=("LO", "HI"),
-        help="the old scale; default: from the lowest to the highest score in the file",
-    )
-    how.add_argument(
-        "--quantiles",
-        action="store_true",
-        help="by rank instead: equal parts of the scores on equal parts of the scale",
-    )
-    parser.add_argument(
-        "--tau-good",
-        type=float,
-        default=TAU_GOOD,
-        metavar="T",
-        help=f"a threshold on the old scale, to see what it becomes; default: {TAU_GOOD}",
-    )
+    old = "the old scale; default: from the lowest to the highest score in the file"
+    how.add_argument("--from", dest="old", help=old, **scale)
+    ranks = "by rank instead: equal parts of the scores on equal parts of the scale"
+    how.add_argument("--quantiles", action="store_true", help=ranks)
+    tau = f"a threshold on the old scale, to see what it becomes; default: {TAU_GOOD}"
+    parser.add_argument("--tau-good", type=float, default=TAU_GOOD, metavar="T", help=tau)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -17,13 +17,8 @@ TAU_GOOD = 2.5  # the default of `uni_dpo_tau_good`
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     common.add_scores(parser)
-    parser.add_argument(
-        "--tau-good",
-        type=float,
-        nargs="+",
-        metavar="T",
-        help="thresholds to count; default: 2.5 and quantiles of the chosen scores",
-    )
+    thresholds = "thresholds to count; default: 2.5 and quantiles of the chosen scores"
+    parser.add_argument("--tau-good", type=float, nargs="+", metavar="T", help=thresholds)
     parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw histograms")
     parser.add_argument("--force", action="store_true", help="with --plot: write over a file that exists")
 
