@@ -50,14 +50,14 @@ class ImageProbe:
     max_pixels: int = MAX_PIXELS
     facts: dict[str, Facts] = field(default_factory=dict)
     sizes: array[int] = field(default_factory=lambda: array("I"))  # width, height of each file or embedded image
+    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(WORKERS))
 
     def look_ahead(self, images: Iterable[Any]) -> None:
         """Open files that rows to come will ask for, side by side: they wait for a disk or a network."""
         paths = [path for path in dict.fromkeys(map(_path_of, images)) if path and path not in self.facts]
         if len(paths) > 1:
-            with ThreadPoolExecutor(min(WORKERS, len(paths))) as pool:
-                for path, facts in zip(paths, pool.map(self._look, paths), strict=True):
-                    self._remember(path, facts)
+            for path, facts in zip(paths, self._pool.map(self._look, paths), strict=True):
+                self._remember(path, facts)
 
     def __call__(self, image: Any) -> Facts:
         """Return the facts of an image: a path, bytes or ``{"path", "bytes"}``."""
