@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterable
 
@@ -20,7 +21,7 @@ def print_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
         table = Table(*lines[0], box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for row in lines[1:]:
             table.add_row(*map(Text, row))
-        Console().print(table)
+        Console(width=shutil.get_terminal_size().columns).print(table)
         return
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for row in lines:
