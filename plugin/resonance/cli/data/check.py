@@ -108,7 +108,7 @@ def check(args: argparse.Namespace, entries: list[Entry], options: Options) -> i
     """Scan, report and, if asked, repair; returns the exit code."""
     from ...checks.data.findings import Findings
     from ...checks.data.page import Gallery, write_page
-    from ...checks.data.repair import Repairer
+    from ...checks.data.repair import Repair
     from ...checks.data.scan import Scan
     from ...checks.data.text import lines
 
@@ -131,7 +131,7 @@ def check(args: argparse.Namespace, entries: list[Entry], options: Options) -> i
         write_page(args.html, scans, findings, gallery)
         print(f"{args.html}: the same with pictures", file=told)
     if args.fix is not None:
-        print(Repairer(scans[0], args.strict).run(args.fix).as_text(), file=told)
+        print(Repair(scans[0], args.fix, args.strict).run(), file=told)
         print(f"Next: {register_command(args, entries[0])}", file=told)
     elif findings.count("error") and len(entries) == 1 and scans[0].rows and not args.json:
         print(common.safe(cure(args, scans[0], findings)))
@@ -141,13 +141,14 @@ def check(args: argparse.Namespace, entries: list[Entry], options: Options) -> i
 
 def cure(args: argparse.Namespace, scan: Scan, findings: Findings) -> str:
     """What to do about errors: another place for images, an import, a cleaned copy; nothing if none of them helps."""
+    from ...checks.data.kinds import KINDS
     from ...checks.data.mend import MENDED
 
     probe, files, media_dir = scan.judge.probe, scan.entry.files, scan.entry.media_dir
     embedded = len(probe.sizes) > 0 and not probe.facts
     if embedded or not scan.entry.columns:
         return "Next: resonance data import --list, if this is a public set as it was downloaded"
-    wrong = {group.kind: group.count for group in findings.groups(scan.files) if findings.is_error(group.kind)}
+    wrong = {group.kind: group.count for group in findings.groups(scan.files) if KINDS[group.kind].severity == "error"}
     missing = sum(wrong.get(f"{medium} missing", 0) for medium in ("image", "video", "audio"))
     if missing * 2 > scan.rows and len(files) == 1 and files[0].suffix.lower() in (".json", ".jsonl"):
         where = [] if Path(media_dir) == files[0].parent else ["--media-dir", media_dir]
