@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from checks.data.ugly import UGLY_PAIRS
 from resonance.checks.data import images
@@ -23,6 +25,7 @@ from resonance.checks.data.page import SAMPLED, Gallery
 from resonance.checks.data.tally import Tally
 from resonance.checks.quiet import quiet
 from resonance.cli.main import main
+from resonance.rows.vision.header import has_end
 
 MODEL = Path(__file__).parents[2] / "golden" / "trajectory" / "model"
 
@@ -545,3 +548,22 @@ def test_a_file_without_a_row_is_one_error(folder, data, kind) -> None:
     verdict = result.out.splitlines()[-1]
     assert verdict.startswith("1 error") and verdict.endswith("0 warnings; 0 rows checked") and kind in result.out
     assert "--set" not in result.out and "dataset_info" not in result.out and "Next" not in result.out
+
+
+@pytest.mark.parametrize(
+    ("name", "cut", "padding", "ends"),
+    [
+        ("moving.gif", 0, b"", True),
+        ("moving.gif", 9, b"", False),
+        ("whole.jpg", 0, b"\0\0\r\n", True),
+        ("whole.jpg", 0, b"what a camera adds", False),
+        ("3.png", 12, b"", False),
+        ("tiff", 0, b"", None),
+    ],
+)
+def test_the_end_of_an_image_file(pictures, name, cut, padding, ends) -> None:
+    out = io.BytesIO()
+    Image.new("L", (4, 4)).save(out, "TIFF")
+    data = out.getvalue() if name == "tiff" else (pictures / name).read_bytes()
+    with Image.open(io.BytesIO(data[: len(data) - cut] + padding)) as image:
+        assert has_end(image) is ends
