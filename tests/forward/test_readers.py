@@ -243,6 +243,16 @@ def test_logits_changed_after_the_head(config):
     assert worst(ours, gradients(model))[0] < 1e-5
 
 
+def test_a_model_in_an_adapter_is_read_like_the_adapter():
+    """PEFT calls its `forward`, not the model: hooks of it would be passed by."""
+    model = for_training(make(FAMILIES["qwen2"]()), "lora")
+    found = []
+    for read_of in (model, inner(model)):
+        prepared = Forward(SPEEDUPS).prepare(pairs(model, [[], []]), read_of, read_of)
+        found.append(Forward.call(model, read_of, prepared, [Logp(), Entropy()]).columns)
+    assert torch.equal(found[0]["logp"], found[1]["logp"]) and torch.equal(found[0]["entropy"], found[1]["entropy"])
+
+
 def test_what_is_not_asked_for_is_not_computed(monkeypatch):
     """Without a `Value` its head does not run; with nothing else, the output head does not."""
     model = with_value_head(make(FAMILIES["qwen2"]()))
