@@ -150,3 +150,9 @@ def test_what_may_not_be_used_is_not(pairs, always):
 def test_a_comparison_uses_all_that_is_on(on, way):
     found = taken(CASES["short prompt, long answers"], replace(REQUEST, on=frozenset(on), always=True))
     assert found.way == way and found.reasons == {}
+
+
+@pytest.mark.parametrize("inner", [{}, {"intermediate_size": [64, 128]}], ids=["another name", "a list"])
+def test_configurations_that_name_their_layers_otherwise(inner):
+    text = SimpleNamespace(hidden_size=32, num_attention_heads=4, num_experts_per_tok=None, **inner)
+    assert cost.Layer.of(SimpleNamespace(get_text_config=lambda: text)) == cost.Layer(64 * (128 + 384), 4, 4, 8)
