@@ -23,7 +23,7 @@ REQUEST = Request(
     tokens=(),
     attention=attention.SPLIT,
     whole=None,
-    typed="qwen2_vl",
+    model_type="qwen2_vl",
     layer=LAYER,
     device="cpu",
 )

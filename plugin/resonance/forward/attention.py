@@ -130,9 +130,11 @@ def split_attention(
 ) -> tuple[torch.Tensor, None]:
     """SDPA on (R, heads, S, d), gives (R, S, heads, d), by pieces if the call has them."""
     found = kwargs.pop(PIECES, None)
+    scale, window = kwargs.get("scaling"), kwargs.get("sliding_window")
+    if attention_mask is not None and attention_mask.is_floating_point():  # one of `masks.py`
+        return pieces.call(query, key, value, attention_mask, scale).transpose(1, 2).contiguous(), None
     if found is None or not getattr(module, "is_causal", True):
         return ALL_ATTENTION_FUNCTIONS["sdpa"](module, query, key, value, attention_mask, **kwargs)
-    scale, window = kwargs.get("scaling"), kwargs.get("sliding_window")
     if varlen.takes(query):
         return varlen.attend(query, key, value, found.sequences, scale, window), None
     if window is not None:

@@ -38,7 +38,7 @@ class HostLayout:
         bundle: its index tensors.
         shape: (R, L-1) of the result.
         media: the batch's pictures by kind.
-        shown: by kind, the pictures of the rows that the model reads, in order; None for the rows of the batch.
+        shown: by kind, the pictures of the rows that the model reads, in order.
         choice: which layout it is, and why.
         pieces: the sequences of `Arrangement`, or None if the rows are the batch's.
     """
@@ -169,7 +169,7 @@ def _read(
         raise CannotShareError(f"the batch has {unknown[0]}")
     if pictures is None:
         raise CannotShareError("it cannot be told which row shows which pictures")
-    check_token_types(host.get("token_type_ids"), request.typed)
+    check_token_types(host.get("token_type_ids"), request.model_type)
     ids, attended, labels = (host[name].numpy() for name in ("input_ids", "attention_mask", "labels"))
     stands = np.logical_or.reduce([tokens[kind] for kind in tokens])
     if pictures and not stands.any():

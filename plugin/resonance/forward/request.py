@@ -28,7 +28,7 @@ class Request:
         tokens: by kind of media, the ids that stand for it.
         attention: who attends over pieces, of `attention`.
         whole: why attention cannot be by pieces, or None.
-        typed: the kind of model, if its tokens may have types.
+        model_type: of the policy.
         layer: what a layer costs, for the choice of a way.
         device: of `cost.DEVICES`.
     """
@@ -38,7 +38,7 @@ class Request:
     tokens: tuple[tuple[str, frozenset[int]], ...]
     attention: str
     whole: str | None
-    typed: str
+    model_type: str
     layer: Layer
     device: str
 
@@ -55,7 +55,7 @@ class Request:
             tokens=tokens_by_kind(policy.config),
             attention=kinds[0],
             whole=_whole(models),
-            typed=policy.config.model_type,
+            model_type=policy.config.model_type,
             layer=Layer.of(policy.config),
             device="cuda half" if half else "cuda" if device == "cuda" else "cpu",
         )
