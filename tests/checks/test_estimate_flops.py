@@ -16,6 +16,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from forward.flash import instead_of_the_operator
 from forward.tiny import FAMILIES, for_training, make, pairs, picture
 from resonance.checks.estimate.flops import Counting, attention_flops, step_flops
 from resonance.checks.estimate.model import count
@@ -81,7 +82,7 @@ def our_step(model: Any, reference: Any, batch: dict[str, Any], on: Speedups) ->
     from resonance.forward.call import Forward
     from resonance.forward.result import sums
 
-    forward = Forward([name for name in Speedups.__dataclass_fields__ if getattr(on, name)])
+    forward = Forward([name for name in Speedups.__dataclass_fields__ if getattr(on, name)], always=True)
     other = model if reference is None else reference
     prepared = forward.prepare(batch, model, other)
     with torch.no_grad(), model.disable_adapter() if reference is None else nullcontext():
@@ -178,7 +179,7 @@ def test_step_with_the_reference_on_disk(mode):
         from resonance.forward.call import Forward
         from resonance.forward.result import sums
 
-        forward = Forward([name for name in Speedups.__dataclass_fields__ if getattr(ALL, name)])
+        forward = Forward([name for name in Speedups.__dataclass_fields__ if getattr(ALL, name)], always=True)
         sums(Forward.call(model, model, forward.prepare(batch, model))).sum().backward()
 
     measured = counted(step)
@@ -187,8 +188,10 @@ def test_step_with_the_reference_on_disk(mode):
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["padded", "padding free"])
-def test_step_over_uneven_rows(packed):
-    """Two shared rows of very different lengths: padded to the longer one, or end to end."""
+def test_step_over_uneven_rows(packed, monkeypatch):
+    """Two shared rows of very different lengths: padded to the longer one, or end to end with a GPU's attention."""
+    if packed:
+        instead_of_the_operator(monkeypatch)
     model, reference, setup = set_up("qwen2", "full", batch=2)
     batch = pairs(model, [[], []], [8, 60], [8, 60])
     prompts = [int((row != -100).int().argmax()) for row in batch["labels"][:2]]

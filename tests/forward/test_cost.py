@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from resonance.forward import attention, cost
+from resonance.forward import cost, segments
 from resonance.forward.choose import choose
 from resonance.forward.names import PADDING_FREE, SHARED_PREFIX, SPEEDUPS, VISION_ONCE
 from resonance.forward.prompts import Row
@@ -21,9 +21,9 @@ REQUEST = Request(
     on=frozenset(SPEEDUPS),
     always=False,
     tokens=(),
-    attention=attention.SPLIT,
+    attention=segments.SPLIT,
     whole=None,
-    typed="qwen2_vl",
+    model_type="qwen2_vl",
     layer=LAYER,
     device="cpu",
 )
@@ -83,7 +83,7 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_flash_attention_takes_all_rows_in_one(name):
-    request = replace(REQUEST, device="cuda half", attention=attention.VARLEN)
+    request = replace(REQUEST, device="cuda half", attention=segments.VARLEN)
     found = taken(CASES[name], request)
     assert found.way == (cost.SPLIT if len(CASES[name]) == 1 else cost.PACKED) and found.reasons == {}
 
@@ -139,7 +139,7 @@ def test_what_may_not_be_used_is_not(pairs, always):
     assert taken(groups, masked).way in {cost.ROWS, cost.SHARED}
     assert taken(groups, masked).reasons == {PADDING_FREE: "sliding windows"}
     flash = replace(
-        REQUEST, attention=attention.FLASH, device="cuda half", on=frozenset({SHARED_PREFIX}), always=always
+        REQUEST, attention=segments.FLASH, device="cuda half", on=frozenset({SHARED_PREFIX}), always=always
     )
     assert taken(groups, flash).way in {cost.ROWS, cost.SPLIT}
 
@@ -150,3 +150,9 @@ def test_what_may_not_be_used_is_not(pairs, always):
 def test_a_comparison_uses_all_that_is_on(on, way):
     found = taken(CASES["short prompt, long answers"], replace(REQUEST, on=frozenset(on), always=True))
     assert found.way == way and found.reasons == {}
+
+
+@pytest.mark.parametrize("inner", [{}, {"intermediate_size": [64, 128]}], ids=["another name", "a list"])
+def test_configurations_that_name_their_layers_otherwise(inner):
+    text = SimpleNamespace(hidden_size=32, num_attention_heads=4, num_experts_per_tok=None, **inner)
+    assert cost.Layer.of(SimpleNamespace(get_text_config=lambda: text)) == cost.Layer(64 * (128 + 384), 4, 4, 8)

@@ -12,7 +12,7 @@ from forward.test_groups import ragged
 from forward.test_groups import step as grouped_step
 from forward.test_varlen import LAYERS, PACKED, SHARED, batches, compare, lm_calls, step
 from forward.tiny import _TEXT, FAMILIES, for_training, inner, make, pairs
-from resonance.forward import attention, masks, varlen
+from resonance.forward import attention, masks, segments, varlen
 from resonance.forward.call import Forward, capabilities
 from resonance.forward.names import PADDING_FREE, SHARED_PREFIX, SPEEDUPS
 from resonance.forward.request import Request
@@ -96,10 +96,10 @@ def test_what_layers_turn_out_to_compute_with_decides(expected_then_operator, mo
     model = for_training(make(FAMILIES["qwen2"]()), "full")
     batch = pairs(model, [[], [], []])
     expected, flash = expected_then_operator(lambda: step(model, batch, ()))
-    monkeypatch.setattr(attention, "kind_of", lambda model: attention.SPLIT)
+    monkeypatch.setattr(attention, "kind_of", lambda model: segments.SPLIT)
     compare(model, batch, expected)
     assert flash.calls
-    monkeypatch.setattr(attention, "kind_of", lambda model: attention.VARLEN)
+    monkeypatch.setattr(attention, "kind_of", lambda model: segments.VARLEN)
     monkeypatch.setattr(varlen, "takes", lambda query: False)
     flash.calls.clear()
     compare(model, batch, expected)
@@ -108,18 +108,18 @@ def test_what_layers_turn_out_to_compute_with_decides(expected_then_operator, mo
 
 def test_where_torch_has_it(monkeypatch):
     model = make(FAMILIES["qwen2"](), dtype=torch.bfloat16)
-    assert attention.kind_of(model) == attention.SPLIT
+    assert attention.kind_of(model) == segments.SPLIT
     monkeypatch.setattr(varlen, "_has_kernel", lambda device: True)
-    assert attention.kind_of(model) == attention.VARLEN
+    assert attention.kind_of(model) == segments.VARLEN
     assert Request.of([model], SPEEDUPS, False).device == "cuda half"
     exact = make(FAMILIES["qwen2"]())
-    assert attention.kind_of(exact) == attention.SPLIT
+    assert attention.kind_of(exact) == segments.SPLIT
     exact._original_forward = exact.forward  # as Accelerate's autocast leaves it
-    assert attention.kind_of(exact) == attention.VARLEN
+    assert attention.kind_of(exact) == segments.VARLEN
     narrow = FAMILIES["qwen2"]()
     narrow.head_dim = 12
-    assert attention.kind_of(make(narrow, dtype=torch.bfloat16)) == attention.SPLIT
-    assert attention.kind_of(make(FAMILIES["qwen2"](), "eager", torch.bfloat16)) == attention.MASKED
+    assert attention.kind_of(make(narrow, dtype=torch.bfloat16)) == segments.SPLIT
+    assert attention.kind_of(make(FAMILIES["qwen2"](), "eager", torch.bfloat16)) == segments.MASKED
 
 
 def test_rows_without_padding_are_not_gathered():

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 import torch
 import transformers as tf
-from resonance.forward.readers import Asked, Entropy, Logp, MeanLogit, Reader, TopK, Value
 
 from forward.conftest import gradients, worst
 from forward.tiny import _TEXT, FAMILIES, VOCABULARY, for_training, inner, make, pairs, picture
 from resonance.forward import columns, head
 from resonance.forward.call import Forward
 from resonance.forward.names import RESPONSE_HEAD, SPEEDUPS
+from resonance.forward.readers import Asked, Entropy, Logp, MeanLogit, Reader, TopK, Value
 
 ROOT = Path(__file__).parents[2]
 EACH: dict[str, Reader] = {

@@ -57,10 +57,11 @@ class Layer:
         hidden, heads = text.hidden_size, text.num_attention_heads
         key_heads = getattr(text, "num_key_value_heads", None) or heads
         width = getattr(text, "head_dim", None) or hidden // heads
-        experts = getattr(text, "num_experts_per_tok", None)
-        inner = text.intermediate_size
-        if experts:
-            inner = experts * getattr(text, "moe_intermediate_size", inner)
+        inner = getattr(text, "intermediate_size", None)
+        if experts := getattr(text, "num_experts_per_tok", None):
+            inner = experts * (getattr(text, "moe_intermediate_size", None) or inner)
+        if not isinstance(inner, int):  # some have one for each layer, or another name for it
+            inner = 4 * hidden
         return cls(2.0 * hidden * (2 * width * (heads + key_heads) + 3 * inner), heads, key_heads, width)
 
 
