@@ -27,7 +27,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.resident import in_a_fork, reset_peak, resident, return_memory_at_once
-from benchmarks.small_step import SHAPES, build, floor_flops, make_batch, make_pairs, make_trainers
+from benchmarks.small_step import (
+    SHAPES,
+    build,
+    decided,
+    floor_flops,
+    make_batch,
+    make_pairs,
+    make_trainers,
+    our_step,
+)
 
 LIMIT = 1e-5
 # Seconds after which no row between the first and `auto` is weighed, none is begun, and no step is repeated.
@@ -148,30 +157,20 @@ def make_steps(model: Any, reference: Any, batches: tuple[Any, Any], folder: str
 
     On the small one `auto` decides which speed-ups it uses.
     """
-    from resonance.forward.call import Forward
     from resonance.forward.names import SPEEDUPS
     from resonance.training.reference import REFERENCE_FIELDS
 
     batch, small = batches
     theirs, ours = make_trainers(model, reference, folder)
-    ours.engine.prepare(model, small)
-    auto, live = ours.engine.forward, ours.engine.reference
-    cached = dict(zip(REFERENCE_FIELDS, theirs.compute_reference_log_probs(model, dict(batch)), strict=True))
-
-    def our_step(forward: Forward, on_disk: bool = False) -> Callable[[], Any]:
-        def run() -> Any:
-            ours.engine.forward, ours.engine.reference = forward, None if on_disk else live
-            return ours.get_batch_loss_metrics(model, batch | (cached if on_disk else {}))[0]
-
-        return run
-
+    auto = decided(ours, model, small)
     steps = {LLAMAFACTORY: lambda: theirs.get_batch_loss_metrics(model, dict(batch))[0]}
     names = [name for name in reversed(SPEEDUPS) if len(batch["labels"]) > 2 or name != "padding_free"]
-    if auto.on.issuperset(names):
+    if auto.issuperset(names):
         names.pop()  # that rung would be `auto` itself
     for end, name in enumerate(names, 1):
-        steps[f"+ {name}" if end > 1 else name] = our_step(Forward(names[:end]))
-    return steps | {AUTO: our_step(auto), CACHED: our_step(auto, on_disk=True)}
+        steps[f"+ {name}" if end > 1 else name] = our_step(ours, model, batch, names[:end])
+    cached = dict(zip(REFERENCE_FIELDS, theirs.compute_reference_log_probs(model, dict(batch)), strict=True))
+    return steps | {AUTO: our_step(ours, model, batch, auto), CACHED: our_step(ours, model, batch, auto, cached)}
 
 
 def measure(ratio: str, mode: str, count: int, repetitions: int, started: float) -> list[Row]:

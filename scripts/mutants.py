@@ -143,7 +143,7 @@ class Tree:
 
 def first_failure(output: str) -> str:
     """The first test that pytest's summary lists as failed."""
-    return next(iter(re.findall(r"^(?:FAILED|ERROR) (\S+)", output, re.MULTILINE)), "?")
+    return next(iter(re.findall(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", output, re.MULTILINE)), "?")
 
 
 def must_pass(tree: Tree, mutants: list[Mutant]) -> None:

@@ -31,8 +31,9 @@ DROPPED = ("RESONANCE_", "WANDB_", "LLAMAFACTORY_VERBOSITY")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole runs first: with several processes, what begins last must not be what takes longest."""
-    items.sort(key=lambda item: "training" not in item.path.parts)
+    """Files with long tests first: with several processes, what begins last must not be what takes longest."""
+    long = {item.path for item in items if "training" in item.path.parts or item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in long)
 
 
 @dataclass

@@ -7,5 +7,8 @@
 | `resident.py` | the peak of a process's memory |
 | `counting.py` | kernels and waits of a step, counted on a CPU |
 | `collators.py` | JPEG pairs through LlamaFactory's collator and ours |
+| `attention.py` | FLOPs of a step with those of attention |
 | `gpu_step.py` | Qwen2-VL-2B with random weights and both trainers, on one GPU |
+| `gpu_estimate.py` | what `resonance estimate` computes for that |
+| `gpu_more.py` | JPEGs into its steps, and its largest micro-batch |
 """

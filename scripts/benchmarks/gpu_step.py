@@ -8,30 +8,21 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
+
+from benchmarks.small_step import Pair, as_collated, decided, make_batch, make_trainers, our_step
 
 TEXT = 100
 LADDER = ("frozen_tower", "response_head", "vision_once", "shared_prefix")
-
-
-LLAMAFACTORY = "llamafactory"
+LLAMAFACTORY, AUTO = "llamafactory", "auto"
 NO_CHECKPOINTING, CACHED = ", no checkpointing", ", cached reference"
-ALL = "+".join(LADDER)
-PACKED = ALL + "+padding_free"
-# Both ends of the ladder first, and then what lies between and beyond.
+# By way of training: what matters first, and then the rungs between and both switches at once.
 VARIANTS = {
-    "lora": (
-        LLAMAFACTORY,
-        ALL,
-        *("+".join(LADDER[:n]) for n in (1, 2, 3)),
-        PACKED,
-        ALL + CACHED,
-        ALL + NO_CHECKPOINTING,
-        ALL + CACHED + NO_CHECKPOINTING,
-    ),
-    "full": (LLAMAFACTORY, ALL, ALL + CACHED),
+    "lora": (LLAMAFACTORY, AUTO, AUTO + CACHED, AUTO + NO_CHECKPOINTING),
+    "full": (LLAMAFACTORY, AUTO, AUTO + CACHED),
 }
+MORE = ("+".join(LADDER[:n]) for n in (1, 2, 3, 4))
+MORE = (*MORE, AUTO + CACHED + NO_CHECKPOINTING)
 UNEVEN = (1.0, 0.5, 1.5, 1.0)  # lengths of the responses of a micro-batch, pair by pair
 
 
@@ -51,19 +42,22 @@ class Protocol:
     tied: bool = True  # the head is the embeddings
 
 
+def _text(**sizes: Any) -> dict[str, Any]:
+    rope = {"rope_type": "default", "mrope_section": [16, 24, 24], "rope_theta": 1e6}
+    return {"num_hidden_layers": 28, "rope_parameters": rope, **sizes}
+
+
 REAL = Protocol(
     name="2B",
-    text=dict(
+    text=_text(
         vocab_size=151936,
         hidden_size=1536,
         intermediate_size=8960,
-        num_hidden_layers=28,
         num_attention_heads=12,
         num_key_value_heads=2,
-        rope_parameters={"rope_type": "default", "mrope_section": [16, 24, 24], "rope_theta": 1e6},
     ),
     vision=dict(depth=32, embed_dim=1280, hidden_size=1536, num_heads=16, mlp_ratio=4),
-    workloads=((15, 22, 100), (24, 24, 200), (36, 36, 50)),  # the first is LlamaFactory's own example
+    workloads=((24, 24, 200), (15, 22, 100), (36, 36, 50)),  # the second is LlamaFactory's own example
     batches=(1, 4, 8),
     warm_up=3,
     steps=8,
@@ -72,14 +66,12 @@ REAL = Protocol(
 )
 SEVEN = Protocol(
     name="7B",
-    text=dict(
+    text=_text(
         vocab_size=152064,
         hidden_size=3584,
         intermediate_size=18944,
-        num_hidden_layers=28,
         num_attention_heads=28,
         num_key_value_heads=4,
-        rope_parameters={"rope_type": "default", "mrope_section": [16, 24, 24], "rope_theta": 1e6},
     ),
     vision=dict(depth=32, embed_dim=1280, hidden_size=3584, num_heads=16, mlp_ratio=4),
     workloads=((24, 24, 200),),
@@ -92,7 +84,7 @@ SEVEN = Protocol(
 )
 SHRUNKEN = Protocol(
     name="shrunken",
-    text=dict(
+    text=_text(
         vocab_size=512,
         hidden_size=64,
         intermediate_size=128,
@@ -137,55 +129,43 @@ class Bench:
             if parameter.requires_grad and (mode == "full" or "lora_B" in name):
                 parameter.data.add_(torch.randn(parameter.shape, device=device, generator=generator) * 0.002)
         self.reference = reference
-        self.theirs, self.ours = self._trainers(reference)
+        with tempfile.TemporaryDirectory() as folder:
+            options = dict(mode=mode, use_cpu=device == "cpu", bf16=half)
+            self.theirs, self.ours = make_trainers(self.model, reference, folder, **options)
         self.model = self.theirs.accelerator.prepare_model(self.model)  # autocast, as in a run
 
-    def _trainers(self, reference: Any) -> tuple[Any, Any]:
-        from llamafactory.hparams import FinetuningArguments, TrainingArguments
-        from llamafactory.train.dpo.trainer import CustomDPOTrainer
+    def batch(self, work: tuple[int, int, int], pairs: int) -> dict[str, Any]:
+        """On the host."""
+        return make_batch(self.base, self.protocol.text["vocab_size"], sizes(work, pairs))
 
-        from resonance.training.preference import PreferenceTrainer
+    def step(self, variant: str, batch: dict[str, Any], collated: bool = False) -> Callable[[], Any]:
+        """A function that does one forward and gives the loss.
 
-        cpu = self.device == "cpu"
-        common: dict[str, Any] = dict(stage="dpo", finetuning_type=self.mode)
-        recipes = FinetuningArguments(**common), FinetuningArguments(**common, pref_engine="resonance")
-        with tempfile.TemporaryDirectory() as folder:
-            args = TrainingArguments(
-                output_dir=folder, use_cpu=cpu, bf16=self.half, report_to="none", remove_unused_columns=False
-            )
-            shared = dict(args=args, tokenizer=None, data_collator=lambda rows: rows, train_dataset=[{}])
-            theirs, ours = (
-                make(model=self.model, ref_model=reference, finetuning_args=recipe, processor=None, **shared)
-                for make, recipe in zip((CustomDPOTrainer, PreferenceTrainer), recipes, strict=True)
-            )
-        return theirs, ours
-
-    def step(self, variant: str, batch: dict[str, Any]) -> Callable[[], Any]:
-        """A function that does one forward and gives the loss. `variant`: llamafactory, or as in `variants`."""
+        Args:
+            variant: one of `VARIANTS` or MORE.
+            batch: of `batch`, or from one of the collators.
+            collated: it is from a collator, and on the device.
+        """
         import torch
+        from accelerate.utils import send_to_device
 
-        from resonance.forward.call import Forward
         from resonance.training.reference import REFERENCE_FIELDS
 
         if variant == LLAMAFACTORY:
+            batch = send_to_device(batch, self.device)
             return lambda: self.theirs.get_batch_loss_metrics(self.model, dict(batch))[0]
-        forward, on_disk = Forward(speedups_of(variant)), CACHED in variant
-        live = self.ours.engine.policy if self.reference is None else self.ours.ref_model
-        if on_disk:  # their values make no difference to time and memory
-            nothing = torch.zeros(len(batch["labels"]) // 2, device=self.device)
-            batch = batch | dict.fromkeys(REFERENCE_FIELDS, nothing)
+        on, pairs = speedups_of(variant), len(batch["labels"]) // 2
+        if not collated:
+            batch = as_collated(self.theirs.accelerator.unwrap_model(self.model), batch, on, [1] * pairs)
+        nothing = dict.fromkeys(REFERENCE_FIELDS, torch.zeros(pairs, device=self.device))  # whatever the values
+        batch = send_to_device(batch, self.device)
+        return our_step(self.ours, self.model, batch, on, nothing if CACHED in variant else None)
 
-        def run() -> Any:
-            self.ours.engine.forward, self.ours.engine.reference = forward, None if on_disk else live
-            return self.ours.get_batch_loss_metrics(self.model, dict(batch))[0]
-
-        return run
-
-    def chosen(self, batch: dict[str, Any]) -> list[str]:
+    def chosen(self, work: tuple[int, int, int]) -> list[str]:
         """What `pref_speedups: auto` decides on."""
-        self.ours.engine.forward = None
-        self.ours.engine.prepare(self.model, batch)
-        return sorted(self.ours.engine.forward.on)
+        from accelerate.utils import send_to_device
+
+        return sorted(decided(self.ours, self.model, send_to_device(self.batch(work, 1), self.device)))
 
     @contextmanager
     def set_up_for(self, variant: str) -> Iterator[None]:
@@ -217,54 +197,24 @@ class Bench:
             for name, value in before.items():
                 setattr(self.config, name, value)
 
-    def estimate(self, work: tuple[int, int, int], pairs: int, variant: str) -> tuple[float, float]:
-        """(FLOPs, peak bytes) by `resonance estimate`'s arithmetic; the optimizer's states are not on the device."""
-        from resonance.checks.estimate.flops import step_flops
-        from resonance.checks.estimate.memory import step_memory
-        from resonance.checks.estimate.model import count
-        from resonance.checks.estimate.shapes import Lengths, Path, Setup
-
-        height, width, _ = work
-        lora, checkpointing = self.mode == "lora", NO_CHECKPOINTING not in variant
-        setup = Setup(
-            stage="dpo",
-            adapters=lora,
-            reference="none" if CACHED in variant else "adapter off" if lora else "copy",
-            checkpointing=checkpointing,
-            tower_graph=lora,
-            autocast=True,
-            compute_bytes=2,
-            zero=None,
-            offload_optimizer=False,
-            offload_weights=False,
-            optimizer_bytes=0,
-            world_size=1,
-            batch=pairs,
-            accumulation=1,
-        )
-        plain = 2.0 * sum(p.numel() for p in self.base.parameters() if self.mode == "full")
-        model = count(self.model, self.config, SimpleNamespace(quantization_bit=None), plain)
-        path = Path(**dict.fromkeys(speedups_of(variant), True))
-        answers = responses(work, pairs)
-        mean, prompt = sum(answers) / pairs, TEXT + 2 + height * width
-        spread = (prompt + 2 * max(answers)) / (prompt + 2 * mean)
-        lengths = Lengths(TEXT + 2, 1, height * width, round(mean), spread=spread)
-        return sum(step_flops(model, setup, lengths, path).values()), step_memory(model, setup, lengths, path).peak
-
-
-def variants(mode: str, pairs: int) -> tuple[str, ...]:
-    """LlamaFactory, and speed-ups joined by +, without a reference or checkpointing where the name says so."""
-    return tuple(variant for variant in VARIANTS[mode] if pairs > 1 or variant != PACKED)
-
 
 def speedups_of(variant: str) -> tuple[str, ...]:
+    """The speed-ups of a variant, by name."""
+    from resonance.forward.names import SPEEDUPS
+
     names = variant.partition(",")[0]
-    return () if names == LLAMAFACTORY else tuple(names.split("+"))
+    return () if names == LLAMAFACTORY else SPEEDUPS if names == AUTO else tuple(names.split("+"))
 
 
 def responses(work: tuple[int, int, int], pairs: int) -> list[int]:
     """Tokens of the responses of each pair."""
     return [round(work[2] * UNEVEN[i % len(UNEVEN)]) for i in range(pairs)]
+
+
+def sizes(work: tuple[int, int, int], pairs: int) -> list[Pair]:
+    """Pairs of a picture, a question and two answers, uneven if there are several."""
+    height, width, _ = work
+    return [Pair((2 * height, 2 * width), TEXT - 4, count, count) for count in responses(work, pairs)]
 
 
 def make_config(protocol: Protocol) -> Any:
@@ -283,34 +233,3 @@ def make_model(config: Any, device: str) -> Any:
     torch.manual_seed(0)
     with torch.device(device):
         return Qwen2VLForConditionalGeneration._from_config(config, attn_implementation="sdpa", dtype=torch.bfloat16)
-
-
-def make_batch(model: Any, work: tuple[int, int, int], pairs: int, device: str) -> dict[str, Any]:
-    """Pairs as LlamaFactory's collator makes them, uneven if there are several: a picture, a question, two answers."""
-    import torch
-
-    height, width, _ = work
-    generator = torch.Generator().manual_seed(7)
-    vocabulary = model.config.get_text_config().vocab_size
-
-    def text(count: int) -> Any:
-        return torch.randint(100, vocabulary, (count,), generator=generator)
-
-    picture = torch.full((height * width,), 10)
-    prompts = [
-        torch.cat([text(4), torch.tensor([12]), picture, torch.tensor([13]), text(TEXT - 4)]) for _ in range(pairs)
-    ]
-    rows = [torch.cat([p, text(n)]) for _ in range(2) for p, n in zip(prompts, responses(work, pairs), strict=True)]
-    longest = max(map(len, rows))
-    ids = torch.nn.utils.rnn.pad_sequence([*rows, torch.zeros(longest + -longest % 8).long()], True, 2)[:-1]
-    place = torch.arange(ids.shape[1])
-    mask = (place < torch.tensor([len(row) for row in rows])[:, None]).long()
-    labels = torch.where((mask == 1) & (place >= len(prompts[0])), ids, -100)
-    grid = torch.tensor([[1, 2 * height, 2 * width]] * len(ids))
-    positions, _ = model.model.get_rope_index(
-        ids, image_grid_thw=grid, mm_token_type_ids=(ids == 10).int(), attention_mask=mask
-    )
-    pixels = torch.randn(pairs * 4 * height * width, 1176, generator=generator).repeat(2, 1)
-    batch = dict(input_ids=ids, attention_mask=mask, labels=labels, pixel_values=pixels, image_grid_thw=grid)
-    batch["position_ids"] = torch.cat([positions[:1], positions])
-    return {name: value.to(device) for name, value in batch.items()}

@@ -8,6 +8,7 @@ response. `floor_flops` is derived from the shapes alone, without a counter and 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,21 +22,22 @@ SHAPES = {
 
 @dataclass(frozen=True)
 class Pair:
-    """Sizes of one pair: patches of its picture down and across (four make a visual token), tokens of text."""
+    """Sizes of one pair: patches of a picture down and across (four make a visual token), tokens of text, pictures."""
 
     grid: tuple[int, int]
     text: int
     chosen: int
     rejected: int
+    pictures: int = 1
 
     @property
     def visual(self) -> int:
-        return self.grid[0] * self.grid[1] // 4
+        return self.pictures * self.grid[0] * self.grid[1] // 4
 
     @property
     def prompt(self) -> int:
-        """Four tokens in front, and the picture between two marks."""
-        return 4 + 1 + self.visual + 1 + self.text
+        """Four tokens in front, and the pictures, each between two marks."""
+        return 4 + self.visual + 2 * self.pictures + self.text
 
 
 def make_pairs(count: int, size: float = 1.0) -> list[Pair]:
@@ -92,8 +94,11 @@ def build(shape: dict[str, int], mode: str) -> tuple[Any, Any]:
     return model.train(), reference
 
 
-def make_batch(model: Any, vocabulary: int, pairs: list[Pair]) -> dict[str, Any]:
-    """Pairs as LlamaFactory's collator makes them: chosen rows, then rejected rows, padded to a multiple of 8."""
+def make_batch(model: Any, vocabulary: int, pairs: list[Pair], device: str = "cpu") -> dict[str, Any]:
+    """Pairs as LlamaFactory's collator makes them: chosen rows, then rejected rows, padded to a multiple of 8.
+
+    Rows without any picture get one that nobody attends to.
+    """
     import torch
 
     generator = torch.Generator().manual_seed(7)
@@ -101,48 +106,116 @@ def make_batch(model: Any, vocabulary: int, pairs: list[Pair]) -> dict[str, Any]
     def text(count: int) -> torch.Tensor:
         return torch.randint(100, vocabulary, (count,), generator=generator)
 
-    prompts = [
-        torch.cat([text(4), torch.tensor([12]), torch.full((p.visual,), 10), torch.tensor([13]), text(p.text)])
-        for p in pairs
-    ]
+    def pictures(grid: tuple[int, int], count: int) -> list[torch.Tensor]:
+        one = [torch.tensor([12]), torch.full((grid[0] * grid[1] // 4,), 10), torch.tensor([13])]
+        return one * count
+
+    prompts = [torch.cat([text(4), *pictures(p.grid, p.pictures), text(p.text)]) for p in pairs]
     ends = [text(p.chosen) for p in pairs] + [text(p.rejected) for p in pairs]
     rows = [torch.cat(row) for row in zip(prompts * 2, ends, strict=True)]
+    lengths = torch.tensor([len(row) for row in rows])
+    grids = [(1, *p.grid) for p in pairs for _ in range(p.pictures)]
+    pixels = torch.randn(sum(4 * p.visual for p in pairs), PATCH, generator=generator).repeat(2, 1)
+    if not grids:
+        rows[0] = torch.cat((rows[0], *pictures((4, 4), 1)))
+        pixels, grid = torch.randn(16, PATCH, generator=generator), torch.tensor([(1, 4, 4)])
+    else:
+        grid = torch.tensor(grids * 2)
     longest = max(map(len, rows))
     ids = torch.nn.utils.rnn.pad_sequence([*rows, torch.zeros(longest + -longest % 8).long()], True, 2)[:-1]
     column = torch.arange(ids.shape[1])
-    mask = (column < torch.tensor([len(row) for row in rows])[:, None]).long()
+    mask = (column < lengths[:, None]).long()
     answered = column >= torch.tensor([p.prompt for p in pairs] * 2)[:, None]
     labels = torch.where((mask == 1) & answered, ids, -100)
-    grid = torch.tensor([(1, *p.grid) for p in pairs] * 2)
-    base = model.base_model.model if hasattr(model, "peft_config") else model
-    positions, _ = base.model.get_rope_index(
-        ids, image_grid_thw=grid, mm_token_type_ids=(ids == 10).int(), attention_mask=mask
-    )
-    pixels = torch.randn(sum(4 * p.visual for p in pairs), PATCH, generator=generator).repeat(2, 1)
-    return dict(
-        input_ids=ids,
-        attention_mask=mask,
-        labels=labels,
-        position_ids=torch.cat([positions[:1], positions]),
-        pixel_values=pixels,
-        image_grid_thw=grid,
-    )
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    kinds = (ids == 10).int()
+    positions, _ = base.model.get_rope_index(ids, image_grid_thw=grid, mm_token_type_ids=kinds, attention_mask=mask)
+    batch = dict(input_ids=ids, attention_mask=mask, labels=labels, pixel_values=pixels, image_grid_thw=grid)
+    batch["position_ids"] = torch.cat([positions[:1], positions])
+    return {name: value.to(device) for name, value in batch.items()}
 
 
-def make_trainers(model: Any, reference: Any, folder: str) -> tuple[Any, Any]:
-    """LlamaFactory's DPO trainer and ours, built by their own constructors."""
+def make_trainers(model: Any, reference: Any, folder: str, mode: str = "lora", **options: Any) -> tuple[Any, Any]:
+    """LlamaFactory's DPO trainer and ours, built by their own constructors.
+
+    Args:
+        model: the policy.
+        reference: another model, or None.
+        folder: where they would write.
+        mode: `finetuning_type`.
+        options: of the training arguments; on a CPU by default.
+    """
     from llamafactory.hparams import FinetuningArguments, TrainingArguments
     from llamafactory.train.dpo.trainer import CustomDPOTrainer
 
     from resonance.training.preference import PreferenceTrainer
 
-    args = TrainingArguments(output_dir=folder, use_cpu=True, report_to="none", remove_unused_columns=False)
-    recipes = FinetuningArguments(stage="dpo"), FinetuningArguments(stage="dpo", pref_engine="resonance")
+    options = {"use_cpu": True, **options}
+    args = TrainingArguments(output_dir=folder, report_to="none", remove_unused_columns=False, **options)
+    recipe = dict(stage="dpo", finetuning_type=mode)
+    recipes = FinetuningArguments(**recipe), FinetuningArguments(**recipe, pref_engine="resonance")
     shared = dict(args=args, tokenizer=None, data_collator=lambda rows: rows, train_dataset=[{}])
     return tuple(
         make(model=model, ref_model=reference, finetuning_args=recipe, processor=None, **shared)
         for make, recipe in zip((CustomDPOTrainer, PreferenceTrainer), recipes, strict=True)
     )
+
+
+def our_step(
+    trainer: Any, model: Any, batch: dict[str, Any], on: Collection[str], on_disk: dict[str, Any] | None = None
+) -> Callable[[], Any]:
+    """A function that does a forward of our trainer and gives the loss.
+
+    Args:
+        trainer: ours.
+        model: the policy, wrapped or not.
+        batch: of pairs.
+        on: the speed-ups, which are not compared with the plain path before.
+        on_disk: log-probabilities of the reference, which is then not called.
+    """
+    from resonance.forward.call import Forward
+
+    forward, batch = Forward(on), batch | (on_disk or {})
+    engine = trainer.engine
+    live = engine.policy if trainer.ref_model is None else trainer.ref_model
+
+    def run() -> Any:
+        engine.use(forward)
+        engine.reference = live if on_disk is None else None
+        return trainer.get_batch_loss_metrics(model, dict(batch))[0]
+
+    return run
+
+
+def as_collated(model: Any, batch: dict[str, Any], on: Collection[str], pictures: list[int]) -> dict[str, Any]:
+    """A batch of pairs as our collator makes it: the pixels of each picture once, and the layout beside them.
+
+    Args:
+        model: unwrapped, whose reference reads batches as it does.
+        batch: of `make_batch`, with pictures.
+        on: the speed-ups in use.
+        pictures: of each pair.
+    """
+    from itertools import accumulate
+
+    from resonance.forward.planner import Planner
+    from resonance.forward.request import Request
+
+    count = sum(pictures)
+    lengths = batch["image_grid_thw"].prod(-1)[:count].tolist()
+    ends = [0, *accumulate(pictures)]
+    rows = [list(range(start, end)) for start, end in zip(ends, ends[1:], strict=False)]
+    batch = batch | {"pixel_values": batch["pixel_values"][: sum(lengths)]}
+    planner = Planner()
+    planner.request = Request.of([model], on, always=False)
+    return batch | {Planner.key: planner(batch, {"image": (rows * 2, lengths)})}
+
+
+def decided(trainer: Any, model: Any, batch: dict[str, Any]) -> frozenset[str]:
+    """The speed-ups that `pref_speedups: auto` decides on with a batch."""
+    trainer.engine.forward = None
+    trainer.engine.prepare(model, batch)
+    return trainer.engine.forward.on
 
 
 def floor_flops(ratio: str, mode: str, pairs: list[Pair], reference: bool = True, recompute: bool = True) -> float:

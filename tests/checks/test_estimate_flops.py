@@ -16,13 +16,14 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from forward.flash import instead_of_the_operator
 from forward.tiny import FAMILIES, for_training, make, pairs, picture
 from resonance.checks.estimate.flops import Counting, attention_flops, step_flops
 from resonance.checks.estimate.model import count
-from resonance.checks.estimate.shapes import LLAMAFACTORY, Decoder, Lengths, Model, Part, Path, Setup
+from resonance.checks.estimate.shapes import LLAMAFACTORY, Decoder, Model, Part, Setup, Speedups, Workload
 
 torch.set_num_threads(1)
-ALL = Path(frozen_tower=True, response_head=True, vision_once=True, shared_prefix=True)
+ALL = Speedups(frozen_tower=True, response_head=True, vision_once=True, shared_prefix=True)
 # What the counter sees with the attention written out in matrix products: all of them, and two for each backwards.
 DENSE = Counting(causal=1.0, backward=2.0)
 SETUP = Setup(
@@ -53,13 +54,13 @@ def set_up(family: str, mode: str, checkpointing: str = "reentrant", **changes: 
     return model, reference, replace(SETUP, **{"adapters": adapters, **described, **changes})
 
 
-def batch_of(model: Any, family: str, response: int = 24) -> tuple[dict[str, Any], Lengths]:
+def batch_of(model: Any, family: str, response: int = 24) -> tuple[dict[str, Any], Workload]:
     """One pair with one picture, and its lengths."""
     pictures = [] if family == "qwen2" else [picture(model, 0)]
     batch = pairs(model, [pictures], [response], [response])
     visual = sum(one.tokens for one in pictures)
     text = int((batch["labels"][0] != -100).int().argmax()) - visual
-    return batch, Lengths(text, len(pictures), visual, response)
+    return batch, Workload(text, len(pictures), visual, response)
 
 
 def llamafactory_step(model: Any, reference: Any, batch: dict[str, Any]) -> None:
@@ -76,12 +77,12 @@ def llamafactory_step(model: Any, reference: Any, batch: dict[str, Any]) -> None
     trainer.get_batch_loss_metrics(model, dict(batch))[0].backward()
 
 
-def our_step(model: Any, reference: Any, batch: dict[str, Any], on: Path) -> None:
+def our_step(model: Any, reference: Any, batch: dict[str, Any], on: Speedups) -> None:
     """Forward of reference and policy through the forward room, and backward."""
     from resonance.forward.call import Forward
     from resonance.forward.result import sums
 
-    forward = Forward([name for name in Path.__dataclass_fields__ if getattr(on, name)])
+    forward = Forward([name for name in Speedups.__dataclass_fields__ if getattr(on, name)], always=True)
     other = model if reference is None else reference
     prepared = forward.prepare(batch, model, other)
     with torch.no_grad(), model.disable_adapter() if reference is None else nullcontext():
@@ -95,7 +96,7 @@ def counted(step: Any, *args: Any) -> float:
     return counter.get_total_flops()
 
 
-def off_by(model: Any, setup: Setup, lengths: Lengths, path: Path, measured: float) -> float:
+def off_by(model: Any, setup: Setup, lengths: Workload, path: Speedups, measured: float) -> float:
     """Relative error of the estimate."""
     shape = count(model, model.config, SimpleNamespace(quantization_bit=None))
     return sum(step_flops(shape, setup, lengths, path, DENSE).values()) / measured - 1
@@ -121,7 +122,7 @@ def test_step_without_checkpointing(family, mode):
     assert abs(off_by(model, setup, lengths, LLAMAFACTORY, measured)) < 0.05
 
 
-@pytest.mark.parametrize("path", [ALL, *(Path(**{name: True}) for name in Path.__dataclass_fields__)], ids=str)
+@pytest.mark.parametrize("path", [ALL, *(Speedups(**{name: True}) for name in Speedups.__dataclass_fields__)], ids=str)
 @pytest.mark.parametrize("family", ["qwen2_vl", "llava"])
 @pytest.mark.parametrize("mode", ["lora", "full"])
 def test_step_with_speedups(family, mode, path):
@@ -156,7 +157,7 @@ def test_half_of_the_attention_is_counted_for_causal_kernels():
     """By hand: 2 layers of width 4, rows of 8 tokens, window 2: 8 x 8 and 2 x (2 x 8 - 2) = 28 products, halved."""
     decoder = Decoder(layers=2, width=4, attention=4, inner=8, vocab=16, spans=(None, 2))
     model = Model("hand", decoder, Part(), Part(), Part())
-    setup, lengths = replace(SETUP, stage="sft"), Lengths(5, 0, 0, 3)
+    setup, lengths = replace(SETUP, stage="sft"), Workload(5, 0, 0, 3)
     assert attention_flops(model, setup, lengths, LLAMAFACTORY, Counting()) == 4 * 4 * (64 + 28) / 2
 
 
@@ -164,7 +165,7 @@ def test_a_shared_row_attends_once_to_the_prompt():
     """By hand: prompt 5, two responses of 3: 8 x 8 / 2 pairs, then 3 x 5 + 3 x 3 / 2 of the later response."""
     decoder = Decoder(layers=1, width=4, attention=4, inner=8, vocab=16, spans=(None,))
     model = Model("hand", decoder, Part(), Part(), Part())
-    found = attention_flops(model, SETUP, Lengths(5, 0, 0, 3), Path(shared_prefix=True), Counting())
+    found = attention_flops(model, SETUP, Workload(5, 0, 0, 3), Speedups(shared_prefix=True), Counting())
     assert found == 4 * 4 * (32 + 15 + 4.5)
 
 
@@ -178,7 +179,7 @@ def test_step_with_the_reference_on_disk(mode):
         from resonance.forward.call import Forward
         from resonance.forward.result import sums
 
-        forward = Forward([name for name in Path.__dataclass_fields__ if getattr(ALL, name)])
+        forward = Forward([name for name in Speedups.__dataclass_fields__ if getattr(ALL, name)], always=True)
         sums(Forward.call(model, model, forward.prepare(batch, model))).sum().backward()
 
     measured = counted(step)
@@ -187,13 +188,15 @@ def test_step_with_the_reference_on_disk(mode):
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["padded", "padding free"])
-def test_step_over_uneven_rows(packed):
-    """Two shared rows of very different lengths: padded to the longer one, or end to end."""
+def test_step_over_uneven_rows(packed, monkeypatch):
+    """Two shared rows of very different lengths: padded to the longer one, or end to end with a GPU's attention."""
+    if packed:
+        instead_of_the_operator(monkeypatch)
     model, reference, setup = set_up("qwen2", "full", batch=2)
     batch = pairs(model, [[], []], [8, 60], [8, 60])
     prompts = [int((row != -100).int().argmax()) for row in batch["labels"][:2]]
     mean = sum(prompts) / 2 + 2 * 34
-    lengths = Lengths(round(sum(prompts) / 2), 0, 0, 34, spread=(prompts[1] + 2 * 60) / mean)
+    lengths = Workload(round(sum(prompts) / 2), 0, 0, 34, spread=(prompts[1] + 2 * 60) / mean)
     path = replace(ALL, padding_free=packed)
     measured = counted(our_step, model, reference, batch, path)
     assert abs(off_by(model, setup, lengths, path, measured)) < 0.1

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import weakref
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,9 +23,17 @@ from torch.utils._pytree import tree_leaves
 
 from checks.test_estimate_flops import ALL, SETUP, llamafactory_step, our_step, set_up
 from forward import tiny
-from resonance.checks.estimate.memory import GIB, RESERVE, fixed_memory, largest_batch, layer_saved, step_memory
+from resonance.checks.estimate.memory import (
+    GIB,
+    RESERVE,
+    fixed_memory,
+    gradient_memory,
+    largest_batch,
+    layer_saved,
+    step_memory,
+)
 from resonance.checks.estimate.model import count
-from resonance.checks.estimate.shapes import LLAMAFACTORY, Decoder, Lengths, Model, Part, Path
+from resonance.checks.estimate.shapes import LLAMAFACTORY, Decoder, Model, Part, Speedups, Workload
 
 RESPONSE, PATCHES = 100, 256
 NOT_QUANTISED = SimpleNamespace(quantization_bit=None)
@@ -89,18 +99,20 @@ def test_peak_of_a_step(family, mode, checkpointing, path, monkeypatch):
         pictures = [tiny.Picture(inputs, PATCHES // 4)]
     batch = tiny.pairs(model, [pictures], [RESPONSE], [RESPONSE])
     visual = sum(one.tokens for one in pictures)
-    lengths = Lengths(int((batch["labels"][0] != -100).int().argmax()) - visual, len(pictures), visual, RESPONSE)
+    lengths = Workload(int((batch["labels"][0] != -100).int().argmax()) - visual, len(pictures), visual, RESPONSE)
+    backward, forward_peak = torch.Tensor.backward, []
+    monkeypatch.setattr(torch.Tensor, "backward", lambda loss: (forward_peak.append(live.peak), backward(loss)))
     with LiveBytes() as live:
         if path == LLAMAFACTORY:
             llamafactory_step(model, reference, batch)
         else:
             our_step(model, reference, batch, path)
-    # log_softmax makes LlamaFactory's cut logits contiguous inside its kernel, which no operation shows
+    # log_softmax makes LlamaFactory's cut logits contiguous inside its kernel in the forward, which no operation shows
     hidden = 4 * batch["input_ids"].numel() * config.get_text_config().vocab_size if path == LLAMAFACTORY else 0
     found = step_memory(count(model, config, NOT_QUANTISED), setup, lengths, path)
-    estimated = sum(found.kept.values()) + max(found.passing.values()) + found.fixed["gradients"]
-    # above is on the safe side: gradients and the largest of the passing parts need not meet
-    assert 0.85 < estimated / (live.peak + hidden) < 1.4
+    estimated = found.peak - sum(found.fixed.values())
+    # above is on the safe side: the largest parts of a moment need not meet
+    assert 0.9 < estimated / max(forward_peak[0] + hidden, live.peak) < 1.3
 
 
 CHILD = """
@@ -198,12 +210,12 @@ HALF = replace(SETUP, autocast=True, compute_bytes=2, reference="none")
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        # float32 weights and their half-precision copies, float32 gradients, two states
-        (dict(), [360 + 160, 320, 640, 0]),
-        (dict(reference="copy"), [520, 320, 640, 200]),
-        (dict(world_size=2), [520, 640, 640, 0]),  # DDP's buckets
+        # float32 weights and gradients, two states
+        (dict(), [360, 320, 640, 0]),
+        (dict(reference="copy"), [360, 320, 640, 200]),
+        (dict(world_size=2), [360, 640, 640, 0]),  # DDP's buckets
         (dict(autocast=False), [360, 160, 320, 0]),  # pure_bf16: states in the type of the weights
-        (dict(optimizer_bytes=2), [520, 320, 160, 0]),
+        (dict(optimizer_bytes=2), [360, 320, 160, 0]),
         # ZeRO: half-precision weights; master weights and states, 12 bytes, over 4 GPUs
         (dict(zero=0, autocast=False, world_size=4), [200, 160, 960, 0]),
         (dict(zero=1, autocast=False, world_size=4), [200, 160, 240, 0]),
@@ -214,17 +226,91 @@ HALF = replace(SETUP, autocast=True, compute_bytes=2, reference="none")
     ids=str,
 )
 def test_weights_gradients_optimizer_and_reference(changes, expected):
-    assert list(fixed_memory(HAND, replace(HALF, **changes)).values()) == expected
+    fixed = fixed_memory(HAND, replace(HALF, **changes))
+    assert [fixed["weights"], gradient_memory(HAND, replace(HALF, **changes)), *list(fixed.values())[1:]] == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "copies", "kept", "held"),
+    [
+        (dict(checkpointing=True), 160, 0, 0),  # autocast's, in the forward; those of recomputed layers go with them
+        (dict(checkpointing=False), 160, 160, 0),
+        (dict(accumulation=2), 160, 0, 320),
+        (dict(world_size=2), 160, 0, 640),
+        (dict(autocast=False, zero=2, world_size=4), 0, 0, 40),
+    ],
+    ids=str,
+)
+def test_what_is_there_beside_the_activations(changes, copies, kept, held):
+    passing = step_memory(HAND, replace(HALF, **changes), Workload(6, 0, 0, 2), LLAMAFACTORY).passing
+    names = ("half-precision copies", "copies in the graph", "held gradients")
+    assert [passing[name] for name in names] == [copies, kept, held]
+
+
+# GiB at the peak of forward and backward without an optimizer, LlamaFactory's and ours, on 2026-11-26 on one H100 80GB
+# with torch 2.11: Qwen2-VL with random weights, bfloat16 autocast, LlamaFactory's default upcast of what trains.
+MEASURED = [
+    ("REAL", "lora", 0, 1, 11.05, 4.56),
+    ("REAL", "lora", 0, 4, 32.7, 5.17),
+    ("REAL", "lora", 0, 8, 61.0, 5.94),
+    ("REAL", "lora", 1, 1, 15.87, 4.75),
+    ("REAL", "lora", 1, 4, 52.9, 5.86),
+    ("REAL", "lora", 1, 8, None, 7.31),
+    ("REAL", "lora", 2, 1, 27.2, 4.66),
+    ("REAL", "lora", 2, 4, None, 6.03),
+    ("REAL", "full", 0, 1, 17.82, 17.82),
+    ("SEVEN", "lora", 0, 1, 27.5, 16.29),
+]
+
+
+@pytest.fixture(scope="module")
+def published():
+    """`published(protocol, mode)`: the counted model of the GPU benchmark, and the benchmark's own functions."""
+    from llamafactory.hparams import FinetuningArguments, ModelArguments
+    from llamafactory.model.adapter import init_adapter
+
+    sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+    from benchmarks import gpu_step
+
+    @cache
+    def counted(protocol: str, mode: str) -> Model:
+        config = gpu_step.make_config(getattr(gpu_step, protocol))
+        with torch.device("meta"):
+            model = tf.Qwen2VLForConditionalGeneration._from_config(config, dtype=torch.bfloat16)
+            plain = 2.0 * sum(p.numel() for p in model.parameters())
+            args = FinetuningArguments(stage="dpo", finetuning_type=mode, lora_rank=8)
+            model = init_adapter(config, model, ModelArguments(model_name_or_path="random"), args, is_trainable=True)
+        return count(model, config, NOT_QUANTISED, plain)
+
+    yield gpu_step, counted
+    sys.path.pop(0)
+
+
+@pytest.mark.parametrize(("protocol", "mode", "workload", "pairs", "theirs", "ours"), MEASURED)
+def test_peaks_measured_on_a_gpu(published, protocol, mode, workload, pairs, theirs, ours):
+    gpu_step, counted = published
+    height, width, _ = work = getattr(gpu_step, protocol).workloads[workload]
+    answers, prompt = gpu_step.responses(work, pairs), gpu_step.TEXT + 2 + height * width
+    mean = sum(answers) / pairs
+    spread = (prompt + 2 * max(answers)) / (prompt + 2 * mean)
+    lengths = Workload(gpu_step.TEXT + 2, 1, height * width, round(mean), spread=spread)
+    lora = mode == "lora"
+    setup = replace(HALF, adapters=lora, reference="adapter off" if lora else "copy", tower_graph=lora, batch=pairs)
+    setup = replace(setup, optimizer_bytes=0)
+    for on, measured in ((LLAMAFACTORY, theirs), (replace(ALL, padding_free=pairs > 1), ours)):
+        if measured is not None:
+            found = step_memory(counted(protocol, mode), setup, lengths, on).peak / GIB
+            assert found == pytest.approx(measured, rel=0.1)
 
 
 def test_the_largest_batch_is_the_last_that_fits():
-    lengths = Lengths(600, 0, 0, 200)
+    lengths = Workload(600, 0, 0, 200)
     for path in (LLAMAFACTORY, ALL):
         for extra in (10**6, 10**7, 3 * 10**7):
             gpu = RESERVE + extra
             found = largest_batch(HAND, HALF, lengths, path, gpu)
 
-            def need(batch: int, path: Path = path) -> float:
+            def need(batch: int, path: Speedups = path) -> float:
                 return step_memory(HAND, replace(HALF, batch=batch), lengths, path).peak + RESERVE
 
             assert need(found) <= gpu < need(found + 1)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from resonance.checks import doctor
 from resonance.checks.findings import Finding, Report
 from resonance.cli import recipes
 from resonance.cli.main import main
+from resonance.cli.table import print_table
 
 Output = pytest.CaptureFixture[str]
 
@@ -159,3 +161,19 @@ def test_an_unknown_command_of_a_group_names_the_nearest(capsys: Output) -> None
     error = capsys.readouterr().err
     assert error.startswith("resonance data: no command 'imprt'; there are: import, ")
     assert error.endswith("Next: resonance data import --help\n")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_table_is_wrapped_to_a_terminal_and_a_line_a_row_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [("a", "[b]x[/b] " + "word " * 30), ("\x1b[31m", "y")]
+    monkeypatch.setenv("COLUMNS", "60")
+    for stream, lines in ((Terminal(), 5), (io.StringIO(), 3)):
+        monkeypatch.setattr(sys, "stdout", stream)
+        print_table(("NAME", "WHAT"), rows)
+        printed = stream.getvalue().splitlines()
+        assert "[b]x[/b]" in printed[1] and "\\x1b[31m" in printed[-1] and len(printed) >= lines
+        assert (max(map(len, printed[1:])) <= 60) == (lines > 3)

@@ -12,7 +12,8 @@ import pytest
 from llamafactory.data.converter import get_dataset_converter
 from llamafactory.hparams import DataArguments
 
-from resonance.datafiles.info import infer_entry, read_info, register
+from resonance.datafiles.infer import infer_entry
+from resonance.datafiles.info import read_info, register
 from resonance.datafiles.write import write_rows
 from resonance.rows.attributes import ScoredDatasetAttr
 

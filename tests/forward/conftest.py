@@ -12,7 +12,7 @@ import llamafactory.extras.packages
 import pytest
 import torch
 
-from resonance.forward import attention, host
+from resonance.forward import host, segments
 from resonance.forward.call import Forward
 from resonance.forward.cost import Layer
 from resonance.forward.names import SPEEDUPS
@@ -73,6 +73,6 @@ def lay_out(batch: dict[str, Any], on: Any, pictures: Any = (), **changes: Any) 
     `pictures`: ids of the tokens that stand for them. `changes`: of the fields of `Request`.
     """
     tokens = ("image", frozenset(pictures)), ("video", frozenset()), ("audio", frozenset())
-    known = dict(attention=attention.SPLIT, whole=None, typed="qwen2", layer=Layer(1.0, 1, 1, 1), device="cpu")
+    known = dict(attention=segments.SPLIT, whole=None, model_type="qwen2", layer=Layer(1.0, 1, 1, 1), device="cpu")
     made = host.lay_out(batch, Request(on=frozenset(on), always=True, tokens=tokens, **(known | changes)))
     return SimpleNamespace(layout=made.layout(batch), reasons=made.choice.reasons)

@@ -98,3 +98,44 @@ def with_flash(model: Any, name: str = "flash_attention_2") -> Any:
     """The model as it is after it was loaded with this attention, tower and language model."""
     model.config._attn_implementation = name
     return model
+
+
+def operator(found: Flash) -> Any:
+    """torch's own operator for the same call, by its schema and the source of `torch.nn.attention.varlen`."""
+
+    def forward(
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        cum_seq_q: torch.Tensor,
+        cum_seq_k: torch.Tensor,
+        max_q: int,
+        max_k: int,
+        dropout_p: float,
+        is_causal: bool,
+        return_debug_mask: bool,
+        *,
+        scale: float | None = None,
+        window_size_left: int | None = None,
+        window_size_right: int | None = None,
+    ) -> tuple[torch.Tensor, ...]:
+        assert query.dtype == key.dtype == value.dtype and is_causal and not return_debug_mask
+        assert window_size_right is None and query.shape[1] % key.shape[1] == 0 and key.shape == value.shape
+        assert isinstance(max_q, int) and isinstance(max_k, int)  # a tensor would make the host wait
+        left = -1 if window_size_left is None else window_size_left
+        ends = cum_seq_q, cum_seq_k, max_q, max_k
+        result = found.varlen(query, key, value, *ends, dropout_p, scale, is_causal, (left, 0))
+        return result, *[torch.empty(0)] * 4
+
+    return forward
+
+
+def instead_of_the_operator(monkeypatch: pytest.MonkeyPatch) -> Flash:
+    """As if torch had its FlashAttention on a CPU, and for 32 bits."""
+    from resonance.forward import varlen
+
+    found = Flash()
+    monkeypatch.setattr(torch.ops.aten, "_flash_attention_forward", operator(found))
+    monkeypatch.setattr(varlen, "_has_kernel", lambda device: True)
+    monkeypatch.setattr(varlen, "_HALF", (torch.float32, torch.bfloat16, torch.float16))
+    return found

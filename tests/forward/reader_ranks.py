@@ -13,13 +13,13 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from resonance.forward.readers import Entropy, Logp, Value
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from forward.tiny import FAMILIES, for_training, make, pairs, picture
 from resonance.forward.call import Forward
 from resonance.forward.names import SPEEDUPS
+from resonance.forward.readers import Entropy, Logp, Value
 
 READERS = (Logp(0.7), Entropy(0.7), Value("value_head"))
 CASES = {"ddp": SPEEDUPS, "ddp, plain": (), "ddp that looks for unused parameters": SPEEDUPS, "fsdp": SPEEDUPS}

@@ -52,7 +52,7 @@ def refused(batch, match, pictures=(PICTURE,)):
 
 def shared_alone(batch, model, *counts):
     """How many responses are read with each prompt, in the order of their first rows; and that all are exact."""
-    found = lay_out(batch, SHARED, [PICTURE], typed="qwen2_vl")
+    found = lay_out(batch, SHARED, [PICTURE], model_type="qwen2_vl")
     assert found.reasons == {}
     answers = [int(segment.max()) for segment in found.layout.segments.segment]
     assert answers == list(counts)

@@ -18,7 +18,9 @@ PREFIX, FIRST, SECOND, OUTSIDE = arrange.PREFIX, 1, 2, arrange.OUTSIDE
 def shared(family):
     model = make(FAMILIES[family]())
     batch = pairs(model, [[picture(model, 0), picture(model, 1)], []])
-    return model, lay_out(batch, {SHARED_PREFIX}, media_tokens(model.config), typed=model.config.model_type).layout
+    return model, lay_out(
+        batch, {SHARED_PREFIX}, media_tokens(model.config), model_type=model.config.model_type
+    ).layout
 
 
 @pytest.mark.parametrize("family", ["gemma3", "qwen2_vl"])

@@ -10,7 +10,7 @@ import torch
 
 from forward.conftest import gradients, lay_out, worst
 from forward.tiny import FAMILIES, PICTURE, collate, for_training, make, pairs, picture
-from resonance.forward import attention, masks
+from resonance.forward import attention, masks, segments
 from resonance.forward.bundle import Bundle
 from resonance.forward.call import Forward, capabilities
 from resonance.forward.names import PADDING_FREE, RESPONSE_HEAD, SHARED_PREFIX, SPEEDUPS
@@ -129,8 +129,8 @@ def test_attention_by_pieces_is_attention_with_a_mask(groups):
     seen = seen.tril()
     mask = torch.stack((seen[:size, :size], seen[size:, size:]))
     module = SimpleNamespace(num_key_value_groups=groups)
-    index = Bundle.of(attention.index(attention.SPLIT, pieces, 2 * size))
-    given = {attention.PIECES: attention.Pieces(pieces, 2 * size, index)}
+    index = Bundle.of(segments.index(segments.SPLIT, pieces, 2 * size))
+    given = {attention.PIECES: segments.Pieces(pieces, 2 * size, index)}
     found, _ = attention.split_attention(module, query, key, value, None, scaling=0.3, **given)
     keys, values = (t.repeat_interleave(groups, 1) for t in (key, value))
     scores = (query @ keys.transpose(2, 3) * 0.3).masked_fill(~mask[:, None], -torch.inf)

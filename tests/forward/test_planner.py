@@ -101,7 +101,11 @@ def test_laid_out_in_another_process(model):
     assert (Forward.call(model, model, prepared).values - plain).abs().max() < 1e-5
 
 
-@pytest.mark.parametrize("on", [(), {SHARED_PREFIX}, {PADDING_FREE}, set(SPEEDUPS) - {PADDING_FREE}], ids=str)
+@pytest.mark.parametrize(
+    "on",
+    [(), {SHARED_PREFIX}, {PADDING_FREE}, set(SPEEDUPS) - {PADDING_FREE}],
+    ids=["none", "shared_prefix", "padding_free", "all but padding_free"],
+)
 def test_a_layout_for_other_speedups_is_made_again(model, on):
     """As after a comparison that gave one up; the pixels are there once all the same."""
     batch = pairs(model, [[picture(model, 1)], [picture(model, 2)]])

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 import torch
 import transformers as tf
-from resonance.forward.readers import Asked, Entropy, Logp, MeanLogit, Reader, TopK, Value
 
 from forward.conftest import gradients, worst
 from forward.tiny import _TEXT, FAMILIES, VOCABULARY, for_training, inner, make, pairs, picture
 from resonance.forward import columns, head
 from resonance.forward.call import Forward
 from resonance.forward.names import RESPONSE_HEAD, SPEEDUPS
+from resonance.forward.readers import Asked, Entropy, Logp, MeanLogit, Reader, TopK, Value
 
 ROOT = Path(__file__).parents[2]
 EACH: dict[str, Reader] = {
@@ -241,6 +241,16 @@ def test_logits_changed_after_the_head(config):
     ours = gradients(model)
     sum((2 - i) * right[name].sum() for i, name in enumerate(LEARNED)).backward()
     assert worst(ours, gradients(model))[0] < 1e-5
+
+
+def test_a_model_in_an_adapter_is_read_like_the_adapter():
+    """PEFT calls its `forward`, not the model: hooks of it would be passed by."""
+    model = for_training(make(FAMILIES["qwen2"]()), "lora")
+    found = []
+    for read_of in (model, inner(model)):
+        prepared = Forward(SPEEDUPS).prepare(pairs(model, [[], []]), read_of, read_of)
+        found.append(Forward.call(model, read_of, prepared, [Logp(), Entropy()]).columns)
+    assert torch.equal(found[0]["logp"], found[1]["logp"]) and torch.equal(found[0]["entropy"], found[1]["entropy"])
 
 
 def test_what_is_not_asked_for_is_not_computed(monkeypatch):

@@ -13,7 +13,7 @@ import pytest
 from importers import cases_messages, cases_rated
 from importers.case import Case, with_pictures
 from resonance.cli.main import main
-from resonance.datafiles.info import infer_entry
+from resonance.datafiles.infer import infer_entry
 from resonance.datafiles.read import read_rows
 from resonance.importers.table import IMPORTERS
 

@@ -127,6 +127,11 @@ def test_recipes_come_along(env: LayeredEnv) -> None:
     assert "RECIPE" in env.run(env.root / "bin" / "resonance", "ls").stdout
 
 
+def test_the_template_of_a_page_comes_along(env: LayeredEnv) -> None:
+    page = env.python_c("from resonance.checks.data import page; print(page.__file__)").strip()
+    assert Path(page).with_name("page.html.j2").is_file()
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_uninstall_leaves_nothing(tmp_path: Path, mode: str) -> None:
     env = make_layered_env(tmp_path / "env")

@@ -93,8 +93,9 @@ def logits(model, batch, off=nullcontext):
 
 
 def state(model):
-    """What a switch may touch: gradients asked for, and which adapters are on."""
-    flags = [module._disable_adapters for module in model.modules() if hasattr(module, "_disable_adapters")]
+    """What a switch may touch: gradients asked for, which adapters are on, which layers are checkpointed."""
+    names = ("_disable_adapters", "gradient_checkpointing")
+    flags = [(name, getattr(module, name, None)) for module in model.modules() for name in names]
     return [(n, p.requires_grad) for n, p in model.named_parameters()], flags, model._adapters_disabled
 
 
@@ -127,6 +128,19 @@ def test_a_layer_that_does_more_is_left_to_peft(monkeypatch):
     kind = type(next(module for module in model.modules() if isinstance(module, BaseTunerLayer)))
     monkeypatch.setattr(kind, "enable_adapters", lambda self, on: None, raising=False)
     assert adapters._switches(model) is None
+
+
+def test_nothing_is_checkpointed_without_a_graph():
+    model = built(lora, "reentrant")
+    batch, calls = batch_of(model), []
+    for module in model.modules():
+        if original := vars(module).get("_gradient_checkpointing_func"):
+            module._gradient_checkpointing_func = lambda *a, f=original, **k: calls.append(1) or f(*a, **k)
+    logits(model, batch)
+    checkpointed = len(calls)
+    assert checkpointed and not logits(model, batch, adapters_off).requires_grad and len(calls) == checkpointed
+    logits(model, batch)
+    assert len(calls) == 2 * checkpointed
 
 
 def test_an_error_switches_them_on_again():

@@ -356,9 +356,9 @@ def test_what_is_wrong_is_found_however_lines_are_broken(tmp_path, text):
     assert "row 1: `a` is a number 1, where 2 other rows have text" in str(explained)
 
 
-def test_one_row_of_a_type_is_counted_in_the_singular(tmp_path):
+def test_rows_of_the_usual_type_are_counted_without_the_row_itself(tmp_path):
     path = tmp_path / "pairs.jsonl"
-    path.write_text('{"a": "x", "b": [1]}\n{"a": 1, "b": 2}\n')
+    path.write_text('{"a": "x", "b": ["x"]}\n{"a": 1, "b": ["y", 2]}\n')
     explained = str(explain_unreadable([str(path)], ValueError()))
     assert "row 1: `a` is a number 1, where 1 other row has text" in explained
-    assert "row 1: `b` is a number 2, where 1 other row has a list" in explained
+    assert "row 1: `b[]` is a number 2, where 1 other row has text" in explained

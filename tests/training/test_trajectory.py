@@ -39,6 +39,7 @@ def test_trajectory(name, recipe, train):
     recorded = EXPECTED[name]
     run = train(recipe(**recorded["recipe"]))
     assert on_off(run)[0] == set(SPEEDUPS), "on our trainer, with every speed-up"
+    assert "is not used for some batches" not in run.output, "a batch holds what is no model input"
     expected = [step for step in recorded["steps"] if "loss" in step]
     found = [entry for entry in run.state["log_history"] if "loss" in entry]
     assert len(found) == len(expected) == 8

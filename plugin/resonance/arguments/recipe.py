@@ -158,7 +158,7 @@ def restore_stage(
 
 
 def check_idle(values: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> None:
-    """Say which of our keys LlamaFactory's own run will not read; outside the DPO stage they are an error."""
+    """Warn of our keys that LlamaFactory's own run does not read; outside the DPO stage they are an error."""
     idle = preference.idle_keys(values, given)
     if idle and values["stage"] != "dpo":
         raise ValueError(preference.report([f"{key}: has a meaning in stage: dpo only" for key in idle]))

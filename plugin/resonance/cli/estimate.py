@@ -9,28 +9,20 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", type=Path, help="a training recipe (YAML); its model is never loaded")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        dest="overrides",
-        metavar="KEY=VALUE",
-        help="another value of a recipe key",
-    )
+    add = parser.add_argument
+    add("recipe", type=Path, help="a training recipe (YAML); its model is never loaded")
+    another = "another value of a recipe key"
+    add("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE", help=another)
     memory = parser.add_mutually_exclusive_group()
     memory.add_argument("--gpu-memory", type=float, metavar="GIB", help="memory of one GPU; default: a table of sizes")
     memory.add_argument("--gpu", metavar="NAME", help="the same by name, e.g. H200, A100-40GB, RTX4090")
-    parser.add_argument("--world-size", type=int, default=1, metavar="N", help="number of GPUs (default: 1)")
-    parser.add_argument("--batch", type=int, metavar="B", help="instead of per_device_train_batch_size")
-    for name, what in (
-        ("image", "tokens of an image"),
-        ("text", "tokens of a prompt without its images"),
-        ("response", "tokens of a response"),
-    ):
+    add("--world-size", type=int, default=1, metavar="N", help="number of GPUs (default: 1)")
+    add("--batch", type=int, metavar="B", help="instead of per_device_train_batch_size")
+    tokens = {"image": "an image", "text": "a prompt without its images", "response": "a response"}
+    for name, what in tokens.items():
         source = "default: the first rows of the recipe's data sets, if they are on disk"
-        parser.add_argument(f"--{name}-tokens", type=int, metavar="N", help=f"{what} ({source})")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+        add(f"--{name}-tokens", type=int, metavar="N", help=f"tokens of {what} ({source})")
+    add("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:

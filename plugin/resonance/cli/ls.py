@@ -5,6 +5,7 @@ import argparse
 import sys
 
 from . import recipes
+from .table import print_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,10 +25,7 @@ def run(args: argparse.Namespace) -> int:
         near = recipes.nearest_names(args.prefix, [recipe.name for recipe in found])
         print(f"resonance ls: no recipe starts with {args.prefix!r}; nearest: {', '.join(near)}", file=sys.stderr)
         return 1
-    rows = [(recipe.name, recipe.header.get("gpus", "-"), recipe.header.get("purpose", "-")) for recipe in shown]
-    rows.insert(0, ("RECIPE", "GPUS", "PURPOSE"))
-    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    for name, gpus, purpose in rows:
-        print(f"{name:<{widths[0]}}  {gpus:<{widths[1]}}  {purpose}")
+    cells = ((recipe.name, recipe.header.get("gpus", "-"), recipe.header.get("purpose", "-")) for recipe in shown)
+    print_table(("RECIPE", "GPUS", "PURPOSE"), cells)
     print(f"\nNext: resonance cp {shown[0].name} my_recipe.yaml")
     return 0

@@ -12,13 +12,8 @@ _ALWAYS = ("precompute_ref_log_probs=true", "precompute_only=true", "report_to=n
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", type=Path, help="a DPO recipe (YAML or JSON)")
-    parser.add_argument(
-        "overrides",
-        nargs="*",
-        default=[],
-        metavar="KEY=VALUE",
-        help="another value of a recipe key, as llamafactory-cli takes it",
-    )
+    other = "another value of a recipe key, as llamafactory-cli takes it"
+    parser.add_argument("overrides", nargs="*", default=[], metavar="KEY=VALUE", help=other)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,22 +1,24 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Data files room: a copy of a JSON or JSONL file with its media paths moved, row by row in flat memory."""
+"""A copy of a JSON or JSONL file with its media paths moved, row by row in flat memory."""
 
 from __future__ import annotations
 
 import filecmp
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .layout import Layout
+from .columns import MEDIA_COLUMNS
+from .layout import JsonLayout
 from .paths import Refused, Relocate
 from .read import RowError, read_rows
 from .text import printable, shorten
 from .write import RowWriter, back_up, replacing
 
-KEYS = ("images", "videos", "audios", "image")
+KEYS = (*MEDIA_COLUMNS, "image")
 SHOWN = 300  # characters of a path in a message
 
 
@@ -44,7 +46,7 @@ class Fixing:
         keys: of the row; dots go into objects, lists are gone through.
         exists: whether there is such a file; None does not look.
         keep_going: write although there are problems; a row with one stays as it was.
-        move_to_missing: a file that is not there is told, and its path moved all the same.
+        move_to_missing: a file that is not there is a problem, and its path moved all the same.
         on_problem: called with each problem as it is met.
         in_place: the target is the source; nothing is written if no path changes.
 
@@ -64,26 +66,26 @@ class Fixing:
     move_to_missing: bool = False
     on_problem: Callable[[PathProblem], None] = lambda problem: None
     in_place: bool = False
-    rows: int = field(default=0, init=False)
-    changed: int = field(default=0, init=False)
-    unchanged: int = field(default=0, init=False)
-    applied: int = field(default=0, init=False)
-    problems: dict[str, int] = field(default_factory=dict, init=False)
-    stayed: int = field(default=0, init=False)
-    backup: Path | None = field(default=None, init=False)
-    written: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        self.rows = self.changed = self.unchanged = self.applied = self.stayed = 0
+        self.problems: Counter[str] = Counter()
+        self.backup: Path | None = None
+        self.written = False
 
     def run(self, source: Path, target: Path, **layout: Any) -> None:
         """Write `target`, whole or not at all; look at `written` and the counts afterwards.
 
         Args:
+            source: the file whose paths are moved.
+            target: the file to write.
             layout: arguments of `RowWriter` in place of the source's own.
 
         Raises:
             RowError: if the source cannot be read.
             OSError: if the target cannot be written.
         """
-        arguments = Layout.of(source).to(source, target) | layout
+        arguments = JsonLayout.of(source).to(source, target) | layout
         try:
             with replacing(target) as file:
                 writer = RowWriter(file, **arguments)
@@ -103,7 +105,7 @@ class Fixing:
                     self.backup = back_up(target)
             self.written = True
         except _NotWanted:
-            pass
+            self.written = False
 
     @property
     def wanted(self) -> bool:
@@ -117,64 +119,47 @@ class Fixing:
     def move(self, row: int, value: dict[str, Any]) -> None:
         """Move the paths of one row where they stand, or leave all of them if one has a problem."""
         self.rows += 1
-        moves, found, stays = [], 0, False
-        for slot in self._slots(value):
-            found += 1
+        slots = [slot for key in self.keys for slot in _slots(value, key)]
+        moves, stays = [], False
+        for slot in slots:
             try:
-                new = self._moved(slot.value)
+                new = self._moved(slot)
+                if new is not None and new != slot.value:
+                    moves.append((slot, new))
+                if not self._is_there(slot, new or slot.value):
+                    there_is_no = f"there is no {shorten(printable(new or ''), SHOWN)}"
+                    raise Refused("missing", f"not found; {self.relocate.misses}" if new is None else there_is_no)
             except Refused as error:
-                self.applied += isinstance(slot.value, str)
-                self._complain(row, slot, error.kind, str(error))
-                stays = True
-                continue
-            if new is not None and self._was_moved_before(slot, new):
-                new = None
-            if not self._is_there(slot, new or slot.value):
-                why = (
-                    f"not found; {self.relocate.misses}"
-                    if new is None
-                    else f"there is no {shorten(printable(new), SHOWN)}"
-                )
-                self._complain(row, slot, "missing", why)
-                stays = stays or not self.move_to_missing
-            if new is not None and new != slot.value:
-                moves.append((slot, new))
-        if stays:
-            self.stayed += 1
-            moves = []
+                self.problems[error.kind] += 1
+                self.on_problem(PathProblem(row, slot.where, slot.value, error.kind, str(error)))
+                stays |= error.kind != "missing" or not self.move_to_missing
+        moves = [] if stays else moves
         for slot, new in moves:
             slot.holder[slot.key] = new
+        self.stayed += stays
         self.changed += len(moves)
-        self.unchanged += found - len(moves)
+        self.unchanged += len(slots) - len(moves)
 
-    def _moved(self, old: Any) -> str | None:
-        if not isinstance(old, str):
-            raise Refused("no path", f"is no path but {type(old).__name__}")
-        if not old.strip():
-            raise Refused("no path", "is no path")
+    def _moved(self, slot: _Slot) -> str | None:
+        """The new path, None where the old one is right as it stands."""
+        old = slot.value
+        if not isinstance(old, str) or not old.strip():
+            raise Refused("no path", "is no path" if isinstance(old, str) else f"is no path but {type(old).__name__}")
         if old.startswith("data:"):
             return None
-        new = self.relocate(old)
+        try:
+            new = self.relocate(old)
+        except Refused:
+            self.applied += 1
+            raise
         self.applied += new is not None
-        return new
-
-    def _was_moved_before(self, slot: _Slot, new: str) -> bool:
-        """Whether a path is right as it stands: a second run finds ``/a`` once more in ``/a/b/1.jpg``."""
-        return not (self.move_to_missing or self._is_there(slot, new)) and self._is_there(slot, slot.value)
+        if new is None or self.move_to_missing or self._is_there(slot, new) or not self._is_there(slot, old):
+            return new
+        return None  # moved before: a second run finds ``/a`` once more in ``/a/b/1.jpg``
 
     def _is_there(self, slot: _Slot, path: str) -> bool:
         elsewhere = slot.embedded or "://" in path or path.startswith("data:")
         return elsewhere or self.exists is None or self.exists(path)
-
-    def _complain(self, row: int, slot: _Slot, kind: str, message: str) -> None:
-        self.problems[kind] = self.problems.get(kind, 0) + 1
-        self.on_problem(PathProblem(row, slot.where, slot.value, kind, message))
-
-    def _slots(self, row: dict[str, Any]) -> Iterator[_Slot]:
-        for key in self.keys:
-            first, *rest = key.split(".")
-            if first in row:
-                yield from _below(row, first, rest, first)
 
 
 class _NotWanted(Exception):
@@ -193,6 +178,13 @@ class _Slot:
     @property
     def value(self) -> Any:
         return self.holder[self.key]
+
+
+def _slots(row: dict[str, Any], key: str) -> Iterator[_Slot]:
+    """The places below a key of a row, dots and all."""
+    first, *rest = key.split(".")
+    if first in row:
+        yield from _below(row, first, rest, first)
 
 
 def _below(holder: Any, key: Any, rest: Sequence[str], where: str, embedded: bool = False) -> Iterator[_Slot]:

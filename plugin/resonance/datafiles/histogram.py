@@ -19,8 +19,7 @@ def plot(path: Path, scores: Scores, columns: tuple[str, str], thresholds: list[
     figure = Figure(figsize=(11, 4), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
-    low = min(min(scores.chosen), min(scores.rejected))
-    high = max(max(scores.chosen), max(scores.rejected))
+    low, high = scores.limits
     limits = (low, high) if low < high else (low - 0.5, high + 0.5)
     for values, name in zip((scores.chosen, scores.rejected), columns, strict=True):
         left.hist(values, bins=BINS, range=limits, alpha=0.55, label=name)

@@ -8,42 +8,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+from .columns import ALIASES, FORMATTINGS, ROLES, TAGS
 from .sample import Table
 
-_SCORE_WORDS = ("score", "rating", "reward")
-# What a column may be called, most usual first. Order of the keys is the order they are written in.
-ALIASES: dict[str, tuple[str, ...]] = {
-    "prompt": ("instruction", "prompt", "question", "query"),
-    "query": ("input",),
-    "response": ("output", "response", "answer", "completion"),
-    "history": ("history",),
-    "messages": ("messages", "conversations", "conversation"),
-    "system": ("system", "system_prompt"),
-    "tools": ("tools",),
-    "chosen": ("chosen",),
-    "rejected": ("rejected",),
-    "kto_tag": ("kto_tag", "label"),
-    **{
-        f"score_{side}": tuple(
-            name for word in _SCORE_WORDS for name in (f"{word}_{side}", f"{side}_{word}", f"{side}-{word}")
-        )
-        for side in ("chosen", "rejected")
-    },
-    "images": ("images", "image"),
-    "videos": ("videos", "video"),
-    "audios": ("audios", "audio"),
-}
 ALPACA_ONLY, MESSAGES_ONLY = ("prompt", "query", "response", "history"), ("messages",)
-FORMATTINGS = ("alpaca", "sharegpt", "openai")
-
-ROLES: dict[str, tuple[str, ...]] = {
-    "user_tag": ("human", "user"),
-    "assistant_tag": ("gpt", "assistant", "model"),
-    "system_tag": ("system",),
-    "observation_tag": ("observation", "tool"),
-    "function_tag": ("function_call", "function"),
-}
-DEFAULT_TAGS = {"role_tag": "from", "content_tag": "value"} | {tag: names[0] for tag, names in ROLES.items()}
 SETTINGS = ("formatting", "ranking", "num_samples")  # other keys of an entry that suit a file
 
 
@@ -209,9 +177,9 @@ def _tags(table: Table, columns: dict[str, str], given: dict[str, str | None]) -
             tags[tag] = found[0] if found else _usual_name(tag, role)
     if unknown := [name for name in seen if name not in tags.values()]:
         raise table.error(f"messages have the roles {', '.join(map(str, unknown))}", "Pass --set tags.user_tag=ROLE")
-    return {} if tags.items() <= DEFAULT_TAGS.items() else tags
+    return {} if tags.items() <= TAGS.items() else tags
 
 
 def _usual_name(tag: str, role_key: str) -> str:
     chat = {"user_tag": "user", "assistant_tag": "assistant"} if role_key == "role" else {}
-    return chat.get(tag, DEFAULT_TAGS[tag])
+    return chat.get(tag, TAGS[tag])

@@ -10,14 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .infer import infer_entry
 from .read import RowError
 from .write import back_up, replacing
 
-__all__ = ["INFO", "Change", "infer_entry", "read_info", "register"]
-
 INFO = "dataset_info.json"
-_SPACE = re.compile(r"\s*")
+_KEY, _COLON = re.compile(r'[\s,]*(?=")'), re.compile(r"\s*:\s*")
 
 
 @dataclass(frozen=True)
@@ -141,18 +138,9 @@ def _spans(text: str) -> dict[str, tuple[int, int]]:
     decode = json.JSONDecoder().raw_decode
     spans: dict[str, tuple[int, int]] = {}
     at = text.index("{") + 1
-    while True:
-        at = _skip(text, at)
-        if text[at] == "}":
-            return spans
-        if text[at] == ",":
-            at = _skip(text, at + 1)
-        key, at = decode(text, at)
-        start = _skip(text, _skip(text, at) + 1)  # over the colon
+    while (found := _KEY.match(text, at)) is not None:
+        key, at = decode(text, found.end())
+        start = _COLON.match(text, at).end()  # type: ignore[union-attr]  # sound JSON has one
         _, at = decode(text, start)
         spans[key] = (start, at)
-
-
-def _skip(text: str, at: int) -> int:
-    space = _SPACE.match(text, at)
-    return space.end() if space else at
+    return spans

@@ -1,15 +1,16 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Data files room: how a JSON file is laid out, so that a changed copy looks like it. Reads, never writes."""
+"""How a JSON file is laid out, so that a changed copy looks like it. Reads, never writes."""
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from .read import RowError
+from .write import require_json
 
 HEAD = 1 << 20  # bytes looked at
 _FIRST_ROW = re.compile(rb"\s*\[[^\S\n]*(?:\n([ \t]*))?[{\[](\s*\n)?")
@@ -17,7 +18,7 @@ _ESCAPE = re.compile(rb"\\u(?!00[0-7])[0-9a-fA-F]{4}")
 
 
 @dataclass(frozen=True)
-class Layout:
+class JsonLayout:
     """What `RowWriter` takes.
 
     Attributes:
@@ -31,13 +32,14 @@ class Layout:
     ascii_only: bool
 
     @classmethod
-    def of(cls, path: Path) -> Layout:
+    def of(cls, path: Path) -> JsonLayout:
         """Tell the layout of a ``.json`` or ``.jsonl`` file from its start. Tabs are taken for four spaces.
 
         Raises:
             RowError: for another suffix, or a file that is one object instead of rows.
         """
-        if path.suffix.lower() not in (".json", ".jsonl"):
+        suffix = path.suffix.lower()
+        if suffix not in (".json", ".jsonl"):
             raise RowError(
                 f"{path}: only .json and .jsonl can be written, so a {path.suffix or 'file without suffix'}"
                 " has to be converted first: see `resonance data import --help`."
@@ -48,13 +50,14 @@ class Layout:
         except FileNotFoundError as error:
             raise RowError(f"{path}: no such file.") from error
         ascii_only = head.isascii() and _ESCAPE.search(head) is not None
-        if path.suffix.lower() == ".jsonl" or not head.lstrip().startswith(b"["):
-            if path.suffix.lower() == ".json":
-                _refuse_one_object(path, head)
+        if suffix == ".jsonl" or not re.match(rb"\s*\[", head):
+            if suffix == ".json" and _is_one_object(head):
+                told = "is one JSON object where a list of rows is needed; put its rows into a list [...]"
+                raise RowError(f"{path}: {told}.")
             return cls(True, None, ascii_only)
         found = _FIRST_ROW.match(head)
-        indented = found is not None and found[1] and found[2]
-        return cls(False, len(found[1].expandtabs(4)) if found and indented else None, ascii_only)
+        indent = len(found[1].expandtabs(4)) if found and found[1] and found[2] else None
+        return cls(False, indent, ascii_only)
 
     def to(self, source: Path, target: Path) -> dict[str, Any]:
         """Return the arguments of `RowWriter` for a copy of `source`; a different suffix of `target` decides.
@@ -62,25 +65,20 @@ class Layout:
         Raises:
             ValueError: if `target` is neither ``.json`` nor ``.jsonl``.
         """
-        suffix = target.suffix.lower()
-        if suffix not in (".json", ".jsonl"):
-            raise ValueError(f"{target}: rows are written to .json or .jsonl.")
-        lines = suffix == ".jsonl" or (self.lines and source.suffix.lower() != ".jsonl")
-        return {"lines": lines, "indent": self.indent, "ascii_only": self.ascii_only}
+        lines = require_json(target) or (self.lines and source.suffix.lower() != ".jsonl")
+        return asdict(replace(self, lines=lines))
 
 
-def _refuse_one_object(path: Path, head: bytes) -> None:
+def _is_one_object(head: bytes) -> bool:
     """``{"data": [...]}`` is a frequent mistake, which read as an object a line would be told as bad JSON."""
     first, _, rest = head.strip().partition(b"\n")
-    one = first.strip() == b"{"
-    if not one and not rest:
-        try:
-            value = json.loads(first)
-        except ValueError:
-            return  # cut off or broken: whoever reads it says where
-        one = isinstance(value, dict) and bool(value) and all(map(_is_rows, value.values()))
-    if one:
-        raise RowError(f"{path}: is one JSON object where a list of rows is needed; put its rows into a list [...].")
+    if first.strip() == b"{" or rest:
+        return first.strip() == b"{"
+    try:
+        value = json.loads(first)
+    except ValueError:
+        return False  # cut off or broken: whoever reads it says where
+    return isinstance(value, dict) and bool(value) and all(map(_is_rows, value.values()))
 
 
 def _is_rows(value: Any) -> bool:

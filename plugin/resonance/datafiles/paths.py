@@ -10,6 +10,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Protocol
 
@@ -144,22 +145,17 @@ def _index(root: str) -> dict[str, list[str]]:
     seen = set()
     for folder, subfolders, names in os.walk(root, followlinks=True):
         status = os.stat(folder)
-        if (status.st_dev, status.st_ino) in seen:
+        if (place := (status.st_dev, status.st_ino)) in seen:
             subfolders.clear()
             continue
-        seen.add((status.st_dev, status.st_ino))
+        seen.add(place)
         subfolders.sort()
-        relative = Path(os.path.relpath(folder, root)).as_posix()
-        start = "" if relative == "." else f"{relative}/"
+        relative = Path(os.path.relpath(folder, root))
         for name in names:
-            index.setdefault(_plain(name), []).append(start + name)
+            index.setdefault(_plain(name), []).append((relative / name).as_posix())
     return index
 
 
 def _common_end(left: list[str], right: list[str]) -> int:
-    count = 0
-    for one, other in zip(reversed(left), reversed(right), strict=False):
-        if one != other:
-            break
-        count += 1
-    return count
+    pairs = zip(reversed(left), reversed(right), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Data files room: the rows of a file, one at a time, in memory that does not grow with the file."""
+"""The rows of a file, one at a time, in memory that does not grow with the file."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from typing import Any, TextIO
 
 from .json_list import JsonList, RowError
 from .tables import table_batches
-
-__all__ = ["SUFFIXES", "RowError", "RowReader", "data_files", "read_rows"]
 
 SUFFIXES = (".json", ".jsonl", ".parquet", ".csv", ".arrow")
 BLANK = b"\xef\xbb\xbf \t\r\n"  # a byte order mark, white space
@@ -33,29 +31,20 @@ def data_files(path: str | Path) -> list[Path]:
     path = Path(path)
     if path.is_dir():
         found = sorted(entry for entry in path.rglob("*") if entry.suffix.lower() in SUFFIXES and entry.is_file())
-        found = [entry for entry in found if not _is_hidden(entry.relative_to(path))]
-        if not found:
-            raise RowError(
-                f"{path}: no data file in this folder (looked for {', '.join(SUFFIXES)}){_unfinished(path)}."
-            )
-        return found
+        found = [entry for entry in found if not any(part[0] == "." for part in entry.relative_to(path).parts)]
+        if found:
+            return found
+        states = sorted(path.glob(".*.import/state.json"))
+        names = [state.parent.name[1:].removesuffix(".import") for state in states]
+        unfinished = [f"; there is an unfinished import of {name}: give its command again" for name in names]
+        looked = f"no data file in this folder (looked for {', '.join(SUFFIXES)})"
+        raise RowError(f"{path}: {looked}{''.join(unfinished)}.")
     if not path.is_file():
         raise RowError(f"{path}: no such file or folder.")
     if path.suffix.lower() not in SUFFIXES:
-        raise RowError(
-            f"{path}: files of type {path.suffix or '(no suffix)'} are not read; use {', '.join(SUFFIXES)}."
-        )
+        kind = path.suffix or "(no suffix)"
+        raise RowError(f"{path}: files of type {kind} are not read; use {', '.join(SUFFIXES)}.")
     return [path]
-
-
-def _unfinished(folder: Path) -> str:
-    """What imports that were interrupted have left in a folder, in words."""
-    names = [state.parent.name[1:].removesuffix(".import") for state in sorted(folder.glob(".*.import/state.json"))]
-    return "".join(f"; there is an unfinished import of {name}: give its command again" for name in names)
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
 
 
 @dataclass
@@ -70,6 +59,7 @@ class RowReader:
     Attributes:
         done: the part of the file that has been read, from 0 to 1.
         lines: whether it is read as JSON, one row a line; known once the first row is out.
+        start: bytes before the line that was read last, if so.
 
     Raises:
         RowError: while iterating; names file, row, line and column.
@@ -79,6 +69,7 @@ class RowReader:
     on_error: OnError | None = None
     done: float = field(default=0.0, init=False)
     lines: bool = field(default=False, init=False)
+    start: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         (self.path,) = data_files(self.path)
@@ -93,11 +84,14 @@ class RowReader:
     def _rows(self) -> Iterator[tuple[int, Any]]:
         self.done = 0.0
         suffix = self.path.suffix.lower()
-        if suffix not in (".parquet", ".arrow") and _starts_with(self.path, UTF_16):
-            raise RowError(f"{self.path}: is UTF-16; save it as UTF-8.")
         if suffix in (".parquet", ".arrow"):
             yield from enumerate(self._table_rows())
-        elif suffix == ".csv":
+            self.done = 1.0
+            return
+        with open(self.path, "rb") as file:
+            if file.read(2) in UTF_16:
+                raise RowError(f"{self.path}: is UTF-16; save it as UTF-8.")
+        if suffix == ".csv":
             yield from self._csv_rows()
         elif suffix == ".jsonl" or _first_character(self.path) != "[":
             self.lines = True
@@ -114,7 +108,7 @@ class RowReader:
         read, row = 0, -1
         with open(self.path, "rb") as file:
             for number, line in enumerate(file, 1):
-                read += len(line)
+                self.start, read = read, read + len(line)
                 self.done = read / size
                 row += bool(line.strip(BLANK))
                 try:
@@ -163,13 +157,8 @@ class RowReader:
 
 
 def read_rows(path: str | Path, on_error: OnError | None = None) -> Iterator[tuple[int, Any]]:
-    """Shorthand for the rows of one file; see RowReader."""
+    """The rows of one file; see RowReader."""
     yield from RowReader(Path(path), on_error)
-
-
-def _starts_with(path: Path, marks: tuple[bytes, ...]) -> bool:
-    with open(path, "rb") as file:
-        return file.read(2) in marks
 
 
 def _first_character(path: Path) -> str:

@@ -1,17 +1,15 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Data files room: copies of a file with its scores on another scale, or without pairs that differ too little."""
+"""Copies of a file with its scores on another scale, or without pairs that differ too little."""
 
 from __future__ import annotations
 
-import bisect
 import math
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .layout import Layout
+from .layout import JsonLayout
 from .read import RowError
 from .scores import Scores, scored_rows
 from .write import RowWriter, replacing
@@ -43,31 +41,25 @@ class Line:
 
 
 class Ranks:
-    """A map by rank: a score becomes the part of all scores below it, ties in the middle, on the new scale."""
+    """A map by rank: a score becomes the part of all scores below it, ties in the middle, on the new scale.
+
+    Between two scores that occur, the map is linear.
+    """
 
     def __init__(self, scores: Scores, new_low: float, new_high: float) -> None:
-        self.values: list[float] = []
-        self.parts: list[float] = []
-        counts = Counter(scores.chosen) + Counter(scores.rejected)
-        total = sum(counts.values())
+        import numpy as np
+
+        self.values, counts = np.unique([*scores.chosen, *scores.rejected], return_counts=True)
         if len(counts) < 2:
             raise ValueError("all scores are the same, so they have no ranks.")
-        below = 0
-        for value in sorted(counts):
-            self.values.append(value)
-            self.parts.append((below + (counts[value] - 1) / 2) / (total - 1))
-            below += counts[value]
-        first, last = self.parts[0], self.parts[-1]  # ties at an end would keep it from being reached
-        self.line = Line(first, last, new_low, new_high)
+        middle = np.cumsum(counts) - (counts + 1) / 2
+        to_scale = Line(middle[0], middle[-1], new_low, new_high)  # ties at an end would keep it from being reached
+        self.ranks = [to_scale(rank) for rank in middle]
 
     def __call__(self, score: float) -> float:
-        """Between two scores that occur, the map is linear."""
-        at = bisect.bisect_left(self.values, score)
-        if at == len(self.values) or at == 0:
-            return self.line(self.parts[min(at, len(self.parts) - 1)])
-        left, right = self.values[at - 1], self.values[at]
-        part = (score - left) / (right - left)
-        return self.line(self.parts[at - 1] + (self.parts[at] - self.parts[at - 1]) * part)
+        import numpy as np
+
+        return float(np.interp(score, self.values, self.ranks))
 
 
 Map = Line | Ranks
@@ -93,40 +85,38 @@ class MarginRule:
 def rescale(source: Path, target: Path, columns: tuple[str, str], scale: Map) -> None:
     """Write a copy with both scores mapped. All scores are sound; see `_rewrite` for errors."""
 
-    def change(row: dict[str, Any], sound: bool) -> bool:
-        for column in columns:
-            row[column] = scale(row[column])
-        return True
+    def mapped(row: dict[str, Any], sound: bool) -> dict[str, Any]:
+        return row | {column: scale(row[column]) for column in columns}
 
-    _rewrite(source, target, columns, change)
+    _rewrite(source, target, columns, mapped)
 
 
 def filter_rows(source: Path, target: Path, columns: tuple[str, str], rule: MarginRule) -> None:
     """Write the rows that a rule keeps; rows without scores are dropped. See `_rewrite` for errors."""
     chosen, rejected = columns
-    _rewrite(source, target, columns, lambda row, sound: sound and rule(row[chosen], row[rejected]))
+    _rewrite(source, target, columns, lambda row, sound: row if sound and rule(row[chosen], row[rejected]) else None)
 
 
 def _rewrite(
-    source: Path, target: Path, columns: tuple[str, str], change: Callable[[dict[str, Any], bool], bool]
+    source: Path,
+    target: Path,
+    columns: tuple[str, str],
+    change: Callable[[dict[str, Any], bool], dict[str, Any] | None],
 ) -> None:
-    """Write the rows that `change` keeps, whole or not at all.
-
-    Args:
-        change: (row, whether its scores are sound) -> whether to keep it; may change the row.
+    """Write what `change` makes of each row, of which it is given whether its scores are sound; None drops it.
 
     Raises:
         RowError: if the source cannot be read, or holds what JSON cannot.
         ValueError: if the target is neither ``.json`` nor ``.jsonl``.
     """
     json_like = source.suffix.lower() in (".json", ".jsonl")
-    layout = Layout.of(source) if json_like else Layout(lines=False, indent=2, ascii_only=False)
+    layout = JsonLayout.of(source) if json_like else JsonLayout(lines=False, indent=2, ascii_only=False)
     with replacing(target) as file:
         writer = RowWriter(file, **layout.to(source, target))
         for number, row, sound in scored_rows(source, columns, Scores()):
-            if change(row, sound):
+            if (changed := change(row, sound)) is not None:
                 try:
-                    writer.write(row)
+                    writer.write(changed)
                 except (TypeError, UnicodeEncodeError) as error:
                     raise RowError(f"{source}, row {number}: cannot be written as JSON ({error}).") from error
         writer.close()

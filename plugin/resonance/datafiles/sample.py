@@ -1,11 +1,11 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Data files room: the first rows of a file and what its columns hold. Reads, never writes."""
+"""The first rows of a file and what its columns hold. Reads, never writes."""
 
 from __future__ import annotations
 
-import itertools
 import os
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ class Table:
         """Of a file, or of the first file of a folder; its first SAMPLE rows if `rows` is None."""
         path = first_file(file)
         if rows is None:
-            rows = [row for _, row in itertools.islice(read_rows(path), SAMPLE)]
+            rows = [row for _, row in islice(read_rows(path), SAMPLE)]
         if not rows:
             raise RowError(f"{path}: holds no rows, so nothing can be told from it.")
         for number, row in enumerate(rows):
@@ -65,20 +65,17 @@ class Table:
 
 
 def _kind(value: Any) -> str:
-    if isinstance(value, list):
-        inner = type(value[0]).__name__ if value else ""
-        return f"list of {_KINDS.get(inner, inner)}s" if inner else "list"
-    return _KINDS.get(type(value).__name__, type(value).__name__)
+    name = type(value[0] if isinstance(value, list) and value else value).__name__
+    return f"list of {_KINDS.get(name, name)}s" if isinstance(value, list) and value else _KINDS.get(name, name)
 
 
 def first_file(path: Path) -> Path:
-    if not path.is_dir():
-        return data_files(path)[0]
-    names = sorted(os.listdir(path))
-    types = {Path(name).suffix.lower() for name in names}
-    if len({".json" if suffix == ".jsonl" else suffix for suffix in types}) > 1 or not types <= set(SUFFIXES):
-        raise ValueError(
-            f"{path}: LlamaFactory reads a folder only if it holds data files of one type and nothing else; "
-            f"found {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}. Register one of its files instead."
-        )
+    if path.is_dir():
+        names = sorted(os.listdir(path))
+        types = {Path(name).suffix.lower() for name in names}
+        if len({".json" if suffix == ".jsonl" else suffix for suffix in types}) > 1 or not types <= set(SUFFIXES):
+            raise ValueError(
+                f"{path}: LlamaFactory reads a folder only if it holds data files of one type and nothing else; "
+                f"found {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}. Register one of its files instead."
+            )
     return data_files(path)[0]

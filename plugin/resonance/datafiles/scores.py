@@ -1,20 +1,19 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Data files room: the scores of pairs, gathered and counted. Reads, never writes."""
+"""The scores of pairs, gathered and counted. Reads, never writes."""
 
 from __future__ import annotations
 
-import bisect
-import math
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from ..rows.fields import score_problem
 from .read import read_rows
 
-SHOWN = 20  # problems told
+SHOWN = 20  # problems listed
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 
 
@@ -34,16 +33,12 @@ class Scores:
     problems: list[str] = field(default_factory=list)
 
     @property
-    def margins(self) -> array[float]:
-        return array("d", (better - worse for better, worse in zip(self.chosen, self.rejected, strict=True)))
+    def margins(self) -> list[float]:
+        return [better - worse for better, worse in zip(self.chosen, self.rejected, strict=True)]
 
     @property
-    def lowest(self) -> float:
-        return min(min(self.chosen), min(self.rejected))
-
-    @property
-    def highest(self) -> float:
-        return max(max(self.chosen), max(self.rejected))
+    def limits(self) -> tuple[float, float]:
+        return min(chain(self.chosen, self.rejected)), max(chain(self.chosen, self.rejected))
 
     def require_sound(self, path: str | Path) -> None:
         """Raise ValueError if there is a score that is none, or no score at all."""
@@ -59,7 +54,9 @@ def scored_rows(path: Path, columns: tuple[str, str], scores: Scores) -> Iterato
     """Yield (row number, row, whether both scores are sound), and gather the scores on the way.
 
     Args:
+        path: of the file.
         columns: names of the chosen and the rejected score.
+        scores: takes them in.
     """
     for number, row in read_rows(path):
         values: list[Any] = [row.get(column) if isinstance(row, dict) else None for column in columns]
@@ -84,19 +81,15 @@ def gather(files: Iterable[Path], columns: tuple[str, str]) -> Scores:
     return scores
 
 
-def quantiles(values: array[float], at: tuple[float, ...] = QUANTILES) -> list[float]:
-    """Quantiles with linear interpolation between the sorted values (NumPy's default)."""
-    ordered = sorted(values)
-    found = []
-    for part in at:
-        place = part * (len(ordered) - 1)
-        low = math.floor(place)
-        high = min(low + 1, len(ordered) - 1)
-        found.append(ordered[low] + (ordered[high] - ordered[low]) * (place - low))
-    return found
+def quantiles(values: Sequence[float], at: Sequence[float] = QUANTILES) -> list[float]:
+    """Quantiles with linear interpolation between the sorted values."""
+    import numpy as np
+
+    return np.quantile(values, at).tolist()
 
 
-def share_at_least(values: Sequence[float], thresholds: list[float]) -> list[float]:
+def share_at_least(values: Sequence[float], thresholds: Sequence[float]) -> list[float]:
     """The part of `values` that is >= each threshold."""
-    ordered = sorted(values)
-    return [1 - bisect.bisect_left(ordered, threshold) / len(ordered) for threshold in thresholds]
+    import numpy as np
+
+    return [float(np.mean(np.asarray(values) >= threshold)) for threshold in thresholds]

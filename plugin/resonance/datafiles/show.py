@@ -1,19 +1,20 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Data files room: a row in words, for a terminal. Reads the row's media, headers only."""
+"""A row in words, for a terminal. Reads the row's media, headers only."""
 
 from __future__ import annotations
 
 import io
 import os
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from .columns import MEDIA_COLUMNS, TAGS
 from .text import printable, shorten
 
 LINES = 6  # of a text
-MEDIA = ("images", "videos", "audios")
 Field = tuple[str, str]
 """A label and a text, which may have several lines."""
 
@@ -26,35 +27,30 @@ def fields(row: Any, entry: dict[str, Any] | None, media_dir: Path) -> Iterator[
     if not isinstance(row, dict):
         yield "row", f"no object but {type(row).__name__}: {row!r}"
         return
-    columns = (entry or {}).get("columns")
-    if columns is None:
-        columns = {name: name for name in row}
-    role, content = _message_keys(entry)
+    entry = entry or {}
+    columns = entry.get("columns", {name: name for name in row})
+    role, content = (entry.get("tags", {}).get(tag) or TAGS[tag] for tag in ("role_tag", "content_tag"))
     for key, column in columns.items():
         if not isinstance(column, str) or key.startswith("score_"):
             continue
         label = key if key == column else f"{key} ({column})"
         if column not in row:
             yield label, "(missing)"
-        elif key in MEDIA:
-            yield from ((key[:-1], told) for told in _media(row[column], media_dir))
+        elif key in MEDIA_COLUMNS:
+            value = row[column]
+            items = value if isinstance(value, list) else [] if value is None else [value]
+            yield from ((key[:-1], _medium(item, media_dir)) for item in items)
+            yield from [(key[:-1], "(none)")] * (not items)
         else:
-            yield from _text_fields(label, row[column], role, content, _score(row, columns.get(f"score_{key}")))
-
-
-def _message_keys(entry: dict[str, Any] | None) -> tuple[str, str]:
-    tags = (entry or {}).get("tags", {})
-    return tags.get("role_tag") or "from", tags.get("content_tag") or "value"
+            yield from _texts(label, row[column], role, content, _score(row, columns.get(f"score_{key}")))
 
 
 def _score(row: dict[str, Any], column: str | None) -> str:
-    if column is None:
-        return ""
-    value = row.get(column, "missing")
-    return f" (score {f'{value:g}' if isinstance(value, float) else value})"
+    value = row.get(column, "missing") if column is not None else None
+    return "" if column is None else f" (score {f'{value:g}' if isinstance(value, float) else value})"
 
 
-def _text_fields(label: str, value: Any, role: str, content: str, score: str) -> Iterator[Field]:
+def _texts(label: str, value: Any, role: str, content: str, score: str) -> Iterator[Field]:
     turns = value if isinstance(value, list) else [value]
     if turns and all(isinstance(turn, dict) and content in turn for turn in turns):
         for turn in turns:
@@ -64,17 +60,9 @@ def _text_fields(label: str, value: Any, role: str, content: str, score: str) ->
         yield f"{label}{score}", value if isinstance(value, str) else repr(value)
 
 
-def _media(value: Any, media_dir: Path) -> Iterator[str]:
-    items = value if isinstance(value, list) else [] if value is None else [value]
-    if not items:
-        yield "(none)"
-    for item in items:
-        yield _one_medium(item, media_dir)
-
-
-def _one_medium(item: Any, media_dir: Path) -> str:
+def _medium(item: Any, media_dir: Path) -> str:
     if isinstance(item, list):  # frames of a video
-        return f"{len(item)} frames: " + "; ".join(_one_medium(frame, media_dir) for frame in item[:2])
+        return f"{len(item)} frames: " + "; ".join(_medium(frame, media_dir) for frame in item[:2])
     if isinstance(item, dict):
         data, path = item.get("bytes"), item.get("path")
         if isinstance(data, bytes):
@@ -84,7 +72,7 @@ def _one_medium(item: Any, media_dir: Path) -> str:
         return f"no path but {type(item).__name__} {shorten(repr(item), 60)}"
     joined = os.path.join(media_dir, item)
     found = joined if os.path.exists(joined) else item
-    if "\0" in item or not os.path.exists(found):
+    if not os.path.exists(found):
         return f"{item}  not there"
     if os.path.isdir(found):
         return f"{item}  a folder of {len(os.listdir(found))}"
@@ -106,10 +94,11 @@ def _size(source: Any, length: int) -> str:
         return f"cannot be opened ({error}), {size}"
 
 
-def table(row_fields: Iterator[Field], width: int, lines: int | None = LINES) -> str:
+def table(row_fields: Iterable[Field], width: int, lines: int | None = LINES) -> str:
     """Lay fields out in two columns, with control characters escaped and long texts cut.
 
     Args:
+        row_fields: labels and texts.
         width: of the terminal, in characters.
         lines: a text may take; None shows all of it.
     """
@@ -122,11 +111,8 @@ def table(row_fields: Iterator[Field], width: int, lines: int | None = LINES) ->
         wrapped = [piece for line in shown.split("\n") for piece in _wrap(printable(line), room)]
         if lines is not None and (len(wrapped) > lines or len(shown) < len(text)):
             wrapped = [*wrapped[: lines - 1], f"... ({len(text)} characters in all)"]
-        labels = _wrap(label, left)
-        height = max(len(labels), len(wrapped))
-        labels += [""] * (height - len(labels))
-        wrapped += [""] * (height - len(wrapped))
-        out += [f"  {one:<{left}}  {other}".rstrip() for one, other in zip(labels, wrapped, strict=True)]
+        pairs = zip_longest(_wrap(label, left), wrapped, fillvalue="")
+        out += [f"  {one:<{left}}  {other}".rstrip() for one, other in pairs]
     return "\n".join(out)
 
 

@@ -1,9 +1,10 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Data files room: parquet and Arrow files a batch at a time, in memory that does not grow with the file."""
+"""Parquet and Arrow files a batch at a time, in memory that does not grow with the file."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,9 @@ def table_batches(path: Path) -> tuple[int, Iterator[Any]]:
     import pyarrow.parquet as pq
 
     table = pq.ParquetFile(path, pre_buffer=False)
-    return table.metadata.num_rows, _parquet_batches(table)
-
-
-def _parquet_batches(table: Any) -> Iterator[Any]:
-    """Group by group: asked for all at once, the reader keeps the raw bytes of each group until the file's end."""
-    for group in range(table.num_row_groups):
-        yield from table.iter_batches(batch_size=TABLE_ROWS, row_groups=[group])
+    # group by group: asked for all at once, the reader keeps the raw bytes of each group until the file's end
+    groups = (table.iter_batches(batch_size=TABLE_ROWS, row_groups=[group]) for group in range(table.num_row_groups))
+    return table.metadata.num_rows, chain.from_iterable(groups)
 
 
 def _arrow_batches(path: Path) -> Iterator[Any]:

@@ -156,19 +156,26 @@ class RowWriter:
                 self.file.write("\n")
 
 
+def require_json(path: Path) -> bool:
+    """Whether a file of rows has an object a line.
+
+    Raises:
+        ValueError: if it is neither ``.json`` nor ``.jsonl``.
+    """
+    if (suffix := path.suffix.lower()) not in (".json", ".jsonl"):
+        raise ValueError(f"{path}: rows are written to .json or .jsonl.")
+    return suffix == ".jsonl"
+
+
 def write_rows(path: str | Path, rows: Iterable[Any], **layout: Any) -> int:
     """Write rows to a ``.json`` or ``.jsonl`` file, atomically, and return how many there were.
 
     Raises:
         ValueError: for another suffix.
     """
-    path = Path(path)
-    if path.suffix.lower() not in (".json", ".jsonl"):
-        raise ValueError(
-            f"{path}: rows are written to .json or .jsonl, not to {path.suffix or 'a file without suffix'}."
-        )
+    lines = require_json(Path(path))
     with replacing(path) as file:
-        writer = RowWriter(file, lines=path.suffix.lower() == ".jsonl", **layout)
+        writer = RowWriter(file, lines=lines, **layout)
         for row in rows:
             writer.write(row)
         writer.close()

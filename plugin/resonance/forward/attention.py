@@ -12,7 +12,6 @@ loss and a wrong gradient. Calls without pieces are SDPA's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -20,62 +19,12 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from . import pieces, varlen
-from .bundle import Bundle
 from .masks import FULL, TWO_WAY_PICTURES, no_mask, windows
 from .prompts import CannotShareError
+from .segments import FLASH, MASKED, SPLIT, VARLEN, Pieces
 
 NAME = "resonance_sdpa"
 PIECES = "resonance_pieces"  # keyword argument with `Pieces`, which the models hand on to their layers
-# Who attends: a mask, SDPA on pieces, torch's FlashAttention, Transformers' FlashAttention.
-MASKED, SPLIT, VARLEN, FLASH = "masked", "split", "varlen", "flash"
-
-
-class Pieces:
-    """The sequences of shared or packed rows, and what each kind of attention makes of them, made once a batch.
-
-    Args:
-        ends: for each sequence where its prompt begins, where that ends, and where each continuation ends, places in
-            the flattened rows.
-        cells: tokens of the rows, padding included.
-        bundle: index tensors of `index`, on the device of the rows.
-    """
-
-    def __init__(self, ends: Sequence[Sequence[int]], cells: int, bundle: Bundle) -> None:
-        self.ends, self.cells, self.bundle = ends, cells, bundle
-        self._made: dict[str, Any] = {}
-
-    def to(self, device: Any, non_blocking: bool = False) -> Pieces:
-        """The same on a device; itself if it is there. For layers that are spread over devices."""
-        bundle = self.bundle.to(device, non_blocking)
-        return self if bundle is self.bundle else Pieces(self.ends, self.cells, bundle)
-
-    @property
-    def sequences(self) -> varlen.Sequences:
-        """For one varlen call a layer."""
-        return self._make(VARLEN, lambda found: varlen.sequences(found, self.ends))
-
-    @property
-    def batches(self) -> pieces.Batches:
-        """For two calls of SDPA a layer."""
-        return self._make(SPLIT, lambda found: pieces.batches(found, self.ends, self.cells))
-
-    def _make(self, kind: str, make: Any) -> Any:
-        if kind not in self._made:
-            names = [name for name in self.bundle.places if name.startswith(kind)]
-            bundle = self.bundle
-            if not names:  # laid out for another kind: before it was known what precision the layers compute in
-                bundle = Bundle.of(index(kind, self.ends, self.cells)).to(self.bundle.device)
-            self._made[kind] = make({n.removeprefix(kind): bundle[n] for n in bundle.places if n.startswith(kind)})
-        return self._made[kind]
-
-
-def index(kind: str, ends: Sequence[Sequence[int]], cells: int) -> dict[str, torch.Tensor]:
-    """Index tensors that `kind` needs, on the host, by names that begin with it; none for a mask."""
-    kind = VARLEN if kind == FLASH else kind
-    if kind == MASKED:
-        return {}
-    found = varlen.places(ends, cells) if kind == VARLEN else pieces.places(ends, cells)
-    return {kind + name: tensor for name, tensor in found.items()}
 
 
 def kind_of(model: Any) -> str:
@@ -130,9 +79,11 @@ def split_attention(
 ) -> tuple[torch.Tensor, None]:
     """SDPA on (R, heads, S, d), gives (R, S, heads, d), by pieces if the call has them."""
     found = kwargs.pop(PIECES, None)
+    scale, window = kwargs.get("scaling"), kwargs.get("sliding_window")
+    if attention_mask is not None and attention_mask.is_floating_point():  # one of `masks.py`
+        return pieces.call(query, key, value, attention_mask, scale).transpose(1, 2).contiguous(), None
     if found is None or not getattr(module, "is_causal", True):
         return ALL_ATTENTION_FUNCTIONS["sdpa"](module, query, key, value, attention_mask, **kwargs)
-    scale, window = kwargs.get("scaling"), kwargs.get("sliding_window")
     if varlen.takes(query):
         return varlen.attend(query, key, value, found.sequences, scale, window), None
     if window is not None:

@@ -35,13 +35,14 @@ class Prepared:
     """A batch laid out once for all models that read it.
 
     `reasons`: by name, why a speed-up is not used for it. `chosen`: how it is laid out and why, in words that are the
-    same for all such batches; nothing if there was no choice.
+    same for all such batches; nothing if there was no choice. `way`: of `cost`, without the why.
     """
 
     layout: layout.Layout
     on: Collection[str]
     reasons: dict[str, str] = field(default_factory=dict)
     chosen: str = ""
+    way: str = ""
     features: dict[Any, Any] | None = field(default=None, repr=False)
     caches: dict[int, FeatureCache] = field(default_factory=dict, repr=False)  # by the id of the model they serve
 
@@ -84,7 +85,9 @@ class Forward:
         if self.feature_cache is not None and self.feature_cache.serves(policy):
             caches = {id(model): self.feature_cache for model in ((policy, reference) if same else (policy,))}
         features: dict[Any, Any] | None = {} if same and VISION_ONCE in on else None
-        return Prepared(rows.layout(batch), on, dict(rows.choice.reasons), rows.chosen, features, caches)
+        return Prepared(
+            rows.layout(batch), on, dict(rows.choice.reasons), rows.chosen, rows.choice.way, features, caches
+        )
 
     def _lay_out(self, batch: dict[str, Any], models: list[Any], on: Collection[str]) -> host.HostLayout:
         """The layout that came with the batch, if it is for these models and speed-ups; else another one."""

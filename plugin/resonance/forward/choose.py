@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from . import attention, cost
+from . import cost, segments
 from .names import PADDING_FREE, SHARED_PREFIX
 from .prompts import Group, Row, alone
 from .request import Request
@@ -62,7 +62,7 @@ def choose(request: Request, rows: Sequence[Row], groups: list[Group], length: i
 def _allowed(request: Request, shared: bool, sequences: int, pictures: bool) -> list[str]:
     """The ways, what changes most last. Attention by pieces belongs to `padding_free`, with which it was compared."""
     ways = [cost.ROWS]
-    flash = request.attention == attention.FLASH  # takes no mask
+    flash = request.attention == segments.FLASH  # takes no mask
     packs = request.packs and not request.whole
     if shared and not flash:
         ways.append(cost.SHARED)

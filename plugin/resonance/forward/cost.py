@@ -34,7 +34,7 @@ class Device:
 # A core of a server; a data-centre GPU in 32 bits; in 16 bits, where attention is FlashAttention's. Attention has
 # another two and a half forwards in its backward, where a product with LoRA has one: its speed counts as less here.
 DEVICES = {
-    "cpu": Device(products=7e10, attention=4.5e10, bytes=1e10, launch=1e-5, block=512),
+    "cpu": Device(products=7e10, attention=4.5e10, bytes=4e9, launch=1e-5, block=512),
     "cuda": Device(products=5e13, attention=1.5e13, bytes=2e12, launch=8e-6, block=64, queued=True),
     "cuda half": Device(products=4e14, attention=1.5e14, bytes=2e12, launch=8e-6, block=64, queued=True, varlen=True),
 }
@@ -57,10 +57,11 @@ class Layer:
         hidden, heads = text.hidden_size, text.num_attention_heads
         key_heads = getattr(text, "num_key_value_heads", None) or heads
         width = getattr(text, "head_dim", None) or hidden // heads
-        experts = getattr(text, "num_experts_per_tok", None)
-        inner = text.intermediate_size
-        if experts:
-            inner = experts * getattr(text, "moe_intermediate_size", inner)
+        inner = getattr(text, "intermediate_size", None)
+        if experts := getattr(text, "num_experts_per_tok", None):
+            inner = experts * (getattr(text, "moe_intermediate_size", None) or inner)
+        if not isinstance(inner, int):  # some have one for each layer, or another name for it
+            inner = 4 * hidden
         return cls(2.0 * hidden * (2 * width * (heads + key_heads) + 3 * inner), heads, key_heads, width)
 
 
@@ -109,7 +110,7 @@ def _split(groups: Sizes, device: Device) -> tuple[float, int, int]:
     if device.varlen:
         cells = sum(_causal(first, device.block) for first in firsts)
         cells += sum(answer * (prompt + answer / 2) for prompt, answer in later)
-        return cells, 2, sum(firsts) + sum(prompt + answer for prompt, answer in later)
+        return cells, 2, 0  # what it gathers is within what is known of its speed
     longest = max(firsts)
     cells = len(groups) * _causal(longest, device.block)
     launches, moved = (0 if len(groups) == 1 else 3) + 1, len(groups) * longest

@@ -10,8 +10,9 @@ see that: the model returns `Readings`, made before the hooks that DDP, FSDP and
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -67,13 +68,27 @@ def reading(
     """
     asked = Asked.of(readers, model.config.get_text_config().vocab_size)
     head = _Head(model, layout, asked, on_rows, budget)
-    handle = model.register_forward_hook(head.readings, prepend=True)
-    try:
-        with head.in_place():
-            yield
-    finally:
-        handle.remove()
+    with ExitStack() as stack:
+        # not a hook of the model, because PEFT calls `forward` of the model in it, past its hooks
+        stack.enter_context(_replaced(model, head.readings))
+        if on_rows or asked.value is not None:
+            stack.enter_context(_replaced(model.get_output_embeddings(), head.forward))
+        yield
     head.check_calls()
+
+
+@contextmanager
+def _replaced(module: torch.nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """Within it, `module.forward` is `forward`, whose first argument is the one that was there."""
+    before, original = vars(module).get("forward"), module.forward
+    module.forward = partial(forward, original)
+    try:
+        yield
+    finally:
+        if before is None:
+            del module.forward
+        else:
+            module.forward = before
 
 
 class _Head:
@@ -85,23 +100,6 @@ class _Head:
         self.value: torch.Tensor | None = None
         self.columns = Columns()
         self.calls = 0
-
-    @contextmanager
-    def in_place(self) -> Iterator[None]:
-        """Let the model call `self.forward` where it calls its head; the plain path leaves it as it is."""
-        if not self.on_rows and self.value_head is None:
-            yield
-            return
-        module = self.model.get_output_embeddings()
-        before, original = vars(module).get("forward"), module.forward
-        module.forward = lambda hidden, *args, **kwargs: self.forward(original, hidden, *args, **kwargs)
-        try:
-            yield
-        finally:
-            if before is None:
-                del module.forward
-            else:
-                module.forward = before
 
     def forward(self, head: Callable[..., Any], hidden: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Logits; or in their place, (1, N, C), what was read of them with a gradient."""
@@ -123,15 +121,16 @@ class _Head:
         learned = [column for column in (self.columns.logp, self.columns.entropy) if column is not None]
         return torch.stack(learned, -1)[None] if learned else rows[None, :, :0]
 
-    def readings(self, model: Any, inputs: Any, output: Any) -> Readings:
-        """What the model returns instead of `output`, whose `logits` are here what `forward` has returned."""
+    def readings(self, model: Callable[..., Any], *args: Any, **kwargs: Any) -> Readings:
+        """What the model returns in the place of its output, whose `logits` are here what `forward` has returned."""
+        output = model(*args, **kwargs)
         self.check_calls()
         if not self.asked.logits:
             return Readings(value=self.value)
         if not self.on_rows:
             rows = output.logits.reshape(-1, output.logits.shape[-1])[self.layout.positions]
             columns = read_plainly(rows, self.layout.targets, self.asked)
-        elif keeps_logits(model.config):
+        elif keeps_logits(self.model.config):
             columns = read(output.logits[0], self.layout.targets, self.asked)
         else:
             names = [name for name in ("logp", "entropy") if getattr(self.columns, name) is not None]

@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from . import attention, cost, media
+from . import cost, media
 from .arrange import Arrangement, arrange
-from .attention import Pieces
 from .bundle import Bundle
 from .choose import Choice, choose
-from .layout import NOT_SHARED, PER_TOKEN, Layout, Segments
+from .layout import NOT_SHARED, PER_TOKEN, Layout
 from .masks import check_token_types
 from .media import Media
 from .names import PADDING_FREE, SHARED_PREFIX
 from .prompts import IGNORED, CannotShareError, Group, Row, group_rows, read_rows
 from .request import Request
+from .segments import MASKED, Pieces, Segments, index
 
 KEY = "resonance_layout"  # of the `HostLayout` in a batch
 
@@ -38,7 +38,7 @@ class HostLayout:
         bundle: its index tensors.
         shape: (R, L-1) of the result.
         media: the batch's pictures by kind.
-        shown: by kind, the pictures of the rows that the model reads, in order; None for the rows of the batch.
+        shown: by kind, the pictures of the rows that the model reads, in order.
         choice: which layout it is, and why.
         pieces: the sequences of `Arrangement`, or None if the rows are the batch's.
     """
@@ -89,7 +89,7 @@ class HostLayout:
             found, how = media.encode(batch, kind, pictures, self.shown[kind], once)
             inputs |= found
             encoded[kind] = how
-        sources = bundle["sources"] if "sources" in bundle else None  # noqa: SIM401 (it is no mapping)
+        sources = bundle["sources"] if "sources" in bundle else None
         positions, targets, owners = (bundle[name] for name in ("positions", "targets", "owners"))
         return Layout(inputs, positions, targets, owners, self.shape, sources, segments, encoded)
 
@@ -124,7 +124,7 @@ def lay_out(batch: Mapping[str, Any], request: Request, pictures: dict[str, Medi
     read = [number for group in choice.groups for number in _pictures_of(group, rows)]
     shown = {k: _in_order(found, read) for k, found in pictures.items()}
     by_pieces = choice.way != cost.SHARED
-    bundle = _bundle(arranged, request.attention if by_pieces else attention.MASKED)
+    bundle = _bundle(arranged, request.attention if by_pieces else MASKED)
     return HostLayout(request, bundle, _shape(labels), pictures, shown, choice, arranged.pieces)
 
 
@@ -141,7 +141,7 @@ def _plain(labels: np.ndarray) -> Bundle:
 
 
 def _bundle(arranged: Arrangement, kind: str) -> Bundle:
-    return Bundle.of(arranged.tensors | attention.index(kind, arranged.pieces, int(np.prod(arranged.size))))
+    return Bundle.of(arranged.tensors | index(kind, arranged.pieces, int(np.prod(arranged.size))))
 
 
 def _pictures_of(group: Group, rows: Sequence[Row]) -> list[int]:
@@ -169,7 +169,7 @@ def _read(
         raise CannotShareError(f"the batch has {unknown[0]}")
     if pictures is None:
         raise CannotShareError("it cannot be told which row shows which pictures")
-    check_token_types(host.get("token_type_ids"), request.typed)
+    check_token_types(host.get("token_type_ids"), request.model_type)
     ids, attended, labels = (host[name].numpy() for name in ("input_ids", "attention_mask", "labels"))
     stands = np.logical_or.reduce([tokens[kind] for kind in tokens])
     if pictures and not stands.any():

@@ -12,26 +12,12 @@ from typing import Any
 
 import torch
 
-from .attention import Pieces
 from .media import Encoded
+from .segments import Segments
 
 PER_TOKEN = ("input_ids", "position_ids", "token_type_ids")
 # replaced, or unused once positions are given
 NOT_SHARED = ("attention_mask", "labels", "rope_deltas")
-
-
-@dataclass(frozen=True)
-class Segments:
-    """Whose token each cell of shared or packed rows is. `segment` and `column` are (R', S) integers.
-
-    `segment`: PREFIX, 1..K for the continuations, OUTSIDE for padding; `column`: the token's place in its own row.
-    `pieces`: attention by pieces, or None if it takes a mask.
-    """
-
-    segment: torch.Tensor
-    column: torch.Tensor
-    pieces: Pieces | None = None
-    masks: dict[Any, Any] = field(default_factory=dict, repr=False)  # made once a batch (`masks.py`)
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from .arrange import OUTSIDE, PREFIX
 from .prompts import CannotShareError
-
-if TYPE_CHECKING:
-    from .layout import Segments
+from .segments import Segments
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 TWO_WAY_PICTURES = ("gemma3",)  # token_type_ids 1: the tokens of a picture see each other in both directions

@@ -178,16 +178,23 @@ def of_kind(batch: Mapping[str, Any], kind: str) -> dict[str, Any]:
 def take(value: Any, numbers: Sequence[int], lengths: Sequence[int] | None = None) -> Any:
     """Parts of a tensor's or a list's rows, in order; a view where they are one stretch.
 
+    Stretches are joined, not indexed: an index would have to be copied to the device, which the host waits for.
+
     Args:
         value: the tensor or list.
         numbers: of the parts.
         lengths: rows of each part; one each by default.
     """
     ends = range(len(value) + 1) if lengths is None else list(accumulate(lengths, initial=0))
-    if numbers and all(b == a + 1 for a, b in pairwise(numbers)):
-        start, stop = ends[numbers[0]], ends[numbers[-1] + 1]
-        return value if (start, stop) == (0, len(value)) else value[start:stop]
-    rows = [row for number in numbers for row in range(ends[number], ends[number + 1])]
+    stretches: list[tuple[int, int]] = []
+    for number in numbers:
+        start, stop = ends[number], ends[number + 1]
+        if stretches and stretches[-1][1] == start:
+            start = stretches.pop()[0]
+        stretches.append((start, stop))
+    if stretches == [(0, len(value))]:
+        return value
+    parts = [value[start:stop] for start, stop in stretches] or [value[:0]]
     if isinstance(value, torch.Tensor):
-        return value[torch.tensor(rows, device=value.device)]
-    return [value[row] for row in rows]
+        return torch.cat(parts) if len(parts) > 1 else parts[0]
+    return type(value)(item for part in parts for item in part)

@@ -106,11 +106,11 @@ def attend(
     rows, heads, size, width = query.shape
     flat = [states.transpose(1, 2).flatten(0, 1) for states in (query, key, value)]
     q, k, v = (_take(states, calls.first, calls.rows) for states in flat)
-    parts = [_call(q, k, v, None, scale)]
+    parts = [call(q, k, v, None, scale)]
     if calls.queries is not None and calls.keys is not None and calls.mask is not None:
         others = len(calls.keys) // calls.mask.shape[-1]
         q, (k, v) = _take(flat[0], calls.queries, others), (_take(states, calls.keys, others) for states in flat[1:])
-        parts.append(_call(q, k, v, calls.mask, scale))
+        parts.append(call(q, k, v, calls.mask, scale))
     found = [part.transpose(1, 2).reshape(-1, heads, width) for part in parts]
     result = torch.cat(found) if len(found) > 1 else found[0]
     return (result if calls.back is None else result.index_select(0, calls.back)).view(rows, size, heads, width)
@@ -122,9 +122,10 @@ def _take(states: torch.Tensor, places: Index, rows: int) -> torch.Tensor:
     return taken.unflatten(0, (rows, -1)).transpose(1, 2)
 
 
-def _call(
+def call(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, scale: float | None
 ) -> torch.Tensor:
+    """SDPA, causal without a mask."""
     grouped = query.shape[1] != key.shape[1]
     if grouped and query.device.type != "cpu":  # elsewhere torch has no fast kernel for groups under a mask
         key, value = (t.repeat_interleave(query.shape[1] // key.shape[1], 1) for t in (key, value))

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import attention, media
+from . import attention, media, segments
 from .cost import Layer
 from .names import PADDING_FREE, SHARED_PREFIX, VISION_ONCE
 from .prompts import CannotShareError
@@ -28,7 +28,7 @@ class Request:
         tokens: by kind of media, the ids that stand for it.
         attention: who attends over pieces, of `attention`.
         whole: why attention cannot be by pieces, or None.
-        typed: the kind of model, if its tokens may have types.
+        model_type: of the policy.
         layer: what a layer costs, for the choice of a way.
         device: of `cost.DEVICES`.
     """
@@ -38,7 +38,7 @@ class Request:
     tokens: tuple[tuple[str, frozenset[int]], ...]
     attention: str
     whole: str | None
-    typed: str
+    model_type: str
     layer: Layer
     device: str
 
@@ -48,14 +48,14 @@ class Request:
         policy = models[0]
         kinds = [attention.kind_of(model) for model in models]
         device = next(policy.parameters()).device.type
-        half = attention.VARLEN in kinds or (attention.FLASH in kinds and device == "cuda")
+        half = segments.VARLEN in kinds or (segments.FLASH in kinds and device == "cuda")
         return cls(
             on=frozenset(on),
             always=always,
             tokens=tokens_by_kind(policy.config),
             attention=kinds[0],
             whole=_whole(models),
-            typed=policy.config.model_type,
+            model_type=policy.config.model_type,
             layer=Layer.of(policy.config),
             device="cuda half" if half else "cuda" if device == "cuda" else "cpu",
         )

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import lzma
 import shutil
 import stat
@@ -13,18 +12,18 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..datafiles.read import SUFFIXES
+from ..datafiles.text import digest
 from ..datafiles.write import replacing
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 FILMS = (".mp4", ".avi", ".mkv", ".mov", ".webm")
-WANTED = (*SUFFIXES, *PICTURES, *FILMS)
+WANTED = (*SUFFIXES, *IMAGES, *FILMS)
 SHOWN = 5  # members named in a message
 DAMAGED = (
     *(zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError),
@@ -32,16 +31,16 @@ DAMAGED = (
 )
 
 
-@dataclass
-class _Member:
+class _Member(NamedTuple):
+    """A member by its path, with slashes: some programs on Windows write backslashes. `plain`: no link, no device."""
+
     name: str
     size: int
-    plain: bool  # a file, no link and no device
+    plain: bool
     open: Callable[[], Any]
 
     @property
     def path(self) -> str:
-        """With slashes: some programs on Windows write backslashes."""
         return self.name.replace("\\", "/")
 
 
@@ -50,7 +49,7 @@ def is_archive(path: Path) -> bool:
 
 
 def unpack(archive: Path, parent: Path) -> Path:
-    """Unpack the data, pictures and films of an archive into a folder of its own below `parent`, and return that.
+    """Unpack the data, images and films of an archive into a folder of its own below `parent`, and return that.
 
     The folder is named by the archive's name, size and time, so another archive of the same name mixes with nothing.
     What is there already with the right size is kept, so that a killed call can be repeated.
@@ -60,19 +59,18 @@ def unpack(archive: Path, parent: Path) -> Path:
             damaged, or the disk is too small. The members' names are looked at before anything is written.
     """
     status = archive.stat()
-    mark = hashlib.sha256(f"{status.st_size} {status.st_mtime_ns}".encode()).hexdigest()[:8]
-    folder = parent / f"{archive.name}-{mark}"
+    folder = parent / f"{archive.name}-{digest(repr((status.st_size, status.st_mtime_ns))).hex()[:8]}"
     try:
         with _members(archive) as members:
             wanted = _admitted(members, archive)
-            need = sum(member.size for member in wanted)
             folder.mkdir(parents=True, exist_ok=True)
-            missing = [member for member in wanted if not _is_there(member, folder)]
+            missing = [member for member in wanted if not _is_there(folder / member.path, member.size)]
             free = shutil.disk_usage(folder).free
             if sum(member.size for member in missing) > free:
+                need = sum(member.size for member in wanted)
                 raise ValueError(f"{archive}: unpacks to {need:,} bytes; {folder} has {free:,} left.")
             for member in missing:
-                _write(member, folder, archive)
+                _write(member, folder / member.path, archive)
     except DAMAGED as error:
         raise ValueError(f"{archive}: cannot be unpacked ({type(error).__name__}: {error}).") from error
     return folder
@@ -83,7 +81,9 @@ def _members(archive: Path) -> Iterator[list[_Member]]:
     if archive.name.lower().endswith(".zip"):
         with zipfile.ZipFile(archive) as pack:
             files = [info for info in pack.infolist() if not info.is_dir()]
-            yield [_Member(i.filename, i.file_size, _is_plain(i), partial(pack.open, i)) for i in files]
+            plain = [stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG) for info in files]
+            opens = [partial(pack.open, info) for info in files]
+            yield [_Member(i.filename, i.file_size, p, o) for i, p, o in zip(files, plain, opens, strict=True)]
     else:
         with tarfile.open(archive) as tar:
             entries = [entry for entry in tar.getmembers() if not entry.isdir()]
@@ -92,14 +92,9 @@ def _members(archive: Path) -> Iterator[list[_Member]]:
             yield [_Member(e.name, e.size, e.isreg(), partial(tar.extractfile, e)) for e in entries]
 
 
-def _is_plain(info: zipfile.ZipInfo) -> bool:
-    """A file, as far as the archive says: no link and no device."""
-    return stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
-
-
 def _admitted(members: list[_Member], archive: Path) -> list[_Member]:
     """The members to unpack, if there is nothing wrong with any."""
-    climbing = [member.name for member in members if climbs_out(member.name)]
+    climbing = [member.name for member in members if _climbs_out(member.name)]
     odd = [member.name for member in members if not member.plain]
     for names, what in ((climbing, "would be written outside of the folder"), (odd, "are links or devices")):
         if names:
@@ -114,7 +109,7 @@ def _admitted(members: list[_Member], archive: Path) -> list[_Member]:
     return wanted
 
 
-def climbs_out(name: str) -> bool:
+def _climbs_out(name: str) -> bool:
     """Whether a relative path, with either kind of slash, leaves the folder it is relative to, or is absolute."""
     parts = name.replace("\\", "/").split("/")
     return name.startswith(("/", "\\")) or name[1:2] == ":" or ".." in parts or "\0" in name
@@ -124,13 +119,12 @@ def _is_wanted(path: PurePosixPath) -> bool:
     return path.suffix.lower() in WANTED and not path.name.startswith(".") and "__MACOSX" not in path.parts
 
 
-def _is_there(member: _Member, folder: Path) -> bool:
-    target = folder / member.path
-    return target.is_file() and target.stat().st_size == member.size
+def _is_there(target: Path, size: int) -> bool:
+    return target.is_file() and target.stat().st_size == size
 
 
-def _write(member: _Member, folder: Path, archive: Path) -> None:
-    with member.open() as source, replacing(folder / member.path, "wb", sync=False) as file:
+def _write(member: _Member, target: Path, archive: Path) -> None:
+    with member.open() as source, replacing(target, "wb", sync=False) as file:
         left = member.size
         while block := source.read(min(left + 1, 1 << 20)):
             left -= len(block)

@@ -11,11 +11,7 @@ from .spec import MissingColumn, Skip
 
 
 def value(row: dict[str, Any], *names: str) -> Any:
-    """The first of these columns that the row has.
-
-    Raises:
-        MissingColumn: if it has none, or only null.
-    """
+    """The first of these columns that the row has; MissingColumn if it has none, or only null."""
     for name in names:
         if row.get(name) is not None:
             return row[name]
@@ -24,11 +20,7 @@ def value(row: dict[str, Any], *names: str) -> Any:
 
 
 def text(row: dict[str, Any], *names: str) -> str:
-    """The text in the first of these columns that the row has.
-
-    Raises:
-        Skip: if it is missing or not text.
-    """
+    """The text in the first of these columns that the row has; Skip if it is missing or not text."""
     found = value(row, *names)
     if not isinstance(found, str):
         raise Skip(f"{names[0]} is not text", f"{type(found).__name__}: {str(found)[:80]}")
@@ -36,11 +28,7 @@ def text(row: dict[str, Any], *names: str) -> str:
 
 
 def number(given: Any, name: str) -> float:
-    """A finite number, also when written as text.
-
-    Raises:
-        Skip: for anything else.
-    """
+    """A finite number, also when written as text; Skip for anything else."""
     try:
         found = math.nan if isinstance(given, bool) else float(given)
     except (TypeError, ValueError):
@@ -51,11 +39,7 @@ def number(given: Any, name: str) -> float:
 
 
 def image(row: dict[str, Any], *names: str) -> Any:
-    """The picture in the first of these columns that holds one: embedded bytes, or a path.
-
-    Raises:
-        MissingColumn, Skip: if no column of them is there, or all are empty.
-    """
+    """The image in the first of these columns that holds one, embedded or as a path; Skip if all are empty."""
     value(row, *names)
     for name in names:
         if not is_empty(row.get(name)):
@@ -64,26 +48,52 @@ def image(row: dict[str, Any], *names: str) -> Any:
 
 
 def is_empty(reference: Any) -> bool:
-    """Whether a column for a picture holds none, as ``{"bytes": None, "path": None}``."""
-    if isinstance(reference, dict):
-        return not (reference.get("bytes") or reference.get("path"))
-    return not reference
+    """Whether a column for an image holds none, as ``{"bytes": None, "path": None}``."""
+    return not ((reference.get("bytes") or reference.get("path")) if isinstance(reference, dict) else reference)
+
+
+def references(row: dict[str, Any], *names: str) -> list[Any]:
+    """What the first of these columns holds that is not empty, as a list; none if all are absent or empty."""
+    given: Any = next((row[name] for name in names if row.get(name)), [])
+    return given if isinstance(given, list) else [given]
+
+
+def below(reference: Any, folder: str) -> Any:
+    """The part of a path below the last folder of that name, or all of it, with slashes as everywhere but on Windows.
+
+    ``/data/MM-RLHF/short/1.jpg`` below ``MM-RLHF`` is ``short/1.jpg``. What is no path comes back as it is.
+    """
+    if not isinstance(reference, str):
+        return reference
+    path = reference.replace("\\", "/")
+    _, found, rest = f"/{path}".rpartition(f"/{folder}/")
+    return rest if found else path
+
+
+def json_value(given: Any, name: str) -> Any:
+    """A column as it is, or what its text is as JSON; Skip if that is none."""
+    if not isinstance(given, str):
+        return given
+    try:
+        return json.loads(given)
+    except ValueError as error:
+        raise Skip(f"{name} is not JSON", f"{error}: {given[:80]}") from None
 
 
 def json_object(given: Any, name: str) -> dict[str, Any]:
-    """A column that holds an object, or one as JSON text.
+    """A column that holds an object, or one as JSON text; Skip if it is neither."""
+    found = json_value(given, name)
+    if not isinstance(found, dict):
+        raise Skip(f"{name} is not an object", type(found).__name__)
+    return found
 
-    Raises:
-        Skip: if it is neither.
-    """
-    if isinstance(given, str):
-        try:
-            given = json.loads(given)
-        except ValueError as error:
-            raise Skip(f"{name} is not JSON", f"{error}: {given[:80]}") from None
-    if not isinstance(given, dict):
-        raise Skip(f"{name} is not an object", type(given).__name__)
-    return given
+
+def structs(columns: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """The objects that an object of lists of one length stands for, as `datasets` makes of them; None for another."""
+    lengths = {len(column) if isinstance(column, list) else -1 for column in columns.values()}
+    if len(lengths) != 1 or lengths == {-1}:
+        return None
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def labels(row: dict[str, Any], *names: str) -> dict[str, str]:

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
+from ..datafiles.columns import PLACEHOLDERS
+from .columns import structs
 from .spec import Skip
 
 ROLES = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "system": "system"}
-MEDIA = {"image": "<image>", "image_url": "<image>", "video": "<video>"}
+MEDIA = {kind: PLACEHOLDERS[kind.removesuffix("_url")] for kind in ("image", "image_url", "video")}
 
 
 @dataclass
@@ -37,7 +39,7 @@ def read_dialogue(messages: Any, column: str) -> Dialogue:
         Skip: if it is not such a list, or has a role or a part of a kind that is not known.
     """
     if isinstance(messages, dict):
-        messages = _rows(messages) if all(isinstance(v, list) for v in messages.values()) else [messages]
+        messages = structs(messages) or [messages]
     if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
         raise Skip(f"{column} is no list of messages", f"it is {messages!r:.60}")
     whole = Dialogue()
@@ -48,10 +50,6 @@ def read_dialogue(messages: Any, column: str) -> Dialogue:
         text, media = _content(message.get("content", message.get("value")), column)
         whole += Dialogue([(ROLES[role], text)], media.images, media.videos)
     return whole
-
-
-def _rows(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=False)]
 
 
 def _content(content: Any, column: str) -> tuple[str, Dialogue]:
@@ -80,9 +78,8 @@ def _payload(part: dict[str, Any], kind: str) -> Any:
     return payload if payload is not None else part.get("path") or part.get("url")
 
 
-@dataclass
-class Pair:
-    """A prompt's turns, two answers to it, and the media that sat inside the prompt."""
+class Pair(NamedTuple):
+    """A prompt's turns, with the media that sat inside them, and two answers to it."""
 
     prompt: Dialogue
     chosen: str

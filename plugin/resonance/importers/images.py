@@ -1,51 +1,49 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Pictures: embedded ones are written once each, others referenced where they are."""
+"""Images: embedded ones are written once each, others referenced where they are."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..datafiles.write import replacing
-from .archives import PICTURES
+from .archives import IMAGES
 from .columns import is_empty
 from .spec import FrameFolder, Skip
 
-FORMATS = ("keep", "jpeg", "png")
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SAME = {
-    "JPEG": ("L", "RGB"),
-    "MPO": ("L", "RGB"),
-    "PNG": ("1", "L", "LA", "P", "RGB", "RGBA"),
-}  # bytes kept as they are
+FORMATS = ("keep", "jpeg", "png")
+# Modes in which the bytes of a format are kept as they are.
+SAME = {"JPEG": ("L", "RGB"), "MPO": ("L", "RGB"), "PNG": ("1", "L", "LA", "P", "RGB", "RGBA")}
 SUFFIX = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png"}
 MAGIC = {".jpg": b"\xff\xd8", ".png": b"\x89PNG"}
 LOSSY = ("JPEG", "MPO", "WEBP")
 QUALITY = 95
 DIGITS = 24  # of the SHA-256, in hexadecimal
-REMEMBERED = 4096  # paths whose pictures have been looked at
-SOME = 3  # missing pictures by which another folder is tried
+REMEMBERED = 4096  # paths whose images have been looked at
+SOME = 3  # missing images by which another folder is tried
 
 
 @dataclass
 class Media:
-    """Finds, checks and writes the pictures and films of rows.
+    """Finds, checks and writes the images and films of rows.
 
     Attributes:
-        folder: where embedded pictures go, as ``ab/abcdef....jpg``, named by the hash of their bytes.
+        folder: where embedded images go, as ``ab/abcdef....jpg``, named by the hash of their bytes.
         base: what written paths are relative to; those outside of it are written absolute.
         root: ``--image-root``: what paths in rows are relative to, in place of the row's own folder.
-        copy: write pictures that are files into `folder` too.
-        format: ``jpeg`` or ``png`` writes all pictures so into `folder`; ``keep`` leaves them what they are.
+        copy: write images that are files into `folder` too.
+        format: ``jpeg`` or ``png`` writes all images so into `folder`; ``keep`` leaves them what they are.
         allow_missing: reference files that are not there.
-        missing: the first pictures that are not there, as (path in the row, folder where they were looked for).
+        missing: the first images that are not there, as (path in the row, folder where they were looked for).
     """
 
     folder: Path
@@ -58,7 +56,7 @@ class Media:
     _seen: dict[tuple[str, Path | None], str] = field(default_factory=dict, init=False)
 
     def image(self, reference: Any, beside: Path | None) -> str:
-        """The path to write for a picture, which is there and opens.
+        """The path to write for an image, which is there and opens.
 
         Args:
             reference: a path, bytes, or ``{"bytes", "path"}``.
@@ -103,14 +101,15 @@ class Media:
         if _is_file(folder):
             return video.path
         try:
-            names = sorted((name for name in os.listdir(folder) if name.lower().endswith(PICTURES)), key=_by_number)
-        except OSError:  # the names of the frames are told by the folder alone, so it cannot be allowed to be missing
-            raise Skip(
-                "video missing", f"no folder {folder}, from which alone the names of frames are known"
-            ) from None
+            names = sorted((name for name in os.listdir(folder) if name.lower().endswith(IMAGES)), key=_by_number)
+        except (
+            OSError
+        ):  # the names of the frames are known from the folder alone, so it cannot be allowed to be missing
+            why = f"no folder {folder}, from which alone the names of frames are known"
+            raise Skip("video missing", why) from None
         if video.at_most and len(names) > video.at_most:
-            last, count = len(names) - 1, video.at_most
-            names = [names[last * number // max(count - 1, 1)] for number in range(count)]
+            last, steps = len(names) - 1, max(video.at_most - 1, 1)
+            names = [names[last * number // steps] for number in range(video.at_most)]
         return [f"{video.path}/{name}" for name in names]
 
     def _file(self, reference: str, beside: Path | None) -> str:
@@ -124,7 +123,9 @@ class Media:
         if self.copy or self.format != "keep":
             return self._written(self._store(path.read_bytes(), str(path)))
         try:
-            _read_header(path)
+            from PIL import Image  # here, so that `resonance ls` need not
+
+            Image.open(path).close()
         except Exception as error:  # whatever a decoder makes of foreign bytes
             raise Skip("image cannot be opened", f"{path}: {_fault(error)}") from None
         return self._written(path)
@@ -143,15 +144,16 @@ class Media:
         return path
 
     def _written(self, path: Path) -> str:
-        path = Path(os.path.abspath(path))
-        base = os.path.abspath(self.base)
+        path, base = Path(os.path.abspath(path)), os.path.abspath(self.base)
         return (path.relative_to(base) if path.is_relative_to(base) else path).as_posix()
 
     def _store(self, data: bytes, name: str = "embedded") -> Path:
         digest = hashlib.sha256(data).hexdigest()[:DIGITS]
         stem = self.folder / digest[:2] / digest
         for suffix in (".jpg", ".png") if self.format == "keep" else (SUFFIX[self.format.upper()],):
-            if _is_whole(path := stem.with_suffix(suffix), data):
+            path = stem.with_suffix(suffix)
+            kept = data.startswith(MAGIC[suffix])  # as it is: then the size tells whether all of it was written
+            if path.is_file() and (not kept or path.stat().st_size == len(data)):
                 return path
         try:
             encoded, suffix = encode(data, self.format)
@@ -162,23 +164,21 @@ class Media:
         return stem.with_suffix(suffix)
 
 
-def _is_whole(path: Path, data: bytes) -> bool:
-    """Whether a picture that was written before is there: of bytes kept as they were, the size tells."""
-    if not path.is_file():
-        return False
-    same_type = data.startswith(MAGIC[path.suffix])
-    return path.stat().st_size == len(data) if same_type else True
+def nearby_root(missing: Sequence[tuple[str, Path]]) -> Path | None:
+    """The folder one level up or down from where images were looked for that has all of them; None if there is none.
+
+    Args:
+        missing: (path as in the row, folder where it is not), of images of one import.
+    """
+    root = Path(os.path.abspath(missing[0][1]))
+    down = sorted(entry for entry in root.iterdir() if entry.is_dir()) if root.is_dir() else []
+    near = (root.parent, *down)
+    return next((folder for folder in near if all(_is_file(folder / reference) for reference, _ in missing)), None)
 
 
 def _by_number(name: str) -> list[tuple[int, str]]:
     """Sorts frame_2 before frame_10."""
     return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]
-
-
-def _read_header(path: Path) -> None:
-    from PIL import Image  # here, so that `resonance ls` need not
-
-    Image.open(path).close()
 
 
 def _fault(error: Exception) -> str:
@@ -194,10 +194,10 @@ def _is_file(path: Path) -> bool:
 
 
 def encode(data: bytes, wanted: str) -> tuple[bytes, str]:
-    """Bytes and suffix of a picture as JPEG or PNG of a mode that every reader knows.
+    """Bytes and suffix of an image as JPEG or PNG of a mode that every reader knows.
 
     JPEG and PNG stay as they are, unless they are CMYK or have 16 bits; of animations the first frame is taken.
-    Everything is decoded once, so a picture cut short raises.
+    Everything is decoded once, so an image cut short raises.
 
     Raises:
         OSError, ValueError, ...: whatever PIL finds wrong.
@@ -222,17 +222,13 @@ def encode(data: bytes, wanted: str) -> tuple[bytes, str]:
 
 def _plain(image: Image, flat: bool) -> Image:
     """L, RGB or RGBA with 8 bits; `flat` puts what is transparent on white."""
+    from PIL import Image
+
     if image.mode.startswith("I;16"):
         return image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
     if image.mode in ("I", "F"):
         raise ValueError("pixels of 32 bits have no range that is known; convert it to 8 bits")
-    if image.mode in ("1", "L"):
-        return image.convert("L")
-    if not image.has_transparency_data:
-        return image.convert("RGB")
+    if image.mode in ("1", "L") or not image.has_transparency_data:
+        return image.convert("L" if image.mode in ("1", "L") else "RGB")
     image = image.convert("RGBA")
-    if not flat:
-        return image
-    from PIL import Image
-
-    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB") if flat else image

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..datafiles.columns import ALIASES, COLUMNS
 from ..datafiles.infer import require_plain
 from ..datafiles.info import INFO, read_info
 from .archives import is_archive, unpack
-from .images import FORMATS, Media
+from .images import Media
 from .source import Files, Source, find_source
 from .spec import Importer
 
@@ -21,23 +22,12 @@ NAME = re.compile(r"[A-Za-z0-9_][\w.-]*")
 
 @dataclass
 class Job:
-    """What to import, and how.
+    """What to import, and how: the options of `resonance data import`, whose help explains each.
 
     Attributes:
-        source: a file, a folder, an archive or a hub id; None for the importer's own hub id.
-        out: the folder of the data file.
         name: of the data file and the entry; None for the importer's.
-        suffix: ``json`` or ``jsonl``.
-        image_root: what paths in rows are relative to: a folder or an archive; None for the folder of the rows' file.
-        copy_images: write pictures that are files into ``OUT/NAME_images`` too.
-        image_format: ``jpeg`` or ``png`` writes all pictures so; ``keep`` leaves them what they are.
-        allow_missing_images: reference files that are not there.
-        max_rows: read so many raw rows at most.
-        split: None for the importer's.
-        force: replace a data file, and an entry of that name, that are there.
-        restart: forget an unfinished import.
-        info: the dataset_info.json to register in; None for the one in `out`.
-        registered: whether to register at all.
+        image_root: a folder or an archive; None for the folder of the rows' file.
+        info: the dataset_info.json to register in, if `registered`; None for the one in `out`.
         options: those of the importer, by key.
     """
 
@@ -75,7 +65,7 @@ class Plan:
         self.file = job.out / f"{self.name}.{job.suffix}"
         self.skipped = job.out / f"{self.name}.skipped.jsonl"
         self.work = job.out / f".{self.name}.import"
-        self.options = {option.key: job.options.get(option.key, option.default) for option in importer.options}
+        self.options = importer.settled(job.options)
         if job.registered:
             require_plain(self.file)
         problems = [*self._wrong_options(), *self._taken_name()]
@@ -88,10 +78,6 @@ class Plan:
             problems.append(f"--name {self.name!r}: letters, digits, _ - and . only")
         if self.file.resolve() == job.info_path.resolve() or self.name.endswith(".skipped"):
             problems.append(f"--name {self.name!r}: {self.file} is kept for something else")
-        if job.suffix not in ("json", "jsonl"):
-            problems.append(f"--format {job.suffix!r}: json or jsonl")
-        if job.image_format not in FORMATS:
-            problems.append(f"--image-format {job.image_format!r}: one of {', '.join(FORMATS)}")
         if job.max_rows is not None and job.max_rows < 1:
             problems.append(f"--max-rows {job.max_rows}: at least 1")
         if job.source is None and self.importer.hub_id is None:
@@ -112,10 +98,8 @@ class Plan:
         if not there or os.path.abspath(info.parent / str(there.get("file_name", ""))) == os.path.abspath(self.file):
             return []
         stands = there.get("file_name") or there.get("hf_hub_url") or "something else"
-        return [
-            f"{info} has an entry {self.name!r} already, for {stands}: choose another --name, "
-            "--force to change it, or --no-register"
-        ]
+        choices = "choose another --name, --force to change it, or --no-register"
+        return [f"{info} has an entry {self.name!r} already, for {stands}: {choices}"]
 
     def open(self) -> tuple[Source, Media]:
         """Find the rows and the pictures; archives are unpacked below ``OUT/NAME_files``.
@@ -140,20 +124,16 @@ class Plan:
     def order(self, source: Source) -> dict[str, Any]:
         """All that the rows depend on, as JSON; an import goes on only under the same."""
         job = self.job
+        same = {key: getattr(job, key) for key in ("copy_images", "image_format", "allow_missing_images", "max_rows")}
         return {
             "importer": self.importer.name,
             "source": source.identity(),
             "--image-root": job.image_root and str(job.image_root.resolve()),
-            "--copy-images": job.copy_images,
-            "--image-format": job.image_format,
-            "--allow-missing-images": job.allow_missing_images,
-            "--max-rows": job.max_rows,
             "--dataset-info": str(job.info_path.parent.resolve()),
-            **{f"--{key.replace('_', '-')}": value for key, value in sorted(self.options.items())},
+            **{f"--{key.replace('_', '-')}": value for key, value in (same | self.options).items()},
         }
 
     def columns(self, written: list[str]) -> dict[str, Any]:
         """The entry's columns for those that were written; what is beside them is no column to LlamaFactory."""
-        known = {"messages": "conversations", "prompt": "instruction", "response": "output"}
-        same = ("system", "chosen", "rejected", "score_chosen", "score_rejected", "images", "videos")
-        return {key: name for key, name in (known | {key: key for key in same}).items() if name in written}
+        known = {key: COLUMNS.get(key, key) for key in ALIASES}
+        return {key: name for key, name in known.items() if name in written}

@@ -7,11 +7,11 @@ import math
 from dataclasses import replace
 from typing import Any
 
+from ..datafiles.columns import PLACEHOLDERS
 from .spec import Example, Skip
 
 FROM = {"system": "system", "user": "human", "assistant": "gpt"}  # LlamaFactory's default tags
-PLACEHOLDERS = {"images": "<image>", "videos": "<video>"}
-AUDIO = "<audio>"
+AUDIO = PLACEHOLDERS["audio"]
 LISTS = ("images", "videos")
 
 
@@ -26,16 +26,16 @@ def checked(example: Example) -> Example:
     _check_texts(example, answers)
     if example.scores is not None and not all(math.isfinite(score) for score in example.scores):
         raise Skip("a score is not finite", str(example.scores))
-    for column, placeholder in PLACEHOLDERS.items():
-        example = _with_placeholders(example, placeholder, len(getattr(example, column)))
+    for column in LISTS:
+        example = _with_placeholders(example, PLACEHOLDERS[column[:-1]], len(getattr(example, column)))
     return example
 
 
 def _check_turns(example: Example, pair: bool) -> None:
     roles = [role for role, _ in example.turns]
     spoken = roles[1:] if roles[:1] == ["system"] else roles
-    expected = ["user" if number % 2 == 0 else "assistant" for number in range(len(spoken))]
-    if spoken != expected or not spoken or (spoken[-1] == "user") != pair:
+    in_order = all(role == ("user", "assistant")[number % 2] for number, role in enumerate(spoken))
+    if not in_order or not spoken or (spoken[-1] == "user") != pair:
         wanted = "the user's question last" if pair else "the answer last"
         raise Skip("the turns are not user, assistant, ... in order", f"{roles}; needed: {wanted}")
 

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from itertools import combinations
 from typing import Any
 
-from .columns import number, text, value
-from .media import below, references
+from ..datafiles.columns import PLACEHOLDERS
+from .columns import below, json_value, number, references, text, value
 from .spec import Example, FrameFolder, Importer, MissingColumn, Option, Options, Skip, one_of, question
 
 PICTURES = "MM-RLHF"  # the folder that the pictures' paths go through
@@ -46,7 +45,7 @@ def _ranked_pairs(row: dict[str, Any], options: Options) -> Iterator[Example | S
 
 def _ranked(row: dict[str, Any]) -> list[tuple[float, str]]:
     """(rank, answer) of the answers that are there: two objects by model, or two lists, also as JSON text."""
-    answers, ranks = (_parsed(value(row, name), name) for name in ("models_output", "final_ranking"))
+    answers, ranks = (json_value(value(row, name), name) for name in ("models_output", "final_ranking"))
     if isinstance(answers, list) and isinstance(ranks, list) and len(answers) == len(ranks):
         answers, ranks = dict(enumerate(answers)), dict(enumerate(ranks))
     if not isinstance(answers, dict) or not isinstance(ranks, dict):
@@ -58,21 +57,13 @@ def _ranked(row: dict[str, Any]) -> list[tuple[float, str]]:
     return ranked
 
 
-def _parsed(given: Any, name: str) -> Any:
-    if not isinstance(given, str):
-        return given
-    try:
-        return json.loads(given)
-    except ValueError as error:
-        raise Skip(f"{name} is not JSON", f"{error}: {given[:60]}") from None
-
-
 def _prompt(row: dict[str, Any], asked: str, options: Options) -> tuple[list[tuple[str, str]], list[Any], list[Any]]:
     images = [below(path, PICTURES) for path in references(row, "image")]
     videos = [FrameFolder(below(path, PICTURES), options["frames"]) for path in references(row, "video")]
     if not images and not videos:
         raise Skip("neither image nor video", f"the row has {', '.join(map(str, row))}")
-    for placeholder, media in (("<image>", images), ("<video>", videos)):
+    for kind, media in (("image", images), ("video", videos)):
+        placeholder = PLACEHOLDERS[kind]
         # the set has one <image> for a video or for several pictures, too; the frame puts as many as are needed
         if asked.count(placeholder) != len(media):
             asked = asked.replace(placeholder, "").strip()

@@ -6,8 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .columns import text
-from .media import references
+from .columns import references, text
 from .spec import Example, Importer, Options, question
 
 

@@ -6,9 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .columns import value
+from .columns import below, references, value
 from .dialogue import read_pair
-from .media import below, references
 from .spec import Example, Importer, Options
 
 PICTURES = "coco"  # the folder that the pictures' paths go through

@@ -11,14 +11,14 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from ..datafiles.infer import ALIASES
-from ..datafiles.info import Change, infer_entry, register
+from ..datafiles.columns import ALIASES
+from ..datafiles.infer import infer_entry
+from ..datafiles.info import Change, register
 from ..datafiles.read import read_rows
 from ..datafiles.write import RowWriter, replacing, write_rows
-from .images import Media
+from .images import Media, nearby_root
 from .job import Job, Plan
 from .layout import checked, to_row, uniform
-from .media import nearby_root
 from .source import Raw, Source
 from .spec import Example, Importer, MissingColumn, Skip
 from .table import fitting
@@ -56,12 +56,10 @@ class Result:
 
 
 class NothingImported(ValueError):
-    """No row could be used, so no data file was written. ``image_root`` is where the pictures seem to be."""
+    """No row could be used, so no data file was written. ``image_root`` is where the images seem to be."""
 
-    def __init__(
-        self, message: str, tally: Tally, skipped: Path | None = None, image_root: Path | None = None
-    ) -> None:
-        super().__init__(message)
+    def __init__(self, why: str, tally: Tally, skipped: Path | None = None, image_root: Path | None = None) -> None:
+        super().__init__(why)
         self.tally, self.skipped, self.image_root = tally, skipped, image_root
 
 
@@ -112,9 +110,8 @@ def _read(plan: Plan, source: Source, media: Media, work: Work, progress: Progre
     """Take raw rows until the end, and a state to the disk now and then."""
     importer, options = plan.importer, plan.options
     if importer.survey is not None:
-        options = options | importer.survey(
-            (raw.value for raw in source.rows() if isinstance(raw.value, dict)), options
-        )
+        values = (raw.value for raw in source.rows() if isinstance(raw.value, dict))
+        options = options | importer.survey(values, options)
     tally, started = work.tally, time.monotonic() - work.tally.seconds
     left = None if plan.job.max_rows is None else plan.job.max_rows - tally.rows_in
     missing, saved = 0, tally.seconds
@@ -158,24 +155,22 @@ def _write(work: Work, writer: RowWriter) -> None:
 
 def _another_set(importer: Importer, raw: Raw, tally: Tally) -> NothingImported:
     fits = ", ".join(fitting(raw.value))
-    told = f"; that is what these importers read: {fits}" if fits else ""
+    others = f"; that is what these importers read: {fits}" if fits else ""
     few = f"the first {SOME}" if tally.rows_in == SOME else "the"
     columns = ", ".join(map(str, raw.value))
-    return NothingImported(
-        f"{few} rows of {raw.file} are no rows of {importer.name}: they have the columns {columns}{told}", tally
-    )
+    told = f"{few} rows of {raw.file} are no rows of {importer.name}: they have the columns {columns}{others}"
+    return NothingImported(told, tally)
 
 
 def _nothing(plan: Plan, media: Media, tally: Tally, skipped: Path | None) -> NothingImported:
-    if not tally.rows_in:
-        return NothingImported(f"{plan.job.source or plan.importer.hub_id} holds no rows", tally, skipped)
-    if not media.missing:
-        return NothingImported("no row could be used", tally, skipped)
-    told = f"no row could be used; images are missing, such as {media.missing[0][1] / media.missing[0][0]}"
+    if not tally.rows_in or not media.missing:
+        given = plan.job.source or plan.importer.hub_id
+        return NothingImported("no row could be used" if tally.rows_in else f"{given} holds no rows", tally, skipped)
+    reference, folder = media.missing[0]
     near = nearby_root(media.missing)
-    if near is None:
-        return NothingImported(f"{told}; --image-root DIR says what their paths are relative to", tally, skipped)
-    return NothingImported(f"{told}; they seem to be below {near}", tally, skipped, near)
+    hint = f"they seem to be below {near}" if near else "--image-root DIR says what their paths are relative to"
+    told = f"no row could be used; images are missing, such as {folder / reference}; {hint}"
+    return NothingImported(told, tally, skipped, near)
 
 
 def converted(importer: Importer, raw: Raw, media: Media, options: dict[str, Any]) -> Iterator[dict[str, Any] | Skip]:
@@ -211,23 +206,19 @@ def _list_skipped(work: Work, path: Path) -> Path | None:
     return path
 
 
-def _when_free(act: Callable[[], Change]) -> Change:
-    """Call again while another process, such as a second import, is writing the same file."""
-    until = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return act()
-        except BlockingIOError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.05)
-
-
 def _register(plan: Plan, result: Result) -> None:
+    """Register the data file, once no other process, such as a second import, writes the same dataset_info.json."""
     info = plan.job.info_path
     given = {"columns": dict.fromkeys(ALIASES) | plan.columns(result.tally.columns)}
+    until = time.monotonic() + PATIENCE
     try:
         entry = infer_entry(result.file, info, given)
-        result.change = _when_free(lambda: register(info, result.name, entry, force=plan.job.force))
+        while result.change is None:
+            try:
+                result.change = register(info, result.name, entry, force=plan.job.force)
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.05)
     except (ValueError, OSError) as error:  # the data are good all the same
         result.entry_error = str(error)

@@ -21,12 +21,9 @@ SKIPS = ".skipped.jsonl"
 
 @dataclass
 class Raw:
-    """A raw row and where it was.
+    """A raw row, a dict if it is sound, and where it was: the file or hub set, and its number there, from 0.
 
     Attributes:
-        value: what the source holds, a dict if it is sound.
-        file: the file or hub set.
-        row: its number there, from 0.
         folder: what its paths are relative to; None for the hub.
         error: why there is no value.
     """
@@ -69,26 +66,23 @@ class Files:
         self._at = list(position or (0, 0))
         while self._at[0] < len(self.files):
             number, start = self._at
-            path = self.files[number]
-            wrong: list[Raw] = []
-            folder = path.resolve().parent
-
-            def note(row: int, message: str, path: Path = path, wrong: list[Raw] = wrong) -> None:
-                wrong.append(Raw(None, str(path), row, error=message))
-
-            reader = RowReader(path, on_error=note)
-            for row, value in reader:
-                self.done = (number + reader.done) / len(self.files)
-                yield from self._hand_out([*wrong, Raw(value, str(path), row, folder)], start)
-                wrong.clear()
-            yield from self._hand_out(wrong, start)
+            for raw in self._of_file(number):
+                if raw.row >= start:
+                    self._at[1] = raw.row + 1
+                    yield raw
             self._at = [number + 1, 0]
 
-    def _hand_out(self, raws: list[Raw], start: int) -> Iterator[Raw]:
-        for raw in raws:
-            if raw.row >= start:
-                self._at[1] = raw.row + 1
-                yield raw
+    def _of_file(self, number: int) -> Iterator[Raw]:
+        """All rows of a file, those that cannot be read in their places."""
+        path, wrong = self.files[number], list[Raw]()
+        folder = path.resolve().parent
+        reader = RowReader(path, lambda row, why: wrong.append(Raw(None, str(path), row, error=why)))
+        for row, value in reader:
+            self.done = (number + reader.done) / len(self.files)
+            yield from wrong
+            wrong.clear()
+            yield Raw(value, str(path), row, folder)
+        yield from wrong
 
     def position(self) -> Any:
         return list(self._at)
@@ -122,7 +116,7 @@ class Hub:
                 self._row = row = row + 1
                 yield Raw(value, self.hub_id, row - 1)
         except Exception as error:  # whatever the hub's client, the network or a foreign file raises
-            wanted = f"{self.hub_id} {self.file}" if self.file else self.hub_id
+            wanted = " ".join(filter(None, (self.hub_id, self.file)))
             raise ValueError(
                 f"{self.hub_id!r} is no path here, and its split {self.split!r} cannot be read from the hub "
                 f"behind row {row} ({type(error).__name__}: {error}). Download it and give the folder: "
@@ -164,19 +158,15 @@ def _files_of(path: Path, split: str | None, default_split: str, patterns: tuple
             raise ValueError(f"--split {split} is for the hub and for folders; {path} is one file.")
         return data_files(path)
     found = [file for file in data_files(path) if file.name not in NOT_ROWS and not file.name.endswith(SKIPS)]
-    for pattern in patterns:
-        if files := [file for file in found if fnmatch.fnmatch(file.name, pattern)]:
-            break
-    else:
+    matching = ([file for file in found if fnmatch.fnmatch(file.name, pattern)] for pattern in patterns)
+    if not (files := next(filter(None, matching), [])):
         names = ", ".join(sorted({file.name for file in found})[:10]) or "none"
         raise ValueError(f"{path}: no data file named {' or '.join(patterns)} in this folder; it has {names}.")
     files = _of_split(files, split, default_split, path)
     suffixes = sorted({file.suffix.lower() for file in files})
     if len(suffixes) > 1:
-        raise ValueError(
-            f"{path}: has files of several types ({', '.join(suffixes)}), perhaps the same rows twice; "
-            "give one of the files, or a folder of one type."
-        )
+        types = f"files of several types ({', '.join(suffixes)}), perhaps the same rows twice"
+        raise ValueError(f"{path}: has {types}; give one of the files, or a folder of one type.")
     return files
 
 

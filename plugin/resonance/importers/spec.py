@@ -100,9 +100,9 @@ def one_of(*allowed: str) -> Callable[[str], str]:
     """A `parse` for an option with few values."""
 
     def parse(text: str) -> str:
-        if text not in allowed:
-            raise ValueError(f"{text!r} is not one of {', '.join(allowed)}")
-        return text
+        if text in allowed:
+            return text
+        raise ValueError(f"{text!r} is not one of {', '.join(allowed)}")
 
     return parse
 
@@ -140,3 +140,7 @@ class Importer:
     hub_file: Callable[[Options], str] | None = None
     files: tuple[str, ...] = ("*",)
     layout: Literal["sharegpt", "alpaca"] = "sharegpt"
+
+    def settled(self, given: Options) -> dict[str, Any]:
+        """All options, those that were not given by their defaults."""
+        return {option.key: given.get(option.key, option.default) for option in self.options}

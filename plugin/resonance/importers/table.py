@@ -46,8 +46,7 @@ def fitting(row: dict[str, Any]) -> list[str]:
 
 
 def _fits(importer: Importer, row: dict[str, Any]) -> bool:
-    options = {option.key: option.default for option in importer.options}
     try:
-        return any(isinstance(example, Example) for example in importer.convert(row, options))
+        return any(isinstance(example, Example) for example in importer.convert(row, importer.settled({})))
     except Skip:
         return False

@@ -6,9 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .columns import number, value
+from .columns import number, references, value
 from .dialogue import Dialogue, read_pair
-from .media import references
 from .spec import Example, Importer, Options
 
 SCORES = ("score_chosen", "score_rejected")

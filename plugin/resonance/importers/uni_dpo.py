@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from .chatml import chatml_turns
-from .columns import number, text, value
+from .columns import below, number, references, text, value
 from .dialogue import read_pair
-from .media import below, references
 from .spec import Example, Importer, MissingColumn, Option, Options, one_of, question
 
 PICTURES = "MM-RLHF"  # the folder that the pictures' paths go through

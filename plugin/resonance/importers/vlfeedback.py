@@ -62,10 +62,9 @@ def _answers(row: dict[str, Any]) -> list[Answer]:
     """The completions, which are a list of objects, or an object of lists."""
     given = columns.value(row, "completions")
     if isinstance(given, dict):
-        lengths = {len(column) if isinstance(column, list) else -1 for column in given.values()}
-        if len(lengths) != 1 or lengths == {-1}:
-            raise Skip("completions are not lists of one length", str({k: type(v).__name__ for k, v in given.items()}))
-        given = [dict(zip(given, values, strict=True)) for values in zip(*given.values(), strict=True)]
+        kinds = str({name: type(column).__name__ for name, column in given.items()})
+        if (given := columns.structs(given)) is None:
+            raise Skip("completions are not lists of one length", kinds)
     if not isinstance(given, list) or not all(isinstance(answer, dict) for answer in given):
         raise Skip("completions are not answers", type(given).__name__)
     if len(given) < 2:

@@ -6,9 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .columns import value
+from .columns import references, value
 from .dialogue import read_dialogue
-from .media import references
 from .spec import Example, Importer, Options
 
 

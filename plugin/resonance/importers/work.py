@@ -13,7 +13,7 @@ import os
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ..datafiles.write import RowWriter, replacing
 from .spec import Skip
@@ -47,6 +47,11 @@ class Tally:
     seconds: float = 0.0
     finished: bool = False
 
+    @property
+    def unit(self) -> str:
+        """What a written row is; a row that was read can give several."""
+        return "pair" if "chosen" in self.columns else "example"
+
 
 class Work:
     """The folder of one import.
@@ -70,8 +75,8 @@ class Work:
         self.skips = open(folder / SKIPPED, "a", encoding="utf-8", newline="\n")
         self._rows, self._skips = RowWriter(self.rows, lines=True), RowWriter(self.skips, lines=True)
         if not self.resumed:
-            _cut(self.rows, 0)
-            _cut(self.skips, 0)
+            self.rows.truncate(0)
+            self.skips.truncate(0)
             self.save(None)
 
     def _take_up(self) -> None:
@@ -135,10 +140,6 @@ class Work:
 def _writable(value: Any) -> Any:
     """Text of a row may hold halves of characters, which no file can."""
     return value.encode("utf-8", "backslashreplace").decode("utf-8") if isinstance(value, str) else value
-
-
-def _cut(file: IO[str], size: int) -> None:
-    os.ftruncate(file.fileno(), size)
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> str:

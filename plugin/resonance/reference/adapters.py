@@ -17,8 +17,8 @@ from peft.utils import AuxiliaryTrainingWrapper, ModulesToSaveWrapper, Trainable
 
 from ..forward.walk import remembered
 
-_FLAG = "_disable_adapters"
-# Besides `requires_grad`, which has no effect without a graph, these set `_FLAG` and do nothing else.
+_OFF, _CHECKPOINTED = "_disable_adapters", "gradient_checkpointing"
+# Besides `requires_grad`, which has no effect without a graph, these set `_OFF` and do nothing else.
 _KNOWN = {
     kind.enable_adapters
     for kind in (BaseTunerLayer, AuxiliaryTrainingWrapper, ModulesToSaveWrapper, TrainableTokensWrapper)
@@ -29,8 +29,9 @@ _KNOWN = {
 def adapters_off(model: Any) -> Iterator[None]:
     """Within the block the unwrapped `model` computes, without a graph, what it computed before it got its adapters.
 
-    Afterwards every layer is as it was, `requires_grad` included. Prompts, biases that train and layers of kinds that
-    are not known here are left to PEFT's own `disable_adapter`.
+    Nothing is checkpointed meanwhile, because there is no graph: layers whose adapters ask for gradients would be, and
+    some ways of checkpointing copy what a layer reads. Afterwards every layer is as it was, `requires_grad` included.
+    Prompts, biases that train and layers of kinds that are not known here are left to PEFT's own `disable_adapter`.
 
     Raises:
         ValueError: the model has no adapters.
@@ -40,34 +41,38 @@ def adapters_off(model: Any) -> Iterator[None]:
             f"{type(model).__name__} has no adapters to switch off, so it cannot be its own reference. "
             "Set `ref_model`, or train with `finetuning_type: lora`."
         )
-    layers = _switches(model)
-    if layers is None:
+    switches = _switches(model)
+    if switches is None:
         with model.disable_adapter():
             yield
         return
-    before = [vars(layer).get(_FLAG, False) for layer in layers]
+    before = [getattr(module, name) for module, name, _ in switches]
     were_off = model._adapters_disabled
     try:
-        for layer in layers:
-            vars(layer)[_FLAG] = True  # past `Module.__setattr__`, which looks for parameters and modules first
+        for module, name, value in switches:
+            vars(module)[name] = value  # past `Module.__setattr__`, which looks for parameters and modules first
         model._adapters_disabled = True
         yield
     finally:
-        for layer, flag in zip(layers, before, strict=True):
-            vars(layer)[_FLAG] = flag
+        for (module, name, _), value in zip(switches, before, strict=True):
+            vars(module)[name] = value
         model._adapters_disabled = were_off
 
 
-def _switches(model: Any) -> list[torch.nn.Module] | None:
-    """The layers whose flag switches all adapters off; None if that is not all there is to it."""
+def _switches(model: Any) -> list[tuple[torch.nn.Module, str, bool]] | None:
+    """Attributes of modules, and their values while the adapters are off; None if that is not all there is to it."""
     if not isinstance(model, PeftModel) or not hasattr(model, "_adapters_disabled"):
         return None
     configs = model.peft_config.values()
     if any(c.is_prompt_learning or c.is_adaption_prompt or getattr(c, "bias", "none") != "none" for c in configs):
         return None
-    return remembered(model, _known_layers)
+    return remembered(model, _known_switches)
 
 
-def _known_layers(modules: Sequence[torch.nn.Module]) -> list[torch.nn.Module] | None:
+def _known_switches(modules: Sequence[torch.nn.Module]) -> list[tuple[torch.nn.Module, str, bool]] | None:
     layers = [module for module in modules if isinstance(module, BaseTunerLayer | AuxiliaryTrainingWrapper)]
-    return layers if all(type(layer).enable_adapters in _KNOWN for layer in layers) else None
+    if not all(type(layer).enable_adapters in _KNOWN for layer in layers):
+        return None
+    # not by `hasattr`: PEFT's wrappers answer for the model inside them
+    checkpointed = [m for m in modules if _CHECKPOINTED in vars(m) or hasattr(type(m), _CHECKPOINTED)]
+    return [(layer, _OFF, True) for layer in layers] + [(m, _CHECKPOINTED, False) for m in checkpointed]

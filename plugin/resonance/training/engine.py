@@ -139,6 +139,10 @@ class Engine:
 
     # -- speed-ups ------------------------------------------------------------------------------------------------
 
+    def use(self, forward: Forward) -> None:
+        """Take these speed-ups without comparing them, as a benchmark does."""
+        self.forward, self._compared_gradients = forward, True
+
     def _decide(self, model: Any, inputs: dict[str, Any]) -> Forward:
         self._compared_gradients = torch.is_grad_enabled()
         decision = decide(self, model, inputs)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -13,15 +14,18 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from checks.data.ugly import UGLY_PAIRS
 from resonance.checks.data import images
 from resonance.checks.data.findings import Findings, Problem
-from resonance.checks.data.images import ImageProbe, quiet
+from resonance.checks.data.images import ImageProbe
 from resonance.checks.data.lengths import TokenCounter
 from resonance.checks.data.page import SAMPLED, Gallery
 from resonance.checks.data.tally import Tally
+from resonance.checks.quiet import quiet
 from resonance.cli.main import main
+from resonance.rows.vision.header import has_end
 
 MODEL = Path(__file__).parents[2] / "golden" / "trajectory" / "model"
 
@@ -174,14 +178,40 @@ def test_json_is_alone_on_stdout_also_when_a_model_is_loaded(folder, make_pair) 
     )
 
 
-def test_check_imports_neither_torch_nor_llamafactory(folder, make_pair) -> None:
-    path = folder.write([make_pair(0)])
+@pytest.mark.parametrize("rows", [None, []], ids=["no file", "no row"])
+def test_heavy_imports_wait_for_the_first_row(folder, rows) -> None:
+    path = folder.path / "pairs.json"
+    if rows is not None:
+        folder.write(rows)
     code = (
         "import sys; from resonance.cli.main import main; main(sys.argv[1:]);"
-        "sys.exit(str({'torch', 'transformers', 'llamafactory', 'datasets', 'numpy'} & set(sys.modules) or ''))"
+        "sys.exit(str({'torch', 'transformers', 'llamafactory', 'datasets', 'numpy'} & set(sys.modules) or 0))"
     )
     done = subprocess.run([sys.executable, "-c", code, "data", "check", path], capture_output=True, text=True)
-    assert done.stderr == "" or done.stderr.strip() == "", done.stderr
+    assert "{" not in done.stderr and ("no such file" in done.stderr) == (rows is None)
+
+
+def test_rows_are_judged_without_a_word_of_llamafactory(folder, make_pair) -> None:
+    chat = {"conversations": [{"from": "gpt", "value": "?"}]}
+    folder.write([chat], formatting="sharegpt", ranking=False, columns={"messages": "conversations"})
+    command = [
+        sys.executable,
+        "-c",
+        "from resonance.cli.main import entry; entry()",
+        "data",
+        "check",
+        "pairs",
+        "--json",
+    ]
+    done = subprocess.run([*command, "--dataset-dir", folder.path], capture_output=True, text=True)
+    assert [problem["kind"] for problem in json.loads(done.stdout)] == ["invalid turns"] and done.stderr == ""
+
+
+def test_without_llamafactory_the_check_stops_and_says_so(folder, make_pair, monkeypatch) -> None:
+    folder.write([make_pair(0)])
+    monkeypatch.setitem(sys.modules, "llamafactory.data.converter", None)
+    result = folder.check("pairs")
+    assert result.code == 2 and "LlamaFactory, by which rows are judged, cannot be imported" in result.err
 
 
 def test_problems_beyond_those_kept_in_memory_are_told_too() -> None:
@@ -199,8 +229,8 @@ def test_images_opened_side_by_side_are_judged_as_one_by_one(pictures, monkeypat
     paths = [str(path) for path in sorted(pictures.iterdir())]
     with quiet():
         one_by_one = ImageProbe("", decode=True)
-        one_by_one.look_ahead(paths)
-        monkeypatch.setattr(images, "SLOW", 0.0)
+        for path in paths:
+            one_by_one(path)
         together = ImageProbe("", decode=True)
         together.look_ahead(paths)
         assert together.facts == one_by_one.facts
@@ -518,3 +548,22 @@ def test_a_file_without_a_row_is_one_error(folder, data, kind) -> None:
     verdict = result.out.splitlines()[-1]
     assert verdict.startswith("1 error") and verdict.endswith("0 warnings; 0 rows checked") and kind in result.out
     assert "--set" not in result.out and "dataset_info" not in result.out and "Next" not in result.out
+
+
+@pytest.mark.parametrize(
+    ("name", "cut", "padding", "ends"),
+    [
+        ("moving.gif", 0, b"", True),
+        ("moving.gif", 9, b"", False),
+        ("whole.jpg", 0, b"\0\0\r\n", True),
+        ("whole.jpg", 0, b"what a camera adds", False),
+        ("3.png", 12, b"", False),
+        ("tiff", 0, b"", None),
+    ],
+)
+def test_the_end_of_an_image_file(pictures, name, cut, padding, ends) -> None:
+    out = io.BytesIO()
+    Image.new("L", (4, 4)).save(out, "TIFF")
+    data = out.getvalue() if name == "tiff" else (pictures / name).read_bytes()
+    with Image.open(io.BytesIO(data[: len(data) - cut] + padding)) as image:
+        assert has_end(image) is ends

@@ -12,10 +12,10 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Any
 
-from ...rows.fields import SCORE_FIELDS
+from ...datafiles.columns import MEDIA_COLUMNS, SCORE_FIELDS
 from ...rows.validate.column_types import places, type_name
-from ...rows.validate.rules import EMPTY_RESPONSE, INVALID_TURNS
-from .entry import MEDIA_COLUMNS, Entry
+from ...rows.validate.findings import EMPTY_RESPONSE, INVALID_TURNS
+from .entry import Entry
 
 REMEMBERED = 100  # values of each type and column that can be shown
 PER_ROW = {  # kinds that every row has if a column is missing
@@ -28,13 +28,16 @@ PER_ROW = {  # kinds that every row has if a column is missing
 }
 
 
+Seen = tuple[array, list[str]]  # the rows of values of a type, and the first values in words
+
+
 class Columns:
     """Types of values by column: four bytes a value, and the first few values in words."""
 
     def __init__(self) -> None:
         self._names: dict[str, None] = {}
-        self._rows: dict[str, dict[str, array[int]]] = {}  # by place: a column, or one within it
-        self._shown: dict[tuple[str, str], list[str]] = {}
+        self._types: dict[str, dict[str, Seen]] = {}  # by place: a column, or one within it
+        self._seen: dict[tuple[str, type], Seen] = {}  # the same to be looked up sooner
         self.count = 0
 
     def add(self, number: int, row: dict[str, Any]) -> None:
@@ -43,21 +46,21 @@ class Columns:
         if row.keys() - self._names.keys():
             self._names |= dict.fromkeys(row)
         for place, value in places(row):
-            types, name = self._rows.setdefault(place, {}), type_name(value)
-            rows = types.get(name)
-            if rows is None:
-                rows = types[name] = array("I")
-            elif rows[-1] == number:
+            seen = self._seen.get((place, type(value)))
+            if seen is None:
+                seen = self._types.setdefault(place, {}).setdefault(type_name(value), (array("I"), []))
+                self._seen[place, type(value)] = seen
+            rows, shown = seen
+            if rows and rows[-1] == number:
                 continue
             rows.append(number)
-            if len(rows) <= REMEMBERED:
-                shown = self._shown.setdefault((place, name), [])
+            if len(shown) < REMEMBERED:
                 shown.append(f"{value!r:.60}" if not isinstance(value, (list, dict)) else "")
 
     def usual(self, column: str) -> str | None:
         """The type that most values of a column, or of a place within one, have."""
-        types = self._rows.get(column) or {}
-        return max(types, key=lambda name: len(types[name])) if types else None
+        types = self._types.get(column) or {}
+        return max(types, key=lambda name: len(types[name][0])) if types else None
 
     def mixed(self, told: set[int]) -> Iterator[tuple[int, str]]:
         """Yield (row, message) for every value whose type is not the usual one.
@@ -65,18 +68,14 @@ class Columns:
         Args:
             told: rows with other errors; values within their columns are not told as well.
         """
-        for column, types in self._rows.items():
-            if len(types) < 2:
-                continue
+        for column, types in self._types.items():
             usual = self.usual(column) or ""
-            for name, rows in types.items():
-                if name == usual:
-                    continue
-                shown = self._shown[column, name]
-                for i, row in enumerate(rows):
+            usually, _ = types[usual]
+            for name, (rows, shown) in types.items():
+                for i, row in enumerate(rows if name != usual else ()):
                     if row in told and column not in self._names:
                         continue
-                    count = len(types[usual]) - _holds(types[usual], row)
+                    count = len(usually) - _holds(usually, row)
                     others = "1 other row has" if count == 1 else f"{count} other rows have"
                     value = f" {shown[i]}" if i < len(shown) and shown[i] else ""
                     yield row, f"`{column}` is {name}{value}, where {others} {usual}"

@@ -10,21 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from typing import Any
 
-from ...rows.fields import PLACEHOLDERS
+from ...datafiles.columns import PLACEHOLDERS
+from ...datafiles.text import digest
 from .images import content_hash
 
 FILES = 1 << 20  # more than anybody checks at once: a row and its file are kept as one whole number
 _SPACE = re.compile(r"\s+")
-
-
-def digest(*parts: str | bytes) -> bytes:
-    """A hash of 16 bytes; parts do not run into each other."""
-    raw = [part if isinstance(part, bytes) else part.encode("utf-8", "surrogatepass") for part in parts]
-    lengths = ",".join(str(len(part)) for part in raw).encode()
-    return blake2b(b"".join((lengths, b":", *raw)), digest_size=16).digest()
 
 
 def _text(value: Any) -> str:
@@ -74,7 +67,7 @@ class Duplicates:
 def _identity(medium: Any) -> str | bytes:
     if isinstance(medium, dict) and isinstance(medium.get("bytes"), bytes):
         medium = medium["bytes"]
-    return digest(medium) if isinstance(medium, bytes) else _text(medium)
+    return content_hash(medium) if isinstance(medium, bytes) else _text(medium)
 
 
 @dataclass

@@ -9,27 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ...datafiles.find import name_of, registered_path
-from ...datafiles.info import INFO, read_info
-from ...datafiles.read import SUFFIXES, data_files
+from ...datafiles.columns import ALIASES, COLUMNS, FORMATTINGS, MEDIA_COLUMNS, SCORE_FIELDS, TAGS
+from ...datafiles.find import DataSet, find
+from ...datafiles.info import INFO
+from ...datafiles.read import SUFFIXES
 from ...datafiles.sample import Unclear
 from ...datafiles.usual import infer_usual
-from ...rows.fields import SCORE_FIELDS
 
-FORMATTINGS = ("alpaca", "sharegpt", "openai")
-# What LlamaFactory's parser takes for granted; the columns only if the entry has no `columns` at all, tags likewise.
-COLUMNS = {"prompt": "instruction", "query": "input", "response": "output", "messages": "conversations"}
-OTHER_COLUMNS = ("history", "system", "tools", "images", "videos", "audios", "chosen", "rejected", "kto_tag")
-TAGS = {
-    "role_tag": "from",
-    "content_tag": "value",
-    "user_tag": "human",
-    "assistant_tag": "gpt",
-    "observation_tag": "observation",
-    "function_tag": "function_call",
-    "system_tag": "system",
-}
-MEDIA_COLUMNS = ("images", "videos", "audios")
 OURS = (".skipped.jsonl", ".dropped.jsonl", INFO)  # files that lie beside data and hold none
 
 
@@ -71,49 +57,32 @@ def find_entries(target: str, dataset_dir: str, media_dir: str | None = None) ->
     Raises:
         ValueError: if there is nothing of that name, or it is loaded from a hub; says what there is.
     """
-    info_path, path = Path(dataset_dir, INFO), Path(target)
+    info_path = Path(dataset_dir, INFO)
     if not target.strip():
         raise ValueError("a TARGET is empty: give a file, a folder or a name.")
-    if not path.is_file() and (not path.is_dir() or target in read_info(info_path)):
-        return [registered(target, info_path, media_dir)]
-    if path.is_dir() and (name := name_of(path, info_path)) is not None:
-        return [registered(name, info_path, media_dir)]
-    files = [file for file in data_files(path) if path.is_file() or _holds_data(file)]
+    data = find(target, info_path)
+    if data.raw is not None or data.path.is_file():
+        return [_entry(data, info_path, media_dir)]
+    files = [file for file in data.files if not file.name.endswith(OURS)]
     if not files:
-        raise ValueError(f"{path}: no data file in this folder (looked for {', '.join(SUFFIXES)}).")
-    return [_of_file(file, info_path, media_dir) for file in files]
+        raise ValueError(f"{data.path}: no data file in this folder (looked for {', '.join(SUFFIXES)}).")
+    return [_entry(find(str(file), info_path), info_path, media_dir) for file in files]
 
 
-def _holds_data(file: Path) -> bool:
-    return not file.name.endswith(OURS) and not file.name.startswith(".")
-
-
-def _of_file(file: Path, info_path: Path, media_dir: str | None) -> Entry:
-    for near in dict.fromkeys((info_path, file.parent / INFO)):
-        if (name := name_of(file, near)) is not None:
-            return registered(name, near, media_dir)
-    inside = file.resolve().is_relative_to(info_path.parent.resolve())
-    media_dir = media_dir or str(info_path.parent if inside else file.parent)
+def _entry(data: DataSet, info_path: Path, media_dir: str | None) -> Entry:
+    path = data.path
+    if data.raw is not None:
+        files = tuple(data.files) if path.is_file() else tuple(sorted(path.iterdir()))
+        origin = f"entry {data.name!r} of {data.info}"
+        return parse_entry(str(data.name), files, data.raw, media_dir or str(data.media_dir), origin)
+    inside = path.resolve().is_relative_to(info_path.parent.resolve())
+    media_dir = media_dir or str(info_path.parent if inside else path.parent)
     try:
-        raw = infer_usual(file, info_path)
+        return parse_entry(str(path), (path,), infer_usual(path, info_path), media_dir, "read as its first rows look")
     except (ValueError, OSError) as error:  # the scan tells of a file of which no row can be read
         told = f"{error.problem}. Columns found: {error.found}" if isinstance(error, Unclear) else ""
         complaint = (("unknown columns", told),) * bool(told)
-        return Entry(str(file), (file,), "alpaca", False, {}, dict(TAGS), media_dir, "unknown", complaint)
-    return parse_entry(str(file), (file,), raw, media_dir, "read as its first rows look")
-
-
-def registered(name: str, info_path: Path, media_dir: str | None = None) -> Entry:
-    """Return an entry of a dataset_info.json.
-
-    Raises:
-        ValueError: if it stands for something that is not on this machine.
-    """
-    path = registered_path(name, info_path)
-    raw = read_info(info_path)[name]
-    origin = f"entry {name!r} of {info_path}"
-    files = tuple(data_files(path)) if path.is_file() else tuple(sorted(path.iterdir()))
-    return parse_entry(name, files, raw, media_dir or str(info_path.parent), origin)
+        return Entry(str(path), (path,), "alpaca", False, {}, dict(TAGS), media_dir, "unknown", complaint)
 
 
 def parse_entry(name: str, files: tuple[Path, ...], raw: dict[str, Any], media_dir: str, origin: str) -> Entry:
@@ -124,8 +93,8 @@ def parse_entry(name: str, files: tuple[Path, ...], raw: dict[str, Any], media_d
         for key, value in (("columns", columns), ("tags", tags))
         if key in raw and not isinstance(value, dict)
     ]
-    known = (*COLUMNS, *OTHER_COLUMNS, *SCORE_FIELDS)
-    declared = {key: columns.get(key) for key in known} if isinstance(columns, dict) else dict(COLUMNS)
+    known = tuple(ALIASES)
+    declared = {key: columns.get(key) for key in known} if isinstance(columns, dict) else COLUMNS
     formatting, ranking = raw.get("formatting", "alpaca"), bool(raw.get("ranking", False))
     if formatting not in FORMATTINGS:
         near = difflib.get_close_matches(str(formatting), FORMATTINGS, 1, cutoff=0.0)[0]

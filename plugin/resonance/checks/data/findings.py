@@ -107,9 +107,6 @@ class Findings:
             if (file, kind) in self._groups:
                 yield from self._groups[file, kind].all()
 
-    def is_error(self, kind: str) -> bool:
-        return KINDS[kind].severity == "error"
-
     def count(self, severity: str) -> int:
         """How many problems there are of a severity."""
         return sum(group.count for group in self._groups.values() if KINDS[group.kind].severity == severity)

@@ -8,26 +8,23 @@ is decoded, and only if that fails is it called truncated.
 from __future__ import annotations
 
 import os
-import time
-import warnings
 from array import array
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from hashlib import blake2b
-from io import BytesIO
+from functools import partial
+from hashlib import blake2b, file_digest
+from io import BufferedReader, BytesIO
 from typing import Any, BinaryIO, NamedTuple
 
 from PIL import Image
 
+from ...datafiles.text import DIGEST, digest
 from ...rows.validate.findings import Finding
 from ...rows.validate.rules import image_source, unreadable
+from ...rows.vision.header import has_end
 
-ENDS = {"JPEG": (b"\xff\xd9",), "PNG": (b"IEND\xaeB`\x82",), "GIF": (b";",)}
-TAIL = 64
 ORIENTATION = 0x0112
-SLOW = 0.002  # seconds a header takes from where threads pay: they wait for a disk or a network, not for a processor
 WORKERS = 16
 MAX_PIXELS = 89_478_485  # from here PIL warns; it refuses twice as many
 
@@ -37,15 +34,6 @@ class Facts(NamedTuple):
 
     size: tuple[int, int] | None
     problems: tuple[tuple[str, str], ...] = ()
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Let PIL open large images without a word; they are reported by us. For the main thread."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        warnings.filterwarnings("ignore", module="PIL")
-        yield
 
 
 @dataclass
@@ -63,39 +51,27 @@ class ImageProbe:
     max_pixels: int = MAX_PIXELS
     facts: dict[str, Facts] = field(default_factory=dict)
     sizes: array[int] = field(default_factory=lambda: array("I"))  # width, height of each file or embedded image
-    _seconds: float = 0.0
-    _opened: int = 0
+    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(WORKERS))
 
     def look_ahead(self, images: Iterable[Any]) -> None:
-        """Open files that rows to come will ask for, side by side if opening one takes long."""
+        """Open files that rows to come will ask for, side by side: they wait for a disk or a network."""
         paths = [path for path in dict.fromkeys(map(_path_of, images)) if path and path not in self.facts]
-        if self._opened < WORKERS or self._seconds / self._opened < SLOW or len(paths) < 2:
-            for path in paths:
-                self(path)
-            return
-        start = time.perf_counter()
-        with ThreadPoolExecutor(min(WORKERS, len(paths))) as pool:
-            for path, facts in zip(paths, pool.map(self._look, paths), strict=True):
+        if len(paths) > 1:
+            for path, facts in zip(paths, self._pool.map(self._look, paths), strict=True):
                 self._remember(path, facts)
-        self._seconds += (time.perf_counter() - start) * min(WORKERS, len(paths))
-        self._opened += len(paths)
 
     def __call__(self, image: Any) -> Facts:
         """Return the facts of an image: a path, bytes or ``{"path", "bytes"}``."""
         path = _path_of(image)
         if path and path in self.facts:
             return self.facts[path]
-        start = time.perf_counter()
-        facts = self._look(path or image)
-        self._seconds += time.perf_counter() - start
-        self._opened += 1
-        self._remember(path, facts)
-        return facts
+        return self._remember(path, self._look(path or image))
 
-    def _remember(self, path: str | None, facts: Facts) -> None:
+    def _remember(self, path: str | None, facts: Facts) -> Facts:
         self.sizes.extend(facts.size or ())
         if path:
             self.facts[path] = facts
+        return facts
 
     def _look(self, image: Any) -> Facts:
         source = image_source(image, self.media_dir)
@@ -114,22 +90,17 @@ class ImageProbe:
 
     def _inspect(self, file: BinaryIO, source: str | bytes) -> Facts:
         label = f"image {source!r}" if isinstance(source, str) else f"an image of {len(source)} bytes"
-        length = file.seek(0, os.SEEK_END)
-        if length == 0:
+        if file.seek(0, os.SEEK_END) == 0:
             return Facts(None, (("image empty", f"{label} has no bytes"),))
-        file.seek(max(length - TAIL, 0))
-        tail = file.read()
         file.seek(0)
         with Image.open(file) as image:
-            found = list(self._remarks(image, label))
-            size, ends = image.size, ENDS.get(image.format or "")
-            if self.decode or (ends and not tail.rstrip(b"\0\r\n ").endswith(ends)):
+            size, found = image.size, list(self._remarks(image, label))
+            if self.decode or has_end(image) is False:
                 try:
                     image.load()
-                except Exception as error:
-                    found.insert(
-                        0, ("image truncated", f"{label} cannot be decoded ({type(error).__name__}: {error})")
-                    )
+                except Exception as error:  # whatever a decoder makes of what is cut short
+                    told = f"{label} cannot be decoded ({type(error).__name__}: {error})"
+                    found.insert(0, ("image truncated", told))
         return Facts(size, tuple(found))
 
     def _remarks(self, image: Image.Image, label: str) -> Iterator[tuple[str, str]]:
@@ -147,7 +118,7 @@ class ImageProbe:
             yield "image turned", f"{label} has the EXIF orientation {turn}"
 
 
-def open_source(source: str | bytes) -> BinaryIO:
+def open_source(source: str | bytes) -> BufferedReader | BytesIO:
     """Open a path or bytes for reading."""
     return BytesIO(source) if isinstance(source, bytes) else open(source, "rb")
 
@@ -160,15 +131,11 @@ def _path_of(image: Any) -> str | None:
 
 def content_hash(image: Any) -> bytes:
     """16 bytes that stand for an image's file as it is; for one that cannot be read, for its path."""
-    digest = blake2b(digest_size=16)
-    source = image_source(image, None)
     try:
-        with open_source(b"" if isinstance(source, Finding) else source) as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-        unread = isinstance(source, Finding)
+        source = image_source(image, None)
+        if not isinstance(source, Finding):
+            with open_source(source) as file:
+                return file_digest(file, partial(blake2b, digest_size=DIGEST)).digest()
     except (OSError, ValueError):
-        unread = True
-    if unread:
-        digest.update(repr(image).encode("utf-8", "backslashreplace"))
-    return digest.digest()
+        pass  # as for one that is not there
+    return digest(repr(image))

@@ -3,26 +3,23 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...datafiles.read import RowError, RowReader
-from ...rows.fields import SCORE_FIELDS
+from ...datafiles.columns import FORMATTINGS, SCORE_FIELDS
+from ...rows.fields import score_problem
 from ...rows.validate.column_types import type_name
+from ...rows.validate.findings import EMPTY_RESPONSE, INVALID_TURNS
+from ...rows.validate.rules import file_finding, placeholder_findings, skip_reason, text_finding
 from .align import Aligner, Unreadable
 from .duplicates import Duplicates, Leakage
 from .entry import Entry
 from .images import MAX_PIXELS, ImageProbe
-from .kinds import KINDS
-from .rowchecks import Found, RowChecks
+from .kinds import Found, has_error
 
 if TYPE_CHECKING:
     from .lengths import TokenCounter
-
-LABELS = {"true": True, "false": False}
 
 
 @dataclass(frozen=True)
@@ -56,13 +53,12 @@ class Judge:
     def __post_init__(self) -> None:
         self.align = Aligner(self.entry)
         self.probe = ImageProbe(self.entry.media_dir, self.options.decode, self.options.max_pixels)
-        self.checks = RowChecks(self.entry, self.probe, self.options.score_range)
 
     def aligned(self, row: Any) -> tuple[dict[str, Any] | None, list[Found]]:
         """Return the aligned row, or None and why there is none."""
         if not isinstance(row, dict):
             return None, [("row unreadable", f"a row is {type_name(row)}, but a mapping is needed")]
-        if not self.entry.columns:  # nobody knows how to read the row; the entry's complaint says so
+        if not self.entry.columns or self.entry.formatting not in FORMATTINGS:  # the entry's complaint says so
             return None, []
         try:
             return self.align(row), []
@@ -71,7 +67,7 @@ class Judge:
 
     def alone(self, row: dict[str, Any], aligned: dict[str, Any]) -> list[Found]:
         """What is wrong with a row whatever the others are; tokens are counted for rows without errors."""
-        found = list(self.checks(row, aligned))
+        found = list(self._checks(row, aligned))
         if self.options.lengths is not None and not has_error(found):
             found += self.options.lengths(aligned)
         return found
@@ -83,60 +79,120 @@ class Judge:
             found += self.options.against(aligned)
         return found
 
+    def _checks(self, row: dict[str, Any], aligned: dict[str, Any]) -> Iterator[Found]:
+        """Yield what is wrong with a raw row and its aligned form. A row that is no example has one finding."""
+        useless = next(self._useless(row, aligned), None)
+        if useless is not None:
+            yield useless
+            return
+        yield from self._texts(aligned)
+        yield from self._media(aligned)
+        yield from self._scores(row)
 
-def has_error(found: list[Found]) -> bool:
-    """Whether any finding is an error."""
-    return any(KINDS[kind].severity == "error" for kind, _ in found)
+    def _useless(self, row: dict[str, Any], aligned: dict[str, Any]) -> Iterator[Found]:
+        if (column := self.entry.columns.get("kto_tag")) and not isinstance(row.get(column), bool):
+            yield "bad label", f"`kto_tag` (column `{column}`) is {row.get(column)!r:.60}, not true or false"
+        if aligned["_broken"]:
+            yield INVALID_TURNS, aligned["_broken"]
+        elif self.entry.ranking:
+            if (kind := skip_reason(aligned)) is not None:
+                yield kind, _why(kind, aligned)
+        else:
+            yield from self._no_answer(aligned)
+
+    def _no_answer(self, aligned: dict[str, Any]) -> Iterator[Found]:
+        """A supervised row without an answer; prompts alone are fine where the entry declares no response."""
+        prompt, response = aligned["_prompt"], aligned["_response"]
+        if any(message["content"] is None for message in prompt):
+            yield INVALID_TURNS, "a message has no content"
+        elif self.entry.formatting == "alpaca" and "response" not in self.entry.columns:
+            return
+        elif all(_blank(message["content"]) for message in response):
+            yield EMPTY_RESPONSE, "the answer is empty or missing"
+
+    def _texts(self, aligned: dict[str, Any]) -> Iterator[Found]:
+        odd = text_finding(aligned)
+        if odd is not None:
+            yield odd.kind, odd.message
+            return
+        system = aligned["_system"]
+        if system is not None and not isinstance(system, str):
+            yield "message not text", f"the system prompt is {type(system).__name__} {system!r:.80}"
+        messages = [*aligned["_prompt"], *aligned["_response"]]
+        for content in (*(message["content"] for message in messages), system if isinstance(system, str) else ""):
+            if (place := half_character(content)) is not None:
+                yield "not Unicode", f"a text holds half a character ({content[place]!r} at {place})"
+                break
+        yield from self._placeholders(aligned)
+        if not any(message["content"].strip() for message in aligned["_prompt"]):
+            yield "empty prompt", "the prompt is empty"
+
+    def _placeholders(self, aligned: dict[str, Any]) -> Iterator[Found]:
+        if self.entry.ranking:
+            found = [finding.message for finding in placeholder_findings(aligned)]
+        else:
+            joined = "".join(message["content"] for message in aligned["_response"])
+            whole = {**aligned, "_response": [{"content": joined}]}
+            found = [
+                finding.message.replace("prompt + chosen", "the messages") for finding in placeholder_findings(whole)
+            ]
+        for message in found:
+            yield ("placeholder count" if self.entry.has_media else "placeholder in text"), message
+
+    def _media(self, aligned: dict[str, Any]) -> Iterator[Found]:
+        for image in aligned["_images"] or ():
+            yield from self.probe(image).problems
+        for video in aligned["_videos"] or ():
+            for frame in video if isinstance(video, list) else ():
+                yield from self.probe(frame).problems
+        for name in ("video", "audio"):
+            for item in aligned[f"_{name}s"] or ():
+                if isinstance(item, str) and (finding := file_finding(name, item, self.probe.media_dir)):
+                    yield finding[:2]
+
+    def _scores(self, row: dict[str, Any]) -> Iterator[Found]:
+        scores: list[Any] = []
+        for key in SCORE_FIELDS if self.entry.ranking else ():
+            if (column := self.entry.columns.get(key)) is None:
+                continue
+            label = f"`{key}`" if key == column else f"`{key}` (column `{column}`)"
+            value: Any = row.get(column)
+            if problem := score_problem(value):
+                yield "bad score", f"{label} is {problem}"
+                continue
+            scores.append(value)
+            low, high = self.options.score_range or (value, value)
+            if not low <= value <= high:
+                yield "score out of range", f"{label} is {value}, not from {low} to {high}"
+        if len(scores) == 2 and scores[0] < scores[1]:
+            yield "score order", f"chosen has {scores[0]}, rejected has {scores[1]}"
 
 
-def rows_of(entry: Entry, path: Path, on_error: Callable[[int, str], None]) -> tuple[RowReader, Iterator[Any]]:
-    """Return the reader of a file and its rows as (number, row); cells of a CSV become what `datasets` makes of them.
-
-    Raises:
-        RowError: here or while iterating, if the file cannot be read (on).
-    """
-    good = 0
-
-    def complain(row: int, message: str) -> None:
-        if path.suffix.lower() == ".json" and not good and row >= 2:
-            raise RowError(f"{path}: is neither a list of rows nor one row a line.")
-        on_error(row, message)
-
-    reader = RowReader(path, complain)
-
-    def rows() -> Iterator[Any]:
-        nonlocal good
-        for number, row in reader:
-            good += 1
-            yield number, cells(row, entry) if path.suffix.lower() == ".csv" else row
-
-    return reader, rows()
+def _blank(content: Any) -> bool:
+    return content is None or (isinstance(content, str) and not content.strip())
 
 
-def unread(path: Path) -> str:
-    """The kind of problem of a line that the reader of a file leaves out."""
-    return "row unreadable" if path.suffix.lower() == ".csv" else "not JSON"
+def _why(kind: str, aligned: dict[str, Any]) -> str:
+    """What makes a pair useless, in words; the kind is that of the training run."""
+    prompt, response = aligned["_prompt"], aligned["_response"]
+    if kind == EMPTY_RESPONSE:
+        empty = [
+            side for side, answer in zip(("chosen", "rejected"), response, strict=False) if _blank(answer["content"])
+        ]
+        return f"{' and '.join(empty)} {'are' if len(empty) == 2 else 'is'} empty"
+    if kind != INVALID_TURNS:
+        return "chosen and rejected are the same"
+    if len(response) < 2:
+        return "chosen and rejected are not both text"
+    if any(message["content"] is None for message in prompt):
+        return "a message has no content"
+    return f"chosen and rejected are from {response[0]['role']} and {response[1]['role']}, not from the assistant"
 
 
-def cells(row: dict[str, Any], entry: Entry) -> dict[str, Any]:
-    """A line of a CSV file with numbers, truth values and nulls where the entry expects them."""
-    typed: dict[str, Any] = {column: None if text == "" else text for column, text in row.items()}
-    for key in SCORE_FIELDS:
-        if (column := entry.columns.get(key)) in typed:
-            typed[column] = number_in(typed[column])
-    if (column := entry.columns.get("kto_tag")) in typed:
-        typed[column] = LABELS.get(str(typed[column]).lower(), typed[column])
-    return typed
-
-
-def number_in(value: Any) -> Any:
-    """The number that a text stands for, or the value as it is."""
+def half_character(text: str) -> int | None:
+    """The place of the first character that UTF-8 cannot hold, or None."""
     try:
-        return float(value) if isinstance(value, str) else value
-    except ValueError:
-        return value
-
-
-def source_name(path: Path) -> str:
-    """A file's name in reports."""
-    return os.fspath(path)
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        return error.start
+    return None

@@ -11,6 +11,8 @@ from typing import Literal, NamedTuple
 
 from ...rows.validate.findings import CURES, EMPTY_RESPONSE, IDENTICAL_PAIR, INVALID_TURNS
 
+Found = tuple[str, str]  # a kind, and what was found
+
 
 class Kind(NamedTuple):
     """How bad a problem is, and its cure."""
@@ -78,3 +80,8 @@ KINDS: dict[str, Kind] = {
     "image turned": _warning("Its EXIF orientation is not applied in training: save the pixels turned."),
     "image oversized": _warning("It is decoded in full for every step: save it smaller."),
 }
+
+
+def has_error(found: list[Found]) -> bool:
+    """Whether any finding is an error."""
+    return any(KINDS[kind].severity == "error" for kind, _ in found)

@@ -4,27 +4,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
 from difflib import get_close_matches
 from typing import Any
 
-from .rowchecks import Found
+from ..quiet import quiet
+from .kinds import Found
 from .tally import Tally
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep LlamaFactory from printing the tokenizer and every file; what this process starts later is not meant."""
-    name = "LLAMAFACTORY_VERBOSITY"
-    given = name in os.environ
-    os.environ.setdefault(name, "WARN")
-    try:
-        yield
-    finally:
-        if not given:
-            os.environ.pop(name, None)
 
 
 class TokenCounter:
@@ -53,7 +39,7 @@ class TokenCounter:
             raise ValueError(f"--model {model} --template {template} cannot be loaded: {error}{cause}") from error
 
     def _load(self, settings: dict[str, Any]) -> None:
-        with _quiet(), redirect_stdout(sys.stderr):  # LlamaFactory logs to what is stdout when it is imported
+        with quiet():
             from llamafactory.data import get_template_and_fix_tokenizer
             from llamafactory.data.template import TEMPLATES
             from llamafactory.hparams import get_infer_args

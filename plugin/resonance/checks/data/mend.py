@@ -6,14 +6,16 @@ Every function takes a row and returns it as it was, or a mended copy.
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
-from ...rows.fields import PLACEHOLDERS, SCORE_FIELDS
+from ...datafiles.columns import MEDIA_COLUMNS, PLACEHOLDERS
+from ...datafiles.fix import Findable
 from .align import Aligner, Unreadable
 from .columns import Columns
-from .entry import MEDIA_COLUMNS, Entry
-from .judge import LABELS, number_in
+from .entry import Entry
+from .rowfile import number_in, typed
 
 Row = dict[str, Any]
 # Kinds of problems that may be put right here; a row with another one is left out of a copy.
@@ -31,9 +33,9 @@ def mend(row: Row, align: Aligner, columns: Columns) -> Row:
     entry = align.entry
     row = whole_characters(row)
     row = usual_types(row, columns)
-    row = numbers(row, entry)
+    row = typed(row, entry)
     row = plain_contents(row, entry)
-    row = separators(row, align)
+    row = separators(row, entry)
     return placeholders(row, align)
 
 
@@ -62,36 +64,23 @@ def usual_types(row: Row, columns: Columns) -> Row:
     return row | changed
 
 
-def numbers(row: Row, entry: Entry) -> Row:
-    """Scores and labels written as text become numbers and truth values."""
-    changed: Row = {}
-    for key in SCORE_FIELDS:
-        column = entry.columns.get(key)
-        if column in row and isinstance(row[column], str):
-            changed[column] = number_in(row[column])
-    column = entry.columns.get("kto_tag")
-    if column in row and isinstance(row[column], str):
-        changed[column] = LABELS.get(row[column].lower(), row[column])
-    return row | changed
-
-
 def plain_contents(row: Row, entry: Entry) -> Row:
     """A message whose content is a number, or a list of text and image parts, gets text with placeholders."""
-    if entry.formatting == "alpaca":
-        return row
-    tag, changed = entry.tags["content_tag"], {}
+    tag = entry.tags["content_tag"]
 
     def plain(message: Any) -> Any:
         if isinstance(message, dict) and tag in message and not isinstance(message[tag], str | None):
             return {**message, tag: _flat(message[tag])}
         return message
 
-    for key in ("messages", "chosen", "rejected"):
-        column = entry.columns.get(key)
-        if column in row and row[column] is not None:
-            value = row[column]
-            changed[column] = [plain(message) for message in value] if isinstance(value, list) else plain(value)
-    return row | changed
+    return _mapped(row, entry, ("messages", "chosen", "rejected"), plain) if entry.formatting != "alpaca" else row
+
+
+def _mapped(row: Row, entry: Entry, keys: Iterable[str], change: Callable[[Any], Any]) -> Row:
+    """A row with a change made to each value, or each element of a list, in some columns."""
+    columns = [column for key in keys if row.get(column := entry.columns.get(key, "")) is not None]
+    values = {column: row[column] for column in columns}
+    return row | {c: [change(each) for each in v] if isinstance(v, list) else change(v) for c, v in values.items()}
 
 
 def _flat(content: Any) -> Any:
@@ -112,22 +101,15 @@ def _flat(content: Any) -> Any:
     return "".join(texts)
 
 
-def separators(row: Row, align: Aligner) -> Row:
+def separators(row: Row, entry: Entry) -> Row:
     r"""``a\b.png`` becomes ``a/b.png`` where only the latter exists."""
+    is_there = Findable(Path(entry.media_dir))
 
     def turned(item: Any) -> Any:
-        if not isinstance(item, str) or "\\" not in item or os.path.exists(align.place(item)):
-            return item
-        other = item.replace("\\", "/")
-        return other if os.path.exists(align.place(other)) else item
+        other = item.replace("\\", "/") if isinstance(item, str) else item
+        return other if other != item and is_there(other) and not is_there(item) else item
 
-    changed = {}
-    for key in MEDIA_COLUMNS:
-        column = align.entry.columns.get(key)
-        if column in row and row[column] is not None:
-            value = row[column]
-            changed[column] = [turned(item) for item in value] if isinstance(value, list) else turned(value)
-    return row | changed
+    return _mapped(row, entry, MEDIA_COLUMNS, turned)
 
 
 def placeholders(row: Row, align: Aligner) -> Row:

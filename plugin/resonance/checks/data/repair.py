@@ -4,62 +4,27 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from ...datafiles.find import same_file
 from ...datafiles.info import INFO
 from ...datafiles.read import RowError
+from ...datafiles.text import count
 from ...datafiles.write import RowWriter, replacing
 from ...rows.validate.column_types import places, type_name
 from ...rows.validate.json_head import HEAD, JsonHead
+from ..quiet import quiet
 from .columns import Columns
 from .duplicates import Duplicates
-from .images import quiet
-from .judge import has_error, rows_of, source_name, unread
+from .kinds import Found, has_error
 from .mend import mend
-from .rowchecks import Found
+from .rowfile import rows_of, unread
 from .scan import Scan
 
 SUFFIXES = (".json", ".jsonl")
-
-
-@dataclass
-class Repair:
-    """What a repair did.
-
-    Attributes:
-        out, dropped_file: the two files written.
-        kept, mended, dropped: how many rows; mended ones are among those kept.
-        mended_kinds, dropped_kinds: how often each kind of problem was mended, or made a row be dropped.
-    """
-
-    out: Path
-    dropped_file: Path
-    kept: int = 0
-    mended: int = 0
-    dropped: int = 0
-    mended_kinds: Counter[str] = field(default_factory=Counter)
-    dropped_kinds: Counter[str] = field(default_factory=Counter)
-
-    def as_text(self) -> str:
-        """Two lines, or three."""
-        lines = [
-            f"{self.out}: {_rows(self.kept)}, {self.mended:,} of them mended{_told(self.mended_kinds)}",
-            f"{self.dropped_file}: {_rows(self.dropped)} left out{_told(self.dropped_kinds)}",
-        ]
-        return "\n".join(lines)
-
-
-def _rows(count: int) -> str:
-    return f"{count:,} row{'s' * (count != 1)}"
-
-
-def _told(kinds: Counter[str]) -> str:
-    return f" ({', '.join(f'{count:,} {kind}' for kind, count in kinds.most_common())})" if kinds else ""
 
 
 def dropped_file(out: Path) -> Path:
@@ -77,38 +42,36 @@ def refuse_target(option: str, out: Path, suffixes: tuple[str, ...], read: Itera
         read: the files that are read.
         force: write over a file that exists and is not read.
     """
-    if out.suffix.lower() not in suffixes:
-        raise ValueError(f"{option} {out}: writes {' or '.join(suffixes)}.")
-    if out.is_dir():
-        raise ValueError(f"{option} {out}: is a folder; name a file in it.")
-    if out.name == INFO:
-        raise ValueError(f"{option} {out}: is the name of the list of data sets. Choose another name.")
-    for path in read:
-        if os.path.realpath(out) == os.path.realpath(path) or _same(out, path):
-            raise ValueError(f"{option} {out}: would write over {path}, which is being read. Choose another name.")
-    if out.exists() and not force:
-        raise ValueError(f"{option} {out}: exists; add --force to write over it, or give another name.")
+    over = next((path for path in read if same_file(out, path)), None)
+    problems = {
+        f"writes {' or '.join(suffixes)}.": out.suffix.lower() not in suffixes,
+        "is a folder; name a file in it.": out.is_dir(),
+        "is the name of the list of data sets. Choose another name.": out.name == INFO,
+        f"would write over {over}, which is being read. Choose another name.": over is not None,
+        "exists; add --force to write over it, or give another name.": out.exists() and not force,
+    }
+    if problem := next((problem for problem, holds in problems.items() if holds), None):
+        raise ValueError(f"{option} {out}: {problem}")
 
 
-def _same(one: Path, other: Path) -> bool:
-    return one.exists() and other.exists() and os.path.samefile(one, other)
-
-
-class Repairer:
-    """Write the cleaned copy of a scanned data set.
+class Repair:
+    """Write the cleaned copy of a scanned data set, and count what was done.
 
     Args:
         scan: of the whole set; its looks at images are used again.
+        out: the copy.
         strict: rows with warnings are mended or dropped as well.
     """
 
-    def __init__(self, scan: Scan, strict: bool = False) -> None:
-        self.scan, self.strict = scan, strict
+    def __init__(self, scan: Scan, out: Path, strict: bool = False) -> None:
+        self.scan, self.out, self.strict = scan, out, strict
         self.judge, self.seen = scan.judge, Duplicates()
         self.head, self.start = JsonHead(), 0
+        self.kept = self.mended = self.dropped = 0
+        self.mended_kinds, self.dropped_kinds = Counter[str](), Counter[str]()
 
-    def run(self, out: Path) -> Repair:
-        """Write both files, each whole or not at all.
+    def run(self) -> str:
+        """Write the copy and the list of dropped rows, each whole or not at all; return what was done, in two lines.
 
         Raises:
             ValueError: if no row is left or can be judged, rows hold bytes, which JSON cannot, or they show too late
@@ -116,28 +79,32 @@ class Repairer:
             OSError: if a file cannot be written.
         """
         if self.scan.rows and not self.scan.entry.columns:
-            raise ValueError(f"--fix {out}: nobody knows which column is what, so no row can be judged.")
-        result = Repair(out, dropped_file(out))
-        with replacing(out) as kept, replacing(result.dropped_file) as dropped, quiet():
-            writer = RowWriter(kept, lines=out.suffix.lower() == ".jsonl")
+            raise ValueError(f"--fix {self.out}: nobody knows which column is what, so no row can be judged.")
+        with replacing(self.out) as kept, replacing(dropped_file(self.out)) as dropped, quiet():
+            writer = RowWriter(kept, lines=self.out.suffix.lower() == ".jsonl")
             for path in self.scan.entry.files:
-                self._file(path, writer, dropped, result)
-            if not result.kept:
-                raise ValueError(f"--fix {out}: no row would be left, so nothing was written.")
-            for late in self.head.findings(str(out)):
-                raise ValueError(f"--fix {out}: row {late.row} of it: {late.message}. Give a name that ends in .json.")
+                self._file(path, writer, dropped)
+            if not self.kept:
+                raise ValueError(f"--fix {self.out}: no row would be left, so nothing was written.")
+            for late in self.head.findings(str(self.out)):
+                raise ValueError(
+                    f"--fix {self.out}: row {late.row} of it: {late.message}. Give a name that ends in .json."
+                )
             writer.close()
-        return result
+        return (
+            f"{self.out}: {count(self.kept, 'row')}, {self.mended:,} of them mended{_listed(self.mended_kinds)}\n"
+            f"{dropped_file(self.out)}: {count(self.dropped, 'row')} left out{_listed(self.dropped_kinds)}"
+        )
 
-    def _file(self, path: Path, writer: RowWriter, dropped: IO[str], result: Repair) -> None:
-        file = source_name(path)
+    def _file(self, path: Path, writer: RowWriter, dropped: IO[str]) -> None:
+        file = str(path)
 
         def drop(number: int | None, row: Any, found: list[Found]) -> None:
             problems = [{"kind": kind, "message": message} for kind, message in found]
             record = {"file": file, "row": number, "problems": problems, "data": row}
             dropped.write(json.dumps(record, default=repr) + "\n")
-            result.dropped += 1
-            result.dropped_kinds.update({kind for kind, _ in found})
+            self.dropped += 1
+            self.dropped_kinds.update({kind for kind, _ in found})
 
         def unreadable_line(number: int, message: str) -> None:
             drop(number, None, [(unread(path), message)])
@@ -149,13 +116,19 @@ class Repairer:
                 if found:
                     drop(number, row, found)
                     continue
-                result.mended += bool(before)
-                result.mended_kinds.update({kind for kind, _ in before})
-                result.kept += 1
+                self.mended += bool(before)
+                self.mended_kinds.update({kind for kind, _ in before})
+                self.kept += 1
                 if writer.lines:
                     self.start = self.start if self.start > HEAD else writer.file.tell()
                     self.head.add(writer.count, mended, self.start)
-                _write(writer, mended, f"row {number} of {file}")
+                try:
+                    writer.write(mended)
+                except TypeError as error:
+                    cannot = f"--fix writes JSON, and row {number} of {file} cannot be ({error})"
+                    raise ValueError(
+                        f"{cannot}. `resonance data import` writes embedded images to files first."
+                    ) from error
         except RowError as error:  # what stands before the break is sound
             drop(error.row, None, [("file unreadable", str(error))])
 
@@ -185,11 +158,5 @@ class Repairer:
         return [each for each in found if self.strict or has_error([each])]
 
 
-def _write(writer: RowWriter, row: Any, label: str) -> None:
-    try:
-        writer.write(row)
-    except TypeError as error:
-        raise ValueError(
-            f"--fix writes JSON, and {label} cannot be ({error}). "
-            "`resonance data import` writes embedded images to files first."
-        ) from error
+def _listed(kinds: Counter[str]) -> str:
+    return f" ({', '.join(f'{number:,} {kind}' for kind, number in kinds.most_common())})" if kinds else ""

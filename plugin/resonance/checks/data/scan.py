@@ -9,17 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...datafiles.read import RowError, RowReader
+from ...datafiles.read import RowError
 from ...rows.fields import SCORE_FIELDS, score_problem
+from ...rows.validate.findings import EMPTY_RESPONSE, INVALID_TURNS
 from ...rows.validate.json_head import JsonHead
-from ...rows.validate.rules import EMPTY_RESPONSE, INVALID_TURNS
+from ..quiet import quiet
 from .columns import PER_ROW, Columns
 from .duplicates import Duplicates, Leakage
 from .entry import Entry
 from .findings import Findings, Problem
-from .images import quiet
-from .judge import Judge, Options, has_error, rows_of, source_name, unread
-from .rowchecks import Found
+from .judge import Judge, Options
+from .kinds import Found, has_error
+from .rowfile import rows_of, unread
 from .tally import Tally
 
 WINDOW = 64  # rows whose images are opened side by side; each may hold its images as bytes
@@ -64,7 +65,7 @@ class Scan:
 
     @property
     def files(self) -> list[str]:
-        return [source_name(path) for path in self.entry.files]
+        return [str(path) for path in self.entry.files]
 
     def run(self) -> Scan:
         """Scan all files; problems of any kind go to `findings`, none is raised."""
@@ -81,7 +82,7 @@ class Scan:
         return self
 
     def _file(self, path: Path) -> None:
-        file, columns = source_name(path), Columns()
+        file, columns = str(path), Columns()
         self.columns[file] = columns
 
         def unreadable_line(row: int, message: str) -> None:
@@ -90,9 +91,9 @@ class Scan:
 
         before = self.rows
         try:
-            reader, rows = rows_of(self.entry, path, unreadable_line)
             head = JsonHead()
-            for window in _windows(_headed(rows, reader, head)):
+            reader, rows = rows_of(self.entry, path, unreadable_line, head)
+            for window in _windows(rows):
                 self._window(file, columns, window)
                 if self.progress is not None:
                     self.progress(file, self.rows, reader.done)
@@ -155,19 +156,8 @@ class Scan:
             self._tally("answer", "Answers, characters", len(message["content"]))
 
     def _tally(self, key: str, title: str, value: float) -> None:
-        if key not in self.tallies:
-            self.tallies[key] = Tally(title)
-        self.tallies[key].add(value)
-
-
-def _headed(rows: Iterator[Any], reader: RowReader, head: JsonHead) -> Iterator[Any]:
-    """Hand rows on, and show those of JSON lines to `head`."""
-    size, start = reader.path.stat().st_size, 0
-    for number, row in rows:
-        if reader.lines and isinstance(row, dict):
-            head.add(number, row, start)
-        start = round(reader.done * size)
-        yield number, row
+        tally = self.tallies.get(key) or self.tallies.setdefault(key, Tally(title))
+        tally.add(value)
 
 
 def _windows(rows: Iterator[Any]) -> Iterator[list[Any]]:

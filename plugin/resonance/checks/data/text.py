@@ -1,11 +1,12 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""A check as text for a terminal. Standard library only."""
+"""A check as text for a terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import islice
 
+from ...datafiles.text import count, printable
 from .findings import Findings
 from .kinds import KINDS
 from .scan import Scan
@@ -24,21 +25,19 @@ def lines(scans: Sequence[Scan], findings: Findings, limit: int | None) -> Itera
         limit: how many problems of a kind are shown, None for all.
     """
     for scan in scans:
-        parts = (_head(scan), _problems(findings, scan, limit), histograms(scan.tallies.values()))
-        yield from map(printable, chain(*parts))
+        for part in (_head(scan), _problems(findings, scan, limit), histograms(scan.tallies.values())):
+            yield from map(printable, part)
     yield verdict(scans, findings)
 
 
 def verdict(scans: Sequence[Scan], findings: Findings) -> str:
     """One line: how many errors and warnings in how many rows."""
-    rows = sum(scan.rows for scan in scans)
-    told = []
+    parts = []
     for severity in ("error", "warning"):
-        count = findings.count(severity)
         within = sum(findings.rows(severity, scan.files) for scan in scans)
-        where = f" in {within:,} row{'s' * (within != 1)}" if within else ""
-        told.append(f"{count:,} {severity}{'s' * (count != 1)}{where}")
-    return f"{', '.join(told)}; {rows:,} row{'s' * (rows != 1)} checked"
+        where = f" in {count(within, 'row')}" if within else ""
+        parts.append(f"{count(findings.count(severity), severity)}{where}")
+    return f"{', '.join(parts)}; {count(sum(scan.rows for scan in scans), 'row')} checked"
 
 
 def _head(scan: Scan) -> Iterator[str]:
@@ -47,7 +46,7 @@ def _head(scan: Scan) -> Iterator[str]:
     yield f"{entry.name}: {entry.formatting}, {kind}; {entry.origin}"
     rate = f" ({scan.rows / scan.seconds:,.0f} rows/s)" if scan.seconds else ""
     media = f", media below {entry.media_dir}" if entry.has_media else ""
-    yield f"  {scan.rows:,} row{'s' * (scan.rows != 1)} in {scan.seconds:.1f} s{rate}{media}"
+    yield f"  {count(scan.rows, 'row')} in {scan.seconds:.1f} s{rate}{media}"
     yield ""
 
 
@@ -69,8 +68,7 @@ def _problems(findings: Findings, scan: Scan, limit: int | None) -> Iterator[str
 def histograms(tallies: Iterable[Tally]) -> Iterator[str]:
     """Bars of text, a block a quantity."""
     for tally in tallies:
-        bins = tally.bins()
-        if not bins:
+        if not (bins := tally.bins()):
             continue
         most = max(each.size for each in bins)
         yield f"  {tally.title}: {tally.summary()}"
@@ -78,9 +76,3 @@ def histograms(tallies: Iterable[Tally]) -> Iterator[str]:
             bar = "#" * max(round(each.size / most * BAR), each.size > 0)
             yield f"    {each.low:>10,.10g} {bar:<{BAR}} {each.size:,}"
         yield ""
-
-
-def printable(line: str) -> str:
-    """A line that any terminal takes: control characters and half characters are written as escapes."""
-    escaped = (c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in line)
-    return line if line.isprintable() else "".join(escaped)

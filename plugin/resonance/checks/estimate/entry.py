@@ -3,20 +3,27 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path as File
+from pathlib import Path
 from typing import Any
 
+from ...arguments.features import feature_cache_bytes
+from ...arguments.preference import runs_on_resonance
+from ...arguments.speedups import asked_speedups
+from ..quiet import quiet
 from . import recipe as recipes
+from .advice import advise
 from .flops import step_flops
 from .gpus import gpu_gibibytes
-from .lengths import lengths_of
+from .lengths import workloads
+from .memory import GIB, largest_batch, step_memory
 from .model import count_model
-from .report import Estimate, estimate
-from .shapes import Lengths, Model, Path, Setup
+from .report import Column, Estimate
+from .shapes import LLAMAFACTORY, Model, Setup, Speedups, Workload
+
+TYPICAL_GPUS = (24.0, 48.0, 80.0, 140.0)
+LEAST = {"batch": 1, "world_size": 1, "image_tokens": 0, "text_tokens": 1, "response_tokens": 1}
 
 
 @dataclass(frozen=True)
@@ -35,114 +42,96 @@ class Options:
     text_tokens: int | None = None
     response_tokens: int | None = None
 
+    def __post_init__(self) -> None:
+        given = {name: getattr(self, name) for name in LEAST}
+        low = {name: value for name, value in given.items() if value is not None and value < LEAST[name]}
+        wrong = [
+            f"--{name.replace('_', '-')}: {value}; allowed: a whole number from {LEAST[name]}"
+            for name, value in low.items()
+        ]
+        if self.gpu_memory is not None and not self.gpu_memory > 0:
+            wrong.append(f"--gpu-memory: {self.gpu_memory}; allowed: GiB, above 0")
+        if wrong:
+            raise ValueError("; ".join(wrong))
 
-def estimate_recipe(path: File, options: Options) -> Estimate:
-    """Estimates a recipe.
+
+def estimate_recipe(path: Path, options: Options) -> Estimate:
+    """Estimates a recipe on LlamaFactory's path and, if they differ, on Resonance's.
 
     Raises:
         ValueError: whatever is wrong with the recipe, its model's configuration, its data set or the options.
     """
-    check(options)
     recipe = recipes.read_recipe(path, options.overrides)
     model_args, data_args, finetuning_args = recipes.parse(recipe)
     setup = recipes.read_setup(recipe, model_args, finetuning_args, options.world_size)
     setup = setup if options.batch is None else replace(setup, batch=options.batch)
-    ours, runs_here, told = speedups(recipe, model_args, finetuning_args)
-    memory = gpu_gibibytes(options.gpu) if options.gpu is not None else options.gpu_memory
-    with quiet("llamafactory", "transformers"):
+    gpu = gpu_gibibytes(options.gpu) if options.gpu is not None else options.gpu_memory
+    given = {"text": options.text_tokens, "response": options.response_tokens, "image_tokens": options.image_tokens}
+    with quiet():
         model = count_model(model_args, finetuning_args)
-        given = {
-            "text": options.text_tokens,
-            "response": options.response_tokens,
-            "image_tokens": options.image_tokens,
-        }
-        if (ours.shared_prefix or ours.padding_free) and 0 in model.decoder.spans:
-            names = ", ".join(name for name in ("padding_free", "shared_prefix") if getattr(ours, name))
-            ours = replace(ours, shared_prefix=False, padding_free=False)
-            told.append(f"{names}: off, because linear attention carries a state from token to token")
-        lengths = lengths_of(recipe, given, model.vision, (model_args, data_args), setup.batch)
-    notes = told + recipes.notes(recipe, finetuning_args) + cache_notes(recipe, (model, setup), lengths[0], ours)
-    return estimate((model, setup), lengths, ours, memory, notes, runs_here)
+        on, notes = speedups(recipe, model, model_args, finetuning_args)
+        mean, longest = workloads(given, model.vision, (model_args, data_args), setup.batch)
+    notes += recipes.notes(recipe, finetuning_args) + cache_notes(recipe, model, setup, mean, on)
+    differs = on.any or setup.reference_on_disk
+    paths = [("LlamaFactory", LLAMAFACTORY, setup), *[("Resonance", on, setup.on_resonance)] * differs]
+    sizes = TYPICAL_GPUS if gpu is None else (gpu,)
+    columns = [
+        Column(
+            title,
+            fast,
+            how,
+            step_flops(model, how, mean, fast),
+            step_memory(model, how, longest, fast),
+            {size: largest_batch(model, how, longest, fast, size * GIB) for size in sizes},
+        )
+        for title, fast, how in paths
+    ]
+    advice = advise(model, columns[-1].setup, longest, columns[-1].on, gpu)
+    if differs and not runs_on_resonance(recipe):
+        advice.insert(0, "pref_engine: resonance runs this recipe on the right column's path; LlamaFactory's does now")
+    return Estimate(model, setup, mean, longest, columns, notes, advice)
 
 
-def speedups(recipe: Mapping[str, Any], model_args: Any, finetuning_args: Any) -> tuple[Path, bool, list[str]]:
-    """What Resonance's trainer may use, whether that trainer runs the recipe as it stands, and what it cannot use.
+def speedups(
+    recipe: Mapping[str, Any], model: Model, model_args: Any, finetuning_args: Any
+) -> tuple[Speedups, list[str]]:
+    """What Resonance's trainer may use, and why it cannot use the rest of what was asked for.
 
     `lora_dropout` takes nothing away: LlamaFactory's DPO trainer sets all dropout to 0.
     """
-    from ...arguments.preference import runs_on_resonance
-    from ...arguments.speedups import asked_speedups
-
     if finetuning_args.stage != "dpo":
-        return Path(), False, []
-    asked = asked_speedups(recipe.get("pref_speedups", "auto"))
-    reasons = {}
+        return Speedups(), []
+    asked, notes = asked_speedups(recipe.get("pref_speedups", "auto")), []
+    off: dict[str, set[str]] = {}
     if model_args.flash_attn == "disabled":
-        reasons["flash_attn: disabled, for eager attention is not computed by pieces"] = {"padding_free"}
-    off = set().union(*reasons.values())
-    told = [
-        f"{', '.join(sorted(names & asked))}: off, because of {why}" for why, names in reasons.items() if names & asked
-    ]
-    return Path(**dict.fromkeys(asked - off, True)), runs_on_resonance(recipe), told
+        off["of flash_attn: disabled, for eager attention is not computed by pieces"] = {"padding_free"}
+    if 0 in model.decoder.spans:
+        off["linear attention carries a state from token to token"] = {"padding_free", "shared_prefix"}
+    for why, names in off.items():
+        notes += [f"{', '.join(sorted(names & asked))}: off, because {why}"] * bool(names & asked)
+        asked = asked - names
+    return Speedups(**dict.fromkeys(asked, True)), notes
 
 
-def cache_notes(recipe: Mapping[str, Any], counted: tuple[Model, Setup], lengths: Lengths, ours: Path) -> list[str]:
+def cache_notes(recipe: Mapping[str, Any], model: Model, setup: Setup, work: Workload, on: Speedups) -> list[str]:
     """What the numbers do not show of the recipe's caches: of reference log-probabilities, and of image features."""
-    from ...arguments.features import feature_cache_bytes
-
-    model, setup = counted
     found = []
     if setup.reference_on_disk:
-        parts = step_flops(model, setup, lengths, ours)
+        reference = step_flops(model, setup, work, on)["reference"]
         found.append(
-            f"precompute_ref_log_probs: the pass of the reference is left out on the right; once before the training "
-            f"it takes {parts['reference'] / 1e12:.2g} TFLOP for the rows of a micro-batch, and the encoding of "
-            "their images"
+            "precompute_ref_log_probs: the pass of the reference is left out on the right; once before the training "
+            f"it takes {reference / 1e12:.2g} TFLOP for the rows of a micro-batch, and the encoding of their images"
         )
     budget = feature_cache_bytes(recipe.get("image_feature_cache", "off"))
-    if budget and model.vision is None:
-        found.append("image_feature_cache: no effect, the model has no vision tower")
-    elif budget and model.vision_trains:
-        found.append("image_feature_cache: no effect, the vision tower or its projector trains")
+    if budget and (model.vision is None or model.vision_trains):
+        why = "the model has no vision tower" if model.vision is None else "the vision tower or its projector trains"
+        found.append(f"image_feature_cache: no effect, {why}")
     elif budget:
-        vision = step_flops(model, setup.on_resonance, lengths, ours)["vision"]
-        size = lengths.image_tokens * model.decoder.width * setup.compute_bytes
+        vision = step_flops(model, setup.on_resonance, work, on)["vision"]
+        size = work.image_tokens * model.decoder.width * setup.compute_bytes
         found.append(
             f"image_feature_cache: {vision / 1e12:.2g} TFLOP of the right column are the first epoch's alone, for "
             f"images that are kept; one takes {size / 1e6:.2g} MB of host memory, so that about "
             f"{budget // max(size, 1)} fit"
         )
     return found
-
-
-def check(options: Options) -> None:
-    """Raises one ValueError with every number out of its range."""
-    found = []
-    for name, least in (
-        ("batch", 1),
-        ("world_size", 1),
-        ("image_tokens", 0),
-        ("text_tokens", 1),
-        ("response_tokens", 1),
-    ):
-        value = getattr(options, name)
-        if value is not None and value < least:
-            found.append(f"--{name.replace('_', '-')}: {value}; allowed: a whole number from {least}")
-    if options.gpu_memory is not None and not options.gpu_memory > 0:
-        found.append(f"--gpu-memory: {options.gpu_memory}; allowed: GiB, above 0")
-    if found:
-        raise ValueError("; ".join(found))
-
-
-@contextmanager
-def quiet(*names: str) -> Iterator[None]:
-    """Keeps a library's notes about a model that is never trained out of the output; its warnings stay."""
-    loggers = [logging.getLogger(name) for name in names]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)

@@ -8,24 +8,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from ...datafiles.info import INFO
 from ...datafiles.read import data_files, read_rows
-from .shapes import Lengths, Vision
+from .shapes import Vision, Workload
 
 ROWS = 64  # of each data set
 DEFAULT_TEXT, DEFAULT_RESPONSE = 100, 200
 MARKUP = 5  # tokens that a template puts around a message, about
 CHARACTERS_PER_TOKEN = 4  # English text without a tokenizer at hand
 
-PictureCounter = Callable[[tuple[int, int] | None], int]
+ImageCounter = Callable[[tuple[int, int] | None], int]
 
 
-@dataclass(frozen=True)
-class RowLengths:
+class Row(NamedTuple):
     """Tokens of one row; `images` holds the tokens of each of its images."""
 
     text: int
@@ -37,17 +37,14 @@ class RowLengths:
         return self.text + sum(self.images) + self.response
 
 
-def lengths_of(
-    recipe: Mapping[str, Any],
-    given: Mapping[str, int | None],
-    vision: Vision | None,
-    args: tuple[Any, Any],
-    batch: int = 1,
-) -> tuple[Lengths, Lengths]:
-    """Lengths of the mean row, from which FLOPs are computed, and of the longest one, which memory has to hold.
+def workloads(
+    given: Mapping[str, int | None], vision: Vision | None, args: tuple[Any, Any], batch: int = 1
+) -> tuple[Workload, Workload]:
+    """The mean row, from which FLOPs are computed, and the longest one, which memory has to hold.
 
     Args:
         given: `text`, `response`, `image_tokens` of the options; None where none was given.
+        vision: the model's tower.
         args: LlamaFactory's model and data arguments.
         batch: examples of a micro-batch, which are padded to the longest of them.
 
@@ -55,32 +52,32 @@ def lengths_of(
         ValueError: the data set cannot be read.
     """
     model_args, data_args = args
-    rows: list[RowLengths] = []
+    cutoff = data_args.cutoff_len
+    rows: list[Row] = []
     why = "all lengths were given"
-    if any(value is None for value in given.values()):
-        rows, why = sample_rows(recipe, vision, model_args, data_args)
-    if not rows:
-        default = default_image_tokens(vision, model_args)
-        image = given["image_tokens"] if given["image_tokens"] is not None else default
-        text = given["text"] if given["text"] is not None else DEFAULT_TEXT
-        response = given["response"] if given["response"] is not None else DEFAULT_RESPONSE
-        source = why if None not in given.values() else f"defaults where no option was given, because {why}"
-        lengths = cut(RowLengths(text, (image,) if image and vision else (), response), data_args.cutoff_len, source)
-        return lengths, lengths
-    rows = [replace_given(row, given) for row in rows]
-    count = len(rows)
-    pictures = max(1, round(sum(len(row.images) for row in rows) / count))
-    mean = RowLengths(
-        round(sum(row.text for row in rows) / count),
-        (round(sum(sum(row.images) for row in rows) / count / pictures),) * pictures,
-        round(sum(row.response for row in rows) / count),
+    if None in given.values():
+        rows, why = sample_rows(vision, model_args, data_args)
+        why = why if rows else f"defaults where no option was given, because {why}"
+    image = default_image_tokens(vision, model_args)
+    rows = rows or [Row(DEFAULT_TEXT, (image,) if vision else (), DEFAULT_RESPONSE)]
+    rows = [_replaced(row, given) for row in rows]
+    if len(rows) == 1:
+        return cut(rows[0], cutoff, why), cut(rows[0], cutoff, why)
+    images = max(1, round(sum(len(row.images) for row in rows) / len(rows)))
+    mean = Row(
+        round(sum(row.text for row in rows) / len(rows)),
+        (round(sum(sum(row.images) for row in rows) / len(rows) / images),) * images,
+        round(sum(row.response for row in rows) / len(rows)),
     )
     longest = max(rows, key=lambda row: row.total)
-    uneven = spread([min(row.total, data_args.cutoff_len) for row in rows], batch)
-    return (
-        replace(cut(mean, data_args.cutoff_len, f"mean of {why}"), spread=uneven),
-        cut(longest, data_args.cutoff_len, f"longest of {why}"),
-    )
+    uneven = spread([min(row.total, cutoff) for row in rows], batch)
+    return replace(cut(mean, cutoff, f"mean of {why}"), spread=uneven), cut(longest, cutoff, f"longest of {why}")
+
+
+def _replaced(row: Row, given: Mapping[str, int | None]) -> Row:
+    text, response, image = given["text"], given["response"], given["image_tokens"]
+    images = row.images if image is None else (image,) * len(row.images)
+    return Row(row.text if text is None else text, images, row.response if response is None else response)
 
 
 def spread(totals: Sequence[int], batch: int) -> float:
@@ -91,16 +88,7 @@ def spread(totals: Sequence[int], batch: int) -> float:
     return longest * count / sum(totals)
 
 
-def replace_given(row: RowLengths, given: Mapping[str, int | None]) -> RowLengths:
-    text, response, image = given["text"], given["response"], given["image_tokens"]
-    return RowLengths(
-        row.text if text is None else text,
-        row.images if image is None else (image,) * len(row.images),
-        row.response if response is None else response,
-    )
-
-
-def cut(row: RowLengths, cutoff: int, source: str) -> Lengths:
+def cut(row: Row, cutoff: int, source: str) -> Workload:
     """A row after LlamaFactory has cut it to `cutoff_len`. Image tokens are not cut here: a run would fail on them."""
     from llamafactory.data.processor.processor_utils import infer_seqlen
 
@@ -112,7 +100,7 @@ def cut(row: RowLengths, cutoff: int, source: str) -> Lengths:
         if visual > prompt:
             source += ", which cuts into the images: a run would fail, raise it"
     images = len([tokens for tokens in row.images if tokens])
-    return Lengths(max(prompt - visual, 0), images, round(visual / images) if images else 0, response, source)
+    return Workload(max(prompt - visual, 0), images, round(visual / images) if images else 0, response, source)
 
 
 def default_image_tokens(vision: Vision | None, model_args: Any) -> int:
@@ -140,50 +128,35 @@ def image_tokens(size: tuple[int, int] | None, vision: Vision, model_args: Any) 
     return max(1, round(width / side)) * max(1, round(height / side))
 
 
-def picture_counter(vision: Vision | None, model_args: Any, data_args: Any) -> PictureCounter | None:
-    """Tokens of an image by its size: for towers with tiles as the run itself counts them, from the processor."""
-    if vision is None:
-        return None
-    count = None if vision.token_pixels else tile_counter(model_args, data_args)
-
-    def tokens(size: tuple[int, int] | None) -> int:
-        if count is None or size is None:
-            return image_tokens(size, vision, model_args)
-        return count(size)
-
-    return tokens
-
-
-def tile_counter(model_args: Any, data_args: Any) -> Callable[[tuple[int, int]], int] | None:
-    """None without a template or a processor at hand, or for a family that has no rule for sizes."""
+def image_counter(vision: Vision, model_args: Any, data_args: Any) -> ImageCounter:
+    """Tokens of an image by its size: for towers with tiles as the run counts them, if its processor is here."""
     from llamafactory.data.template import TEMPLATES
     from llamafactory.model.loader import load_tokenizer
 
     from ...rows.vision.counter import make_counter
 
-    template = TEMPLATES.get(data_args.template)
-    try:
-        processor = load_tokenizer(model_args)["processor"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    counter = make_counter(template, processor) if template and processor else None
-    return counter.image_tokens if counter else None
+    exact, template = None, TEMPLATES.get(data_args.template)
+    if not vision.token_pixels and template is not None:
+        try:
+            exact = make_counter(template, load_tokenizer(model_args)["processor"])
+        except (OSError, ValueError, KeyError, TypeError):  # no processor in the model's folder
+            exact = None
+    return lambda size: exact.image_tokens(size) if exact and size else image_tokens(size, vision, model_args)
 
 
-def sample_rows(
-    recipe: Mapping[str, Any], vision: Vision | None, model_args: Any, data_args: Any
-) -> tuple[list[RowLengths], str]:
+def sample_rows(vision: Vision | None, model_args: Any, data_args: Any) -> tuple[list[Row], str]:
     """The first rows of each data set that lies on disk, and in words which they are, or why there are none."""
     from llamafactory.data.converter import get_dataset_converter
     from llamafactory.data.parser import get_dataset_list
 
     if not data_args.dataset:
         return [], "the recipe names no dataset"
-    if not isinstance(data_args.dataset_dir, str) or not Path(data_args.dataset_dir, "dataset_info.json").is_file():
-        return [], f"{data_args.dataset_dir}/dataset_info.json is not there"
-    rows: list[RowLengths] = []
-    count, pictures = token_counter(model_args), picture_counter(vision, model_args, data_args)
-    named = []
+    if not isinstance(data_args.dataset_dir, str) or not Path(data_args.dataset_dir, INFO).is_file():
+        return [], f"{data_args.dataset_dir}/{INFO} is not there"
+    rows: list[Row] = []
+    named: list[str] = []
+    tokens = token_counter(model_args)
+    images = image_counter(vision, model_args, data_args) if vision else None
     for name, attr in zip(data_args.dataset, get_dataset_list(data_args.dataset, data_args.dataset_dir), strict=True):
         path = Path(data_args.dataset_dir, attr.dataset_name)
         if attr.load_from != "file" or not path.exists():
@@ -193,41 +166,32 @@ def sample_rows(
             found = [convert(row) for _, row in islice(read_rows(data_files(path)[0]), ROWS)]
         except (KeyError, TypeError, AttributeError, IndexError) as error:
             raise ValueError(
-                f"dataset: {name}: a row of {path} is not as dataset_info.json says: {error!r}. "
-                f"Next: resonance data check, or give --text-tokens, --response-tokens and --image-tokens"
+                f"dataset: {name}: a row of {path} is not as {INFO} says: {error!r}. "
+                "Next: resonance data check, or give --text-tokens, --response-tokens and --image-tokens"
             ) from error
-        rows += [row_lengths(row, pictures, count) for row in found if row["_response"]]
+        rows += [row_lengths(row, images, tokens) for row in found if row["_response"]]
         named.append(f"the first {len(found)} rows of {name}")
     return rows, " and ".join(named)
 
 
-def row_lengths(row: Mapping[str, Any], pictures: PictureCounter | None, count: Callable[[str], int]) -> RowLengths:
-    text = sum(count(message["content"]) + MARKUP for message in row["_prompt"])
-    text += count(row["_system"] or "") + count(row["_tools"] or "")
-    response = max(count(message["content"]) + MARKUP for message in row["_response"])
-    sizes = [image_size(image) for image in row["_images"] or []]
-    images = [] if pictures is None else [pictures(size) for size in sizes]
-    return RowLengths(text, tuple(images), response)
+def row_lengths(row: Mapping[str, Any], images: ImageCounter | None, tokens: Callable[[str], int]) -> Row:
+    text = sum(tokens(message["content"]) + MARKUP for message in row["_prompt"])
+    text += tokens(row["_system"] or "") + tokens(row["_tools"] or "")
+    response = max(tokens(message["content"]) + MARKUP for message in row["_response"])
+    return Row(text, tuple(images(_size(image)) for image in row["_images"] or []) if images else (), response)
 
 
-def image_size(image: Any) -> tuple[int, int] | None:
-    """(width, height) from the header of a path, of bytes or of a PIL image; None if there is nothing readable."""
-    from io import BytesIO
+def _size(image: Any) -> tuple[int, int] | None:
+    """(width, height) of an image, None if there is nothing readable."""
+    from ...rows.vision.header import image_size
 
-    from PIL import Image
-
-    if isinstance(image, Image.Image):
-        return image.size
-    if isinstance(image, dict):
-        image = image.get("bytes") or image.get("path")
     try:
-        with Image.open(BytesIO(image) if isinstance(image, bytes) else image) as opened:
-            return opened.size
-    except (OSError, AttributeError, TypeError):
+        return image_size(image)
+    except (OSError, AttributeError, TypeError, KeyError):
         return None
 
 
-def token_counter(model_args: Any) -> Any:
+def token_counter(model_args: Any) -> Callable[[str], int]:
     """A function from text to a number of tokens: the model's tokenizer, or characters over 4 without one."""
     from transformers import AutoTokenizer
 

@@ -61,17 +61,11 @@ def count(wrapped: Any, config: Any, model_args: Any, plain: float = 0.0) -> Mod
 
 def read_config(model_args: Any) -> Any:
     """The configuration of `model_name_or_path`: a folder, or a hub id that is in the cache or can be reached."""
-    from transformers import AutoConfig
+    from llamafactory.model import load_config
 
     name = model_args.model_name_or_path
     try:
-        return AutoConfig.from_pretrained(
-            name,
-            trust_remote_code=model_args.trust_remote_code,
-            revision=model_args.model_revision,
-            cache_dir=model_args.cache_dir,
-            token=model_args.hf_hub_token,
-        )
+        return load_config(model_args)
     except (OSError, ValueError, KeyError) as error:
         first = str(error).strip().partition("\n")[0]
         if name.count("/") != 1 or name.startswith((".", "~")):  # no name of the hub
@@ -88,10 +82,8 @@ def model_class(config: Any) -> Any:
     import transformers
 
     names = ("AutoModelForImageTextToText", "AutoModelForSeq2SeqLM", "AutoModelForTextToWaveform")
-    for name in names:
-        if type(config) in getattr(transformers, name)._model_mapping:
-            return getattr(transformers, name)
-    return transformers.AutoModelForCausalLM
+    classes = (getattr(transformers, name) for name in names)
+    return next((auto for auto in classes if type(config) in auto._model_mapping), transformers.AutoModelForCausalLM)
 
 
 def count_parts(base: Any, config: Any, model_args: Any, projector_keys: list[str]) -> dict[str, Part]:
@@ -144,6 +136,4 @@ def checkpoint_bits(config: Any) -> int | None:
     if given is None:
         return None
     values = given if isinstance(given, dict) else given.to_dict()
-    if values.get("load_in_4bit"):
-        return 4
-    return values.get("bits") or 8
+    return 4 if values.get("load_in_4bit") else values.get("bits") or 8

@@ -13,18 +13,9 @@ from .shapes import Setup
 STAGES = ("dpo", "rm", "sft")
 # Bytes of optimizer states a trained float32 parameter; Transformers' names.
 OPTIMIZERS = {
-    "adamw_torch": 8,
-    "adamw_torch_fused": 8,
-    "paged_adamw": 8,
-    "paged_adamw_32bit": 8,
-    "adamw_bnb_8bit": 2,
-    "adamw_8bit": 2,
-    "paged_adamw_8bit": 2,
-    "lion_32bit": 4,
-    "lion_8bit": 1,
-    "paged_lion_8bit": 1,
-    "adafactor": 0,
-    "sgd": 0,
+    **dict.fromkeys(("adamw_torch", "adamw_torch_fused", "paged_adamw", "paged_adamw_32bit"), 8),
+    **dict.fromkeys(("adamw_bnb_8bit", "adamw_8bit", "paged_adamw_8bit"), 2),
+    **{"lion_32bit": 4, "lion_8bit": 1, "paged_lion_8bit": 1, "adafactor": 0, "sgd": 0},
 }
 # Methods whose memory is not modelled: saying nothing would be a wrong number.
 UNMODELLED = ("use_galore", "use_apollo", "use_badam", "use_adam_mini", "use_muon", "use_unsloth", "use_kt", "use_mca")
@@ -102,10 +93,6 @@ def read_setup(recipe: Mapping[str, Any], model_args: Any, finetuning_args: Any,
     if finetuning_args.stage == "dpo" and finetuning_args.use_ref_model:
         shared = finetuning_args.finetuning_type == "lora" and not finetuning_args.ref_model
         reference = "adapter off" if shared else "copy"
-    batch, accumulation = (
-        positive(key, recipe.get(key, default))
-        for key, default in (("per_device_train_batch_size", 8), ("gradient_accumulation_steps", 1))
-    )
     checkpointing = not model_args.disable_gradient_checkpointing
     return Setup(
         stage=finetuning_args.stage,
@@ -119,57 +106,55 @@ def read_setup(recipe: Mapping[str, Any], model_args: Any, finetuning_args: Any,
         offload_optimizer=offloads(zero, "offload_optimizer"),
         offload_weights=offloads(zero, "offload_param"),
         optimizer_bytes=OPTIMIZERS.get(str(recipe.get("optim", "adamw_torch")), 8),
-        world_size=positive("--world-size", world_size),
-        batch=batch,
-        accumulation=accumulation,
+        world_size=world_size,
+        batch=positive(recipe, "per_device_train_batch_size", 8),
+        accumulation=positive(recipe, "gradient_accumulation_steps", 1),
         reference_on_disk=reference != "none" and recipe.get("precompute_ref_log_probs") is True,
     )
 
 
 def notes(recipe: Mapping[str, Any], finetuning_args: Any) -> list[str]:
     """What the numbers leave out for this recipe."""
-    found = [f"{key}: not modelled; counted as if it were off" for key in UNMODELLED if recipe.get(key)]
     optimizer = str(recipe.get("optim", "adamw_torch"))
-    if optimizer not in OPTIMIZERS:
-        found.append(f"optim: {optimizer}: not modelled; counted as AdamW, 8 bytes a trained parameter")
-    if recipe.get("adapter_name_or_path"):
-        found.append("adapter_name_or_path: counted as a new adapter of the recipe's own rank and targets")
-    if recipe.get("fsdp"):
-        found.append("fsdp: not modelled; counted as plain data parallelism")
-    if not recipe.get("do_train"):
-        found.append("do_train: not true; these are the numbers of a training, an evaluation needs less")
-    if finetuning_args.ref_model:
-        found.append("ref_model: counted as a copy of the model itself")
-    return found
+    remarks = {
+        f"optim: {optimizer}: not modelled; counted as AdamW, 8 bytes a trained parameter": optimizer
+        not in OPTIMIZERS,
+        "adapter_name_or_path: counted as a new adapter of the recipe's own rank and targets": recipe.get(
+            "adapter_name_or_path"
+        ),
+        "fsdp: not modelled; counted as plain data parallelism": recipe.get("fsdp"),
+        "do_train: not true; these are the numbers of a training, an evaluation needs less": not recipe.get(
+            "do_train"
+        ),
+        "ref_model: counted as a copy of the model itself": finetuning_args.ref_model,
+    }
+    unmodelled = [f"{key}: not modelled; counted as if it were off" for key in UNMODELLED if recipe.get(key)]
+    return unmodelled + [remark for remark, holds in remarks.items() if holds]
 
 
 def read_deepspeed(given: Any) -> dict[str, Any]:
-    """The DeepSpeed configuration of a recipe: empty without one.
+    """The DeepSpeed configuration of a recipe, a mapping or a JSON file below the current folder; empty without one.
 
     Raises:
-        ValueError: not a readable JSON file; it is looked for below the current folder, as a run would.
+        ValueError: the file cannot be read, or is not JSON.
     """
-    if not given:
-        return {}
-    if isinstance(given, dict):
-        return given
+    if not given or isinstance(given, dict):
+        return given or {}
     try:
-        content = json.loads(Path(given).read_text(encoding="utf-8"))
+        return json.loads(Path(given).read_text(encoding="utf-8"))
     except OSError as error:
-        raise ValueError(
-            f"deepspeed: cannot read {given}: {error.strerror or error}; the path is taken from the current folder, "
-            f"{Path.cwd()}"
-        ) from error
+        why = f"{error.strerror or error}; the path is taken from the current folder, {Path.cwd()}"
+        raise ValueError(f"deepspeed: cannot read {given}: {why}") from error
     except json.JSONDecodeError as error:
         raise ValueError(f"deepspeed: {given} is not JSON: {error}") from error
-    return content
 
 
 def offloads(zero: Mapping[str, Any], key: str) -> bool:
     return (zero.get(key) or {}).get("device", "none") != "none"
 
 
-def positive(key: str, value: Any) -> int:
+def positive(recipe: Mapping[str, Any], key: str, default: int) -> int:
+    value = recipe.get(key, default)
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{key}: {value!r}; allowed: a whole number from 1")
     return value

@@ -3,21 +3,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a model, by its parameters.
+    """A part of a model: its parameters, adapters included, those that train, and their bytes as loaded (`stored`).
 
     Attributes:
-        params: parameters, adapters included.
-        trained: those that train.
-        stored: bytes of all of them as LlamaFactory puts them on the device: what trains in float32 unless
-            `pure_bf16`, the rest as in the checkpoint or quantised.
-        matmul: elements of weight matrices; each costs 2 FLOPs a position. Of experts, the share that is routed to.
-        matmul_trained: those of them that train; each costs 2 FLOPs more a position, for its own gradient.
-        adapter: elements of LoRA matrices within `matmul`, which a reference with adapters switched off does not use.
+        matmul: elements of weight matrices, of experts the share that is routed to; 2 FLOPs a position each.
+        matmul_trained: those of them that train; 2 FLOPs more a position each, for their gradient.
+        adapter: elements of LoRA matrices within `matmul`.
         adapter_inputs: width of the inputs of all adapted linear layers, added up.
     """
 
@@ -32,11 +28,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Decoder:
-    """The language model. `attention` is heads x head size, `inner` the width of the MLP (of all routed experts).
+    """The language model.
 
-    `spans`: for each layer how many earlier tokens a token can see: None all, 0 no attention (linear attention).
-    `graph`: share of the layers that a gradient passes through; below 1 if the lowest ones are frozen.
-    `trained`: share of the layers in which something trains; LlamaFactory checkpoints these alone.
+    Attributes:
+        attention: heads x head size.
+        inner: width of the MLP, of all routed experts.
+        spans: for each layer how many earlier tokens a token sees: None all, 0 no attention (linear attention).
+        graph: share of the layers that a gradient passes through; below 1 if the lowest are frozen.
+        trained: share of the layers in which something trains; LlamaFactory checkpoints these alone.
     """
 
     layers: int
@@ -51,13 +50,14 @@ class Decoder:
 
 @dataclass(frozen=True)
 class Vision:
-    """The vision tower. Positions in it are patches.
+    """The vision tower, whose positions are patches.
 
-    `patches`: patches that become one image token. `tile`: patches that see each other; None if those of a whole
-    image do. `window`: patches that see each other in the layers that are not among the `full` ones.
-    `saved`: bytes a patch and layer keeps for the backward in bfloat16; `saved_trained`: if the layer trains.
-    `pixel_bytes`: float32 input of one patch. `token_pixels`: pixels of an image token, for towers that take images of
-    any size; 0 for those that take `tiles` of one size, at most.
+    Attributes:
+        patches: patches that become one image token.
+        tile: patches that see each other in the `full` layers, in the others a `window`; None: those of an image.
+        saved: bytes a patch and layer keeps for the backward in half precision; `saved_trained` if the layer trains.
+        pixel_bytes: float32 input of one patch.
+        token_pixels: pixels of an image token; 0 for towers that take `tiles` of one size, at most.
     """
 
     depth: int
@@ -75,11 +75,9 @@ class Vision:
 
 @dataclass(frozen=True)
 class Model:
-    """A model by parts. `embeddings` do no matrix product; `tower` works on patches, `projector` on image tokens.
+    """A model by parts: `tower` works on patches, `projector` on image tokens, `pixels` is the tower's first layer.
 
-    `pixels`: the tower's first layer, whose input needs no gradient.
-
-    `plain`: bytes of a copy of the checkpoint without anything that trains, as a reference is loaded.
+    `plain`: bytes of a copy of the checkpoint in which nothing trains, as a reference is loaded.
     """
 
     name: str
@@ -88,33 +86,19 @@ class Model:
     layers: Part
     head: Part
     vision: Vision | None = None
-    pixels: Part = field(default_factory=Part)
-    tower: Part = field(default_factory=Part)
-    projector: Part = field(default_factory=Part)
+    pixels: Part = Part()
+    tower: Part = Part()
+    projector: Part = Part()
     plain: float = 0.0
 
     @property
     def parts(self) -> dict[str, Part]:
-        return {
-            "embeddings": self.embeddings,
-            "decoder": self.layers,
-            "output head": self.head,
-            "patch embedding": self.pixels,
-            "vision tower": self.tower,
-            "projector": self.projector,
-        }
+        language = {"embeddings": self.embeddings, "decoder": self.layers, "output head": self.head}
+        return language | {"patch embedding": self.pixels, "vision tower": self.tower, "projector": self.projector}
 
-    @property
-    def trained(self) -> int:
-        return sum(part.trained for part in self.parts.values())
-
-    @property
-    def params(self) -> int:
-        return sum(part.params for part in self.parts.values())
-
-    @property
-    def stored(self) -> float:
-        return sum(part.stored for part in self.parts.values())
+    def total(self, count: str) -> float:
+        """A count of `Part`, over all parts."""
+        return sum(getattr(part, count) for part in self.parts.values())
 
     @property
     def vision_trains(self) -> bool:
@@ -123,19 +107,18 @@ class Model:
 
 @dataclass(frozen=True)
 class Setup:
-    """How the recipe trains.
+    """How a recipe trains.
 
     Attributes:
         stage: dpo, rm or sft.
         adapters: LoRA or OFT through PEFT.
         reference: `none`; `adapter off`, the policy itself; `copy`, a second model.
-        reference_on_disk: its log-probabilities were computed before the training, for Resonance's trainer.
-        checkpointing: gradient checkpointing.
         tower_graph: PEFT beside transformers >= 5 makes a frozen tower keep its graph (see `flops.vision_flops`).
-        autocast: bfloat16 or float16 beside float32 weights, not under DeepSpeed.
+        autocast: half precision beside float32 weights, not under DeepSpeed.
         compute_bytes: 2 or 4, size of an activation.
         zero: DeepSpeed ZeRO stage; None without DeepSpeed.
         optimizer_bytes: optimizer states a trained parameter.
+        reference_on_disk: its log-probabilities were computed before the training, for Resonance's trainer.
     """
 
     stage: str
@@ -166,10 +149,10 @@ class Setup:
 
 
 @dataclass(frozen=True)
-class Lengths:
-    """Tokens of one example. `source` says where they come from.
+class Workload:
+    """Tokens of one example, and in words where they come from (`source`).
 
-    `spread`: length of the longest of a micro-batch over that of the mean row; rows are padded to it.
+    `spread`: length of the longest row of a micro-batch, which the others are padded to, over the mean one.
     """
 
     text: int
@@ -189,8 +172,8 @@ class Lengths:
 
 
 @dataclass(frozen=True)
-class Path:
-    """Which of the forward room's speed-ups a step uses; none of them is LlamaFactory's own step."""
+class Speedups:
+    """Those of the forward room that a step uses; none is LlamaFactory's own step."""
 
     frozen_tower: bool = False
     response_head: bool = False
@@ -203,7 +186,7 @@ class Path:
         return any(vars(self).values())
 
 
-LLAMAFACTORY = Path()
+LLAMAFACTORY = Speedups()
 
 
 def padded(tokens: float, multiple: int = 8) -> int:
@@ -211,17 +194,18 @@ def padded(tokens: float, multiple: int = 8) -> int:
     return -(-int(tokens) // multiple) * multiple
 
 
-def rows_of(setup: Setup, path: Path) -> int:
-    """Rows of one micro-batch: plain rows, or one a prompt."""
-    return setup.batch * (1 if path.shared_prefix else setup.responses)
+def packs(setup: Setup, on: Speedups) -> bool:
+    """Whether the rows of a micro-batch become one without padding."""
+    return on.padding_free and setup.batch * (1 if on.shared_prefix else setup.responses) > 1
 
 
-def packs(setup: Setup, path: Path) -> bool:
-    """Whether these rows become one without padding."""
-    return path.padding_free and rows_of(setup, path) > 1
+def encodings(setup: Setup, on: Speedups) -> int:
+    """How often a prompt's images of a micro-batch go through the tower in one pass of one model."""
+    return setup.batch * (1 if on.vision_once or on.shared_prefix else setup.responses)
 
 
-def row_tokens(lengths: Lengths, setup: Setup, path: Path) -> int:
-    """Tokens of all rows that one micro-batch becomes: plain rows, or `[prompt | chosen | rejected]`."""
-    row = lengths.prompt + lengths.response * (setup.responses if path.shared_prefix else 1)
-    return rows_of(setup, path) * (int(row) if packs(setup, path) else padded(row * lengths.spread))
+def row_tokens(work: Workload, setup: Setup, on: Speedups) -> int:
+    """Tokens of all rows of one micro-batch: `[prompt | response]`, or `[prompt | chosen | rejected]`."""
+    rows, responses = (setup.batch, setup.responses) if on.shared_prefix else (setup.batch * setup.responses, 1)
+    row = work.prompt + work.response * responses
+    return rows * (row if packs(setup, on) else padded(row * work.spread))

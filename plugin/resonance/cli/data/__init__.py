@@ -1,10 +1,10 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""`resonance data ...`: one file a command of the group."""
+"""`resonance data ...`: one file a command of the group. A command raises what stops it; it is printed here."""
 
 import argparse
 from types import ModuleType
 
-from . import check, fix_paths, import_, list_, register, score_filter, score_scale, score_stats, show
+from . import check, common, fix_paths, import_, list_, register, score_filter, score_scale, score_stats, show
 
 COMMANDS: dict[str, ModuleType] = {
     "import": import_,
@@ -28,4 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Import, check, repair, register and look at data sets."""
-    return COMMANDS[args.data_command].run(args)
+    try:
+        return COMMANDS[args.data_command].run(args)
+    except BrokenPipeError:  # `| head`: the reader has seen enough
+        raise
+    except (ValueError, OSError) as error:
+        wrong_call = isinstance(error, common.WrongCall) or args.data_command == "check"  # 1 is: it found errors
+        return common.failed(args.data_command, error, 2 if wrong_call else 1)

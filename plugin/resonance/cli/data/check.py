@@ -44,17 +44,12 @@ def run(args: argparse.Namespace) -> int:
     """Report every problem of data files, with row numbers, before training finds the first."""
     from ...checks.data.entry import find_entries
 
-    try:
-        targets = dict.fromkeys(args.targets)
-        found = [entry for target in targets for entry in find_entries(target, args.dataset_dir, args.media_dir)]
-        entries = [entry for i, entry in enumerate(found) if entry not in found[:i]]
-        others = [] if args.against is None else find_entries(args.against, args.dataset_dir, args.media_dir)
-        refuse_outputs(args, entries, others)
-        return check(args, entries, make_options(args, others))
-    except BrokenPipeError:  # `| head`: the reader has seen enough
-        raise
-    except (ValueError, OSError) as error:
-        return common.failed("check", error, 2)
+    targets = dict.fromkeys(args.targets)
+    found = [entry for target in targets for entry in find_entries(target, args.dataset_dir, args.media_dir)]
+    entries = [entry for i, entry in enumerate(found) if entry not in found[:i]]
+    others = [] if args.against is None else find_entries(args.against, args.dataset_dir, args.media_dir)
+    refuse_outputs(args, entries, others)
+    return check(args, entries, make_options(args, others))
 
 
 def refuse_outputs(args: argparse.Namespace, entries: list[Entry], others: list[Entry]) -> None:
@@ -113,7 +108,7 @@ def check(args: argparse.Namespace, entries: list[Entry], options: Options) -> i
     """Scan, report and, if asked, repair; returns the exit code."""
     from ...checks.data.findings import Findings
     from ...checks.data.page import Gallery, write_page
-    from ...checks.data.repair import Repairer
+    from ...checks.data.repair import Repair
     from ...checks.data.scan import Scan
     from ...checks.data.text import lines
 
@@ -136,7 +131,7 @@ def check(args: argparse.Namespace, entries: list[Entry], options: Options) -> i
         write_page(args.html, scans, findings, gallery)
         print(f"{args.html}: the same with pictures", file=told)
     if args.fix is not None:
-        print(Repairer(scans[0], args.strict).run(args.fix).as_text(), file=told)
+        print(Repair(scans[0], args.fix, args.strict).run(), file=told)
         print(f"Next: {register_command(args, entries[0])}", file=told)
     elif findings.count("error") and len(entries) == 1 and scans[0].rows and not args.json:
         print(common.safe(cure(args, scans[0], findings)))
@@ -146,13 +141,14 @@ def check(args: argparse.Namespace, entries: list[Entry], options: Options) -> i
 
 def cure(args: argparse.Namespace, scan: Scan, findings: Findings) -> str:
     """What to do about errors: another place for images, an import, a cleaned copy; nothing if none of them helps."""
+    from ...checks.data.kinds import KINDS
     from ...checks.data.mend import MENDED
 
     probe, files, media_dir = scan.judge.probe, scan.entry.files, scan.entry.media_dir
     embedded = len(probe.sizes) > 0 and not probe.facts
     if embedded or not scan.entry.columns:
         return "Next: resonance data import --list, if this is a public set as it was downloaded"
-    wrong = {group.kind: group.count for group in findings.groups(scan.files) if findings.is_error(group.kind)}
+    wrong = {group.kind: group.count for group in findings.groups(scan.files) if KINDS[group.kind].severity == "error"}
     missing = sum(wrong.get(f"{medium} missing", 0) for medium in ("image", "video", "audio"))
     if missing * 2 > scan.rows and len(files) == 1 and files[0].suffix.lower() in (".json", ".jsonl"):
         where = [] if Path(media_dir) == files[0].parent else ["--media-dir", media_dir]
@@ -174,7 +170,7 @@ def print_json(findings: Findings) -> None:
     """Print a list of objects, one a line."""
     between = "["
     for problem in findings.all():
-        sys.stdout.write(between + json.dumps(problem.as_dict()))
+        print(between + json.dumps(problem.as_dict()), end="")
         between = ",\n "
     print("]" if between != "[" else "[]")
 

@@ -3,12 +3,11 @@
 
 import argparse
 import errno
-import os
 import shlex
 import sys
 from pathlib import Path
 
-from ...datafiles.find import DataSet
+from ...datafiles.find import DataSet, find, same_file, scores_of
 from ...datafiles.info import INFO
 from ...datafiles.text import printable
 from ...datafiles.write import WriteError
@@ -28,18 +27,26 @@ def info_path(args: argparse.Namespace) -> Path:
 def add_scores(parser: argparse.ArgumentParser) -> None:
     """Which set, and which of its columns are scores."""
     parser.add_argument("data", metavar="FILE|NAME", help=f"a data file, or a name in {INFO}")
-    parser.add_argument(
-        "--columns",
-        nargs=2,
-        metavar=("CHOSEN", "REJECTED"),
-        help="of the scores, where they cannot be told from the entry or the rows",
-    )
+    columns = "of the scores, where they cannot be told from the entry or the rows"
+    parser.add_argument("--columns", nargs=2, metavar=("CHOSEN", "REJECTED"), help=columns)
     add_info(parser)
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, help="the .json or .jsonl file to write")
     parser.add_argument("--force", action="store_true", help="write over a file that exists")
+
+
+def scored_input(args: argparse.Namespace) -> tuple[DataSet, tuple[str, str]]:
+    """The set and its score columns, of a command that writes a copy of it.
+
+    Raises:
+        ValueError: if they cannot be told, or the copy would be written over a file that it must not be.
+    """
+    data = find(args.data, info_path(args))
+    refuse_same(data.file, args.output)
+    refuse_existing(args.output, args.force)
+    return data, scores_of(data, args.columns)
 
 
 def refuse_existing(target: Path, force: bool) -> None:
@@ -52,7 +59,7 @@ def refuse_existing(target: Path, force: bool) -> None:
 
 def refuse_same(source: Path, target: Path) -> None:
     """Raise ValueError if a command would write over what it reads."""
-    if source.exists() and target.exists() and os.path.samefile(source, target):
+    if same_file(source, target):
         raise ValueError(f"{target}: the output is the input; give -o another name, or --in-place where there is one.")
 
 
@@ -98,10 +105,14 @@ def told(error: Exception) -> str:
     return f"{error}\nNext: {cures.get(error.errno or 0, 'choose a file or folder that you may write')}"
 
 
+class WrongCall(ValueError):
+    """What was typed cannot be, whatever the files hold."""
+
+
 def failed(command: str, error: Exception, code: int = 1) -> int:
-    """Print an error of a command, and return its exit code."""
+    """Print what stopped a command, and return its exit code."""
     text = told(error)
     print(safe(f"resonance data {command}: {text}"), file=sys.stderr)
-    if code == 2 and "\nNext: " not in text:
+    if code == 2 and "Next: " not in text:
         print(f"Next: resonance data {command} --help", file=sys.stderr)
     return code

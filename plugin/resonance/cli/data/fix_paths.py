@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from ...datafiles.fix import KEYS, Findable, Fixing, PathProblem
 from ...datafiles.paths import Anchor, Prefixes, Relocate, Search
-from ...datafiles.text import shorten
+from ...datafiles.text import count, shorten
 from . import common
 
 SHOWN = 20
@@ -31,9 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="write over an output that exists; it stays as NAME.bak")
     parser.add_argument("--no-check", action="store_true", help="do not look whether the files exist")
     parser.add_argument("--media-dir", type=Path, help="where relative paths start; default: the folder of FILE")
-    parser.add_argument(
-        "--keep-going", action="store_true", help="write although; rows with a problem stay as they are"
-    )
+    keep = "write although; rows with a problem stay as they are"
+    parser.add_argument("--keep-going", action="store_true", help=keep)
     parser.add_argument("--all", action="store_true", help=f"print every problem, not the first {SHOWN}")
 
 
@@ -47,23 +46,19 @@ def run(args: argparse.Namespace) -> int:
         if not args.in_place:
             common.refuse_same(args.file, target)
     except ValueError as error:
-        return common.failed("fix-paths", error, 2)
+        raise common.WrongCall(error) from error
     problems = Printer(SHOWN if not args.all else None)
-    media_dir = args.media_dir or args.file.parent
     fixing = Fixing(
         relocate,
         keys=args.key or KEYS,
-        exists=None if args.no_check else Findable(media_dir),
+        exists=None if args.no_check else Findable(args.media_dir or args.file.parent),
         keep_going=args.keep_going,
         on_problem=problems,
         in_place=args.in_place,
     )
-    try:
-        if not args.in_place:
-            common.refuse_existing(target, args.force)
-        fixing.run(args.file, target)
-    except (ValueError, OSError) as error:
-        return common.failed("fix-paths", error)
+    if not args.in_place:
+        common.refuse_existing(target, args.force)
+    fixing.run(args.file, target)
     problems.close()
     return report(args, fixing, target, relocate)
 
@@ -144,15 +139,11 @@ def report(args: argparse.Namespace, fixing: Fixing, target: Path, relocate: Wat
         print(f"{relocate.relocate.by_name} of them were found by the name of the file alone: look at a few")
     if not paths:
         keys = " ".join(args.key or KEYS)
-        print(
-            f"resonance data fix-paths: no row has a path under {keys}\n"
-            f"Next: {common.typed('show', args.file)}, then add --key NAME",
-            file=sys.stderr,
+        raise ValueError(
+            f"no row has a path under {keys}\nNext: {common.typed('show', args.file)}, then add --key NAME"
         )
-        return 1
     if not fixing.applied and not fixing.written and (fixing.problems or fixing.exists is None):
-        error = ValueError(f"nothing was written: {relocate.explain(args)}")
-        return common.failed("fix-paths", error)
+        raise ValueError(f"nothing was written: {relocate.explain(args)}")
     if fixing.written:
         backup = f" (as it was: {fixing.backup})" if fixing.backup else ""
         print(common.safe(f"-> {target}{backup}"))
@@ -169,10 +160,6 @@ def report(args: argparse.Namespace, fixing: Fixing, target: Path, relocate: Wat
         )
         print(f"resonance data fix-paths: {stayed}{hint(args, fixing)}", file=sys.stderr)
     return 1 if fixing.problems else 0
-
-
-def count(number: int, unit: str) -> str:
-    return f"{number} {unit}{'s' * (number != 1)}"
 
 
 def hint(args: argparse.Namespace, fixing: Fixing) -> str:

@@ -2,18 +2,21 @@
 """`resonance data import`."""
 
 import argparse
-import sys
+from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from ...datafiles.text import count
+from ...importers.images import FORMATS
 from ...importers.job import Job
 from ...importers.run import NothingImported, Result, import_dataset
 from ...importers.spec import Importer, Option
 from ...importers.table import IMPORTERS
 from ...importers.work import Tally
+from ..table import print_table
 from . import common
-from .progress import Progress, count, unit_of
+from .progress import Progress
 
 SHOWN = 12  # reasons of skipped rows
 
@@ -21,26 +24,23 @@ SHOWN = 12  # reasons of skipped rows
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("importer", nargs="?", metavar="NAME", help="the data set; --list shows those that are known")
-    add(
-        "source", nargs="?", metavar="PATH_OR_HUB_ID", help="a file, folder, archive or hub id; default: the set's own"
-    )
+    source = "a file, folder, archive or hub id; default: the set's own"
+    add("source", nargs="?", metavar="PATH_OR_HUB_ID", help=source)
     add("--list", action="store_true", help="list the importers")
     add("--out", type=Path, metavar="DIR", help="folder of the data file, its images and dataset_info.json")
     add("--name", help="of the data file and the entry (default: the importer's)")
-    add("--format", choices=("json", "jsonl"), default="json", help="of the data file (default: json)")
-    add(
-        "--image-root",
-        type=Path,
-        metavar="DIR",
-        help="what image paths in rows are relative to; or an archive of them",
-    )
+    formats = ("json", "jsonl")
+    add("--format", dest="suffix", choices=formats, default="json", help="of the data file (default: json)")
+    root = "what image paths in rows are relative to; or an archive of them"
+    add("--image-root", type=Path, metavar="DIR", help=root)
     add("--copy-images", action="store_true", help="copy images (not films) too, instead of referencing them in place")
-    add("--image-format", choices=("keep", "jpeg", "png"), default="keep", help="jpeg, png: write all images so")
+    add("--image-format", choices=FORMATS, default="keep", help="jpeg, png: write all images so")
     add("--allow-missing-images", action="store_true", help="keep rows whose images are not there (yet)")
     add("--max-rows", type=int, metavar="N", help="read at most so many rows")
     add("--split", help="of the hub set, or of a folder with files named after splits (default: train)")
-    add("--dataset-info", type=Path, metavar="FILE", help="where to register (default: OUT/dataset_info.json)")
-    add("--no-register", action="store_true", help="leave dataset_info.json alone")
+    info = "where to register (default: OUT/dataset_info.json)"
+    add("--dataset-info", dest="info", type=Path, metavar="FILE", help=info)
+    add("--no-register", dest="registered", action="store_false", help="leave dataset_info.json alone")
     add("--force", action="store_true", help="replace a data file and an entry of this name")
     add("--restart", action="store_true", help="forget an unfinished import instead of going on with it")
     own = parser.add_argument_group("options of single importers")
@@ -63,14 +63,18 @@ def _readers() -> dict[str, list[tuple[str, Option]]]:
 def run(args: argparse.Namespace) -> int:
     """Turn a public data set into a LlamaFactory data file and register it."""
     if args.list:
-        return _list()
+        rows = [(each.name, each.stage, each.hub_id or "-", each.summary) for each in IMPORTERS.values()]
+        print_table(("NAME", "STAGE", "HUB ID", "WHAT"), rows)
+        print("\nNext: resonance data import NAME [PATH_OR_HUB_ID] --out data")
+        return 0
     try:
         importer = _importer(args.importer)
         if args.out is None:
             raise ValueError(f"--out is missing: the folder for {importer.name}'s data file, for example --out data")
-        job = _job(args, importer)
+        args.options = _options(args, importer)
     except ValueError as error:
-        return _fail(f"{error}; Next: resonance data import --list", 2)
+        raise common.WrongCall(f"{error}; Next: resonance data import --list") from error
+    job = Job(**{field.name: getattr(args, field.name) for field in fields(Job)})
     print(f"{importer.name}: {importer.summary}\nTerms: {importer.terms}", flush=True)
     try:
         with Progress() as progress:
@@ -80,26 +84,11 @@ def run(args: argparse.Namespace) -> int:
         following = f"see {error.skipped}" if error.skipped else "resonance data import --list"
         if error.image_root is not None:
             following = common.again(args, "--image-root", error.image_root)
-        return _fail(f"{error}\nNext: {following}", 1)
-    except (ValueError, OSError) as error:
-        return _fail(common.told(error), 1)
+        raise ValueError(f"{error}\nNext: {following}") from error
     except KeyboardInterrupt:
-        return _fail(f"interrupted; the same command{' without --restart' * job.restart} goes on from here", 1)
-    return _report(importer, job, result)
-
-
-def _fail(message: str, code: int) -> int:
-    print(common.safe(f"resonance data import: {message}"), file=sys.stderr)
-    return code
-
-
-def _list() -> int:
-    rows = [("NAME", "STAGE", "HUB ID", "WHAT")]
-    rows += [(i.name, i.stage, i.hub_id or "-", i.summary) for i in IMPORTERS.values()]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    for name, stage, hub_id, summary in rows:
-        print(f"{name:<{widths[0]}}  {stage:<{widths[1]}}  {hub_id:<{widths[2]}}  {summary}")
-    print("\nNext: resonance data import NAME [PATH_OR_HUB_ID] --out data")
+        again = f"the same command{' without --restart' * job.restart}"
+        raise ValueError(f"interrupted; {again} goes on from here") from None
+    _report(importer, job, result)
     return 0
 
 
@@ -112,42 +101,20 @@ def _importer(name: str | None) -> Importer:
     return IMPORTERS[name]
 
 
-def _job(args: argparse.Namespace, importer: Importer) -> Job:
-    return Job(
-        source=args.source,
-        out=args.out,
-        name=args.name,
-        suffix=args.format,
-        image_root=args.image_root,
-        copy_images=args.copy_images,
-        image_format=args.image_format,
-        allow_missing_images=args.allow_missing_images,
-        max_rows=args.max_rows,
-        split=args.split,
-        force=args.force,
-        restart=args.restart,
-        info=args.dataset_info,
-        registered=not args.no_register,
-        options=_options(args, importer),
-    )
-
-
 def _options(args: argparse.Namespace, importer: Importer) -> dict[str, Any]:
     """The importer's options that were given; those of others are an error that names who reads them."""
     own = {option.flag: option for option in importer.options}
     found, problems = {}, []
     for flag, readers in _readers().items():
         given = getattr(args, readers[0][1].key)
-        if given is None:
-            continue
-        if flag not in own:
+        if given is not None and flag not in own:
             problems.append(f"{flag} is read by {', '.join(name for name, _ in readers)}, not by {importer.name}")
-            continue
-        option = own[flag]
-        try:
-            found[option.key] = given if option.parse is None else option.parse(given)
-        except ValueError as error:
-            problems.append(f"{flag}: {error}")
+        elif given is not None:
+            option = own[flag]
+            try:
+                found[option.key] = given if option.parse is None else option.parse(given)
+            except ValueError as error:
+                problems.append(f"{flag}: {error}")
     if problems:
         raise ValueError("; ".join(problems))
     return found
@@ -155,24 +122,22 @@ def _options(args: argparse.Namespace, importer: Importer) -> dict[str, Any]:
 
 def _print_tally(tally: Tally) -> None:
     rate = f" in {tally.seconds:.1f} s ({tally.rows_in / tally.seconds:,.0f} rows/s)" if tally.seconds else ""
-    print(f"{count(tally.rows_in, 'rows')} read{rate}\n{count(tally.rows_out, unit_of(tally))} written")
-    _print_reasons(unit_of(tally), tally.skipped)
-    _print_reasons("rows", tally.rows_skipped)
+    print(f"{count(tally.rows_in, 'row')} read{rate}\n{count(tally.rows_out, tally.unit)} written")
+    for unit, counts, what in (
+        (tally.unit, tally.skipped, ""),
+        ("row", tally.rows_skipped, ", of which nothing could be made"),
+    ):
+        reasons = sorted(counts.items(), key=lambda item: -item[1])
+        if reasons:
+            print(f"{count(sum(counts.values()), unit)} left out{what}:")
+        for reason, number in reasons[:SHOWN]:
+            print(f"  {number:>9,}  {reason}")
+        if more := reasons[SHOWN:]:
+            print(f"  {sum(number for _, number in more):>9,}  for {len(more)} more reasons")
 
 
-def _print_reasons(units: str, counts: dict[str, int]) -> None:
-    if not counts:
-        return
-    whole = ", of which nothing could be made" if units == "rows" else ""
-    print(f"{count(sum(counts.values()), units)} left out{whole}:")
-    reasons = sorted(counts.items(), key=lambda item: -item[1])
-    for reason, number in reasons[:SHOWN]:
-        print(f"  {number:>9,}  {reason}")
-    if len(reasons) > SHOWN:
-        print(f"  {sum(number for _, number in reasons[SHOWN:]):>9,}  for {len(reasons) - SHOWN} more reasons")
-
-
-def _report(importer: Importer, job: Job, result: Result) -> int:
+def _report(importer: Importer, job: Job, result: Result) -> None:
+    """Print what came of an import and what to do next; ValueError if its entry could not be written."""
     if result.resumed:
         print("went on with an import that was not finished")
     _print_tally(result.tally)
@@ -180,10 +145,10 @@ def _report(importer: Importer, job: Job, result: Result) -> int:
     if result.skipped:
         print(f"-> {result.skipped} (what was skipped, and why)")
     if importer.note is not None:
-        print(f"Note: {importer.note(_settled(importer, job))}")
+        print(f"Note: {importer.note(importer.settled(job.options))}")
     if result.entry_error:
         register = common.typed("register", result.file, "--name", result.name, "--info", job.info_path)
-        return _fail(f"the data file is there, its entry is not: {result.entry_error}\nNext: {register}", 1)
+        raise ValueError(f"the data file is there, its entry is not: {result.entry_error}\nNext: {register}")
     if job.registered:
         as_before = "" if result.change and result.change.diff else ", as it was"
         print(f"-> entry {result.name!r} in {job.info_path}{as_before}")
@@ -193,8 +158,3 @@ def _report(importer: Importer, job: Job, result: Result) -> int:
     where = [] if beside else ["--dataset-dir", job.info_path.parent]
     print(f"Next: {common.typed('check', result.file, *where)}")
     print(f"Then, in a recipe: {recipe}; llamafactory-cli train RECIPE.yaml")
-    return 0
-
-
-def _settled(importer: Importer, job: Job) -> dict[str, Any]:
-    return {option.key: job.options.get(option.key, option.default) for option in importer.options}

@@ -3,14 +3,14 @@
 
 import argparse
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ...datafiles.find import HUBS
 from ...datafiles.info import read_info
-from ...datafiles.read import RowError, data_files, read_rows
-from ...datafiles.text import printable
+from ...datafiles.read import data_files, read_rows
+from ...datafiles.tables import table_batches
+from ..table import print_table
 from . import common
 
 QUICK = 16 << 20  # bytes up to which rows are counted
@@ -23,31 +23,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """List the data sets of dataset_info.json: is the file there, rows, formatting, pairs, scores."""
     path = common.info_path(args)
-    try:
-        entries = read_info(path)
-    except (ValueError, OSError) as error:
-        return common.failed("list", error)
+    entries = read_info(path)
     if not entries:
         why = "names no data set" if path.exists() else "is not there"
-        return common.failed(
-            "list", ValueError(f"{path} {why}\nNext: {common.typed('register', 'FILE', *common.info_options(args))}")
-        )
-    readable = []
-    rows = [("NAME", "ROWS", "FORMATTING", "PAIRS", "SCORES", "SOURCE")]
-    for name, entry in entries.items():
-        columns = entry.get("columns")
-        columns = columns if isinstance(columns, dict) else {}
-        pairs = "yes" if entry.get("ranking") else "-"
-        scores = "yes" if columns.get("score_chosen") and columns.get("score_rejected") else "-"
-        count, source = where(entry, path.parent)
-        readable += [name] * (count not in ("-", "?"))
-        rows.append((name, count, str(entry.get("formatting", "alpaca")), pairs, scores, source))
-    print_table(rows)
-    following = (
-        common.typed("show", readable[0], *common.info_options(args)) if readable else "resonance data import --list"
-    )
-    print(f"\nNext: {following}")
+        raise ValueError(f"{path} {why}\nNext: {common.typed('register', 'FILE', *common.info_options(args))}")
+    rows = [row_of(name, entry, path.parent) for name, entry in entries.items()]
+    print_table(("NAME", "ROWS", "FORMATTING", "PAIRS", "SCORES", "SOURCE"), rows)
+    readable = [name for name, rows_in, *_ in rows if rows_in not in ("-", "?")]
+    show = common.typed("show", *readable[:1], *common.info_options(args))
+    print(f"\nNext: {show if readable else 'resonance data import --list'}")
     return 0
+
+
+def row_of(name: str, entry: dict[str, Any], folder: Path) -> tuple[str, ...]:
+    """What is printed of an entry."""
+    columns = given if isinstance(given := entry.get("columns"), dict) else {}
+    pairs = "yes" if entry.get("ranking") else "-"
+    scores = "yes" if columns.get("score_chosen") and columns.get("score_rejected") else "-"
+    count, source = where(entry, folder)
+    return name, count, str(entry.get("formatting", "alpaca")), pairs, scores, source
 
 
 def where(entry: dict[str, Any], folder: Path) -> tuple[str, str]:
@@ -61,27 +55,13 @@ def where(entry: dict[str, Any], folder: Path) -> tuple[str, str]:
         return "-", f"{name}  NOT THERE"
     try:
         counts = [quick_count(file) for file in data_files(path)]
-    except (RowError, OSError):
+    except (ValueError, OSError):
         return "?", f"{name}  CANNOT BE READ"
-    known = [count for count in counts if count is not None]
-    return str(sum(known)) if len(known) == len(counts) else "many", name
+    return "many" if None in counts else str(sum(filter(None, counts))), name
 
 
 def quick_count(path: Path) -> int | None:
     """Rows of a file, None if counting would take a while."""
     if path.suffix.lower() == ".parquet":
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        try:
-            return pq.ParquetFile(path).metadata.num_rows
-        except pa.ArrowException as error:
-            raise RowError(f"{path}: cannot be read ({error}).") from error
+        return table_batches(path)[0]
     return None if path.stat().st_size > QUICK else sum(1 for _ in read_rows(path))
-
-
-def print_table(rows: Sequence[tuple[str, ...]]) -> None:
-    rows = [tuple(map(printable, row)) for row in rows]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
-    for row in rows:
-        print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)) + "  " + row[-1])

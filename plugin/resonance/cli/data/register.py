@@ -8,8 +8,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ...datafiles.infer import ALIASES, DEFAULT_TAGS, FORMATTINGS, SETTINGS
-from ...datafiles.info import INFO, infer_entry, register
+from ...datafiles.columns import ALIASES, FORMATTINGS, TAGS
+from ...datafiles.infer import SETTINGS, infer_entry
+from ...datafiles.info import INFO, register
 from ...datafiles.sample import Unclear
 from ...datafiles.usual import odd_row
 from . import common
@@ -32,18 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Add a data file to dataset_info.json: formatting, columns and tags are told from its rows."""
     info_path = common.info_path(args)
-    try:
-        given = parse_settings(args.set)
-    except ValueError as error:
-        return common.failed("register", error, 2)
+    given = parse_settings(args.set)
     path = args.file.resolve()
     name = args.name if args.name is not None else path.name if path.is_dir() else path.stem
-    try:
-        refuse_new_folder(info_path)
-        entry = told_entry(args.file, info_path, given)
-        change = register(info_path, name, entry, force=args.force, dry_run=args.dry_run)
-    except (ValueError, OSError) as error:
-        return common.failed("register", error)
+    refuse_new_folder(info_path)
+    entry = told_entry(args.file, info_path, given)
+    change = register(info_path, name, entry, force=args.force, dry_run=args.dry_run)
     if not change.diff:
         print(f"{info_path}: {name} is there already, as it should be")
     else:
@@ -81,9 +76,9 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
     """Turn ``columns.images=pics`` and the like into parts of an entry.
 
     Raises:
-        ValueError: naming every one that cannot be, with the nearest key there is.
+        WrongCall: naming every one that cannot be, with the nearest key there is.
     """
-    allowed = [*SETTINGS, *(f"columns.{key}" for key in ALIASES), *(f"tags.{key}" for key in DEFAULT_TAGS)]
+    allowed = [*SETTINGS, *(f"columns.{key}" for key in ALIASES), *(f"tags.{key}" for key in TAGS)]
     given: dict[str, Any] = {"columns": {}, "tags": {}}
     wrong = []
     for setting in settings:
@@ -102,7 +97,7 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
         else:
             given[key] = value
     if wrong:
-        raise ValueError("\n".join(wrong))
+        raise common.WrongCall("\n".join(wrong))
     return given
 
 

@@ -4,57 +4,42 @@
 import argparse
 import math
 
-from ...datafiles.find import find, scores_of
 from ...datafiles.rescore import MarginRule, filter_rows
 from ...datafiles.scores import gather
+from ...datafiles.text import count
 from . import common
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     common.add_scores(parser)
     common.add_output(parser)
-    parser.add_argument(
-        "--min-margin",
-        type=float,
-        required=True,
-        metavar="M",
-        help="keep pairs whose chosen score is at least M above the rejected one",
-    )
+    least = "keep pairs whose chosen score is at least M above the rejected one"
+    parser.add_argument("--min-margin", type=float, required=True, metavar="M", help=least)
     ties = parser.add_mutually_exclusive_group()
     ties.add_argument("--keep-ties", action="store_true", help="keep pairs with equal scores whatever M is")
     ties.add_argument("--drop-ties", action="store_true", help="drop pairs with equal scores whatever M is")
-    parser.add_argument(
-        "--drop-unscored",
-        action="store_true",
-        help="drop rows whose scores are missing or no numbers, rather than stop",
-    )
+    unscored = "drop rows whose scores are missing or no numbers, rather than stop"
+    parser.add_argument("--drop-unscored", action="store_true", help=unscored)
 
 
 def run(args: argparse.Namespace) -> int:
     """Keep the pairs whose scores differ enough."""
     if not math.isfinite(args.min_margin):
-        return common.failed("score-filter", ValueError(f"--min-margin {args.min_margin}: give a number."), 2)
+        raise common.WrongCall(f"--min-margin {args.min_margin}: give a number.")
     rule = MarginRule(args.min_margin, True if args.keep_ties else False if args.drop_ties else None)
-    try:
-        data = find(args.data, common.info_path(args))
-        source = data.file
-        common.refuse_same(source, args.output)
-        common.refuse_existing(args.output, args.force)
-        columns = scores_of(data, args.columns)
-        scores = gather([source], columns)
-        if not args.drop_unscored:
-            scores.require_sound(source)
-        kept = sum(map(rule, scores.chosen, scores.rejected))
-        if not kept:
-            widest = max(scores.margins, default=math.nan)
-            raise ValueError(f"no pair of {source} is kept: the widest margin is {widest:g}. Nothing was written.")
-        filter_rows(source, args.output, columns, rule)
-    except (ValueError, OSError) as error:
-        return common.failed("score-filter", error)
+    data, columns = common.scored_input(args)
+    scores = gather([data.file], columns)
+    if not args.drop_unscored:
+        scores.require_sound(data.file)
+    kept = sum(map(rule, scores.chosen, scores.rejected))
+    if not kept:
+        widest = max(scores.margins, default=math.nan)
+        raise ValueError(f"no pair of {data.file} is kept: the widest margin is {widest:g}. Nothing was written.")
+    filter_rows(data.file, args.output, columns, rule)
     dropped = len(scores.chosen) - kept
     ties = {None: "", True: ", but no ties", False: ", and all ties"}[rule.ties]
     why = f"margin below {args.min_margin:g}{ties}"
     told = f", {scores.bad} dropped without scores" if scores.bad else ""
-    print(f"-> {args.output}: {kept} pair{'s' * (kept != 1)} kept, {dropped} dropped ({why}){told}")
+    print(f"-> {args.output}: {count(kept, 'pair')} kept, {dropped} dropped ({why}){told}")
     print(f"Next: {common.register_copy(args, data, args.output)}")
     return 0

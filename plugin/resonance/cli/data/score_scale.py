@@ -4,10 +4,11 @@
 import argparse
 import math
 from pathlib import Path
+from typing import Any
 
-from ...datafiles.find import find, scores_of
 from ...datafiles.rescore import Line, Map, Ranks, rescale
 from ...datafiles.scores import Scores, gather, share_at_least
+from ...datafiles.text import count
 from . import common
 from .score_stats import TAU_GOOD
 
@@ -17,46 +18,26 @@ ETA = 0.7  # the default of `uni_dpo_qual_eta`
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     common.add_scores(parser)
     common.add_output(parser)
-    parser.add_argument("--to", type=float, nargs=2, required=True, metavar=("LO", "HI"), help="the new scale")
+    scale: dict[str, Any] = {"type": float, "nargs": 2, "metavar": ("LO", "HI")}
+    parser.add_argument("--to", required=True, help="the new scale", **scale)
     how = parser.add_mutually_exclusive_group()
-    how.add_argument(
-        "--from",
-        dest="old",
-        type=float,
-        nargs=2,
-        metavar=("LO", "HI"),
-        help="the old scale; default: from the lowest to the highest score in the file",
-    )
-    how.add_argument(
-        "--quantiles",
-        action="store_true",
-        help="by rank instead: equal parts of the scores on equal parts of the scale",
-    )
-    parser.add_argument(
-        "--tau-good",
-        type=float,
-        default=TAU_GOOD,
-        metavar="T",
-        help=f"a threshold on the old scale, to see what it becomes; default: {TAU_GOOD}",
-    )
+    old = "the old scale; default: from the lowest to the highest score in the file"
+    how.add_argument("--from", dest="old", help=old, **scale)
+    ranks = "by rank instead: equal parts of the scores on equal parts of the scale"
+    how.add_argument("--quantiles", action="store_true", help=ranks)
+    tau = f"a threshold on the old scale, to see what it becomes; default: {TAU_GOOD}"
+    parser.add_argument("--tau-good", type=float, default=TAU_GOOD, metavar="T", help=tau)
 
 
 def run(args: argparse.Namespace) -> int:
     """Put scores on another scale, so that tau_good means the same for all sets."""
     if not math.isfinite(args.tau_good):
-        return common.failed("score-scale", ValueError(f"--tau-good {args.tau_good}: give a number."), 2)
-    try:
-        data = find(args.data, common.info_path(args))
-        source = data.file
-        common.refuse_same(source, args.output)
-        common.refuse_existing(args.output, args.force)
-        columns = scores_of(data, args.columns)
-        scores = gather([source], columns)
-        scores.require_sound(source)
-        scale = choose(args, scores)
-        rescale(source, args.output, columns, scale)
-    except (ValueError, OSError) as error:
-        return common.failed("score-scale", error)
+        raise common.WrongCall(f"--tau-good {args.tau_good}: give a number.")
+    data, columns = common.scored_input(args)
+    scores = gather([data.file], columns)
+    scores.require_sound(data.file)
+    scale = choose(args, scores)
+    rescale(data.file, args.output, columns, scale)
     explain(args.output, scores, scale, args.tau_good)
     print(f"Next: {common.register_copy(args, data, args.output)}")
     return 0
@@ -70,18 +51,14 @@ def choose(args: argparse.Namespace, scores: Scores) -> Map:
     """
     if args.quantiles:
         return Ranks(scores, *args.to)
-    found = scores.lowest, scores.highest
+    found = scores.limits
     low, high = args.old or found
-    beyond = [
-        row
-        for row, pair in enumerate(zip(scores.chosen, scores.rejected, strict=True))
-        if min(pair) < low or max(pair) > high
-    ]
-    if beyond:
+    pairs = enumerate(zip(scores.chosen, scores.rejected, strict=True))
+    if beyond := [row for row, pair in pairs if min(pair) < low or max(pair) > high]:
         rows = ", ".join(map(str, beyond[:10])) + ", ..." * (len(beyond) > 10)
         raise ValueError(
             f"scores go from {found[0]:g} to {found[1]:g}, beyond --from {low:g} {high:g}, "
-            f"in {len(beyond)} row{'s' * (len(beyond) > 1)}: {rows}\nNext: "
+            f"in {count(len(beyond), 'row')}: {rows}\nNext: "
             + common.again(args, "--from", f"{min(low, found[0]):g}", f"{max(high, found[1]):g}")
         )
     return Line(low, high, *args.to)
@@ -89,12 +66,9 @@ def choose(args: argparse.Namespace, scores: Scores) -> Map:
 
 def explain(output: Path, scores: Scores, scale: Map, tau: float) -> None:
     """Print what the new scale does to the recipe's keys."""
-    print(
-        f"-> {output}: {len(scores.chosen)} pairs, {scores.lowest:g} -> {scale(scores.lowest):g},"
-        f" {scores.highest:g} -> {scale(scores.highest):g}"
-    )
-    new_tau = scale(tau)
-    (share,) = share_at_least(scores.chosen, [tau])
+    low, high = scores.limits
+    print(f"-> {output}: {len(scores.chosen)} pairs, {low:g} -> {scale(low):g}, {high:g} -> {scale(high):g}")
+    new_tau, (share,) = scale(tau), share_at_least(scores.chosen, [tau])
     print(
         f"uni_dpo_tau_good: {tau:g} on the old scale becomes {new_tau:.6g}; {share:.1%} of the chosen scores reach it"
     )

@@ -17,13 +17,8 @@ TAU_GOOD = 2.5  # the default of `uni_dpo_tau_good`
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     common.add_scores(parser)
-    parser.add_argument(
-        "--tau-good",
-        type=float,
-        nargs="+",
-        metavar="T",
-        help="thresholds to count; default: 2.5 and quantiles of the chosen scores",
-    )
+    thresholds = "thresholds to count; default: 2.5 and quantiles of the chosen scores"
+    parser.add_argument("--tau-good", type=float, nargs="+", metavar="T", help=thresholds)
     parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw histograms")
     parser.add_argument("--force", action="store_true", help="with --plot: write over a file that exists")
 
@@ -31,25 +26,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Count scores: range, quantiles, ties, margins, and what a tau_good would select."""
     if args.plot and args.plot.suffix.lower() != ".png":
-        return common.failed("score-stats", ValueError(f"--plot {args.plot}: only .png is drawn."), 2)
+        raise common.WrongCall(f"--plot {args.plot}: only .png is drawn.")
     if not all(map(math.isfinite, args.tau_good or [])):
-        return common.failed("score-stats", ValueError("--tau-good: give numbers that are finite."), 2)
+        raise common.WrongCall("--tau-good: give numbers that are finite.")
     if args.force and not args.plot:
-        return common.failed("score-stats", ValueError("--force is for --plot."), 2)
-    try:
+        raise common.WrongCall("--force is for --plot.")
+    if args.plot:
+        common.refuse_existing(args.plot, args.force)
+    data = find(args.data, common.info_path(args))
+    columns = scores_of(data, args.columns)
+    scores = gather(data.files, columns)
+    if scores.chosen:
+        print_stats(args.data, columns, scores, args.tau_good)
         if args.plot:
-            common.refuse_existing(args.plot, args.force)
-        data = find(args.data, common.info_path(args))
-        columns = scores_of(data, args.columns)
-        scores = gather(data.files, columns)
-        if scores.chosen:
-            print_stats(args.data, columns, scores, args.tau_good)
-            if args.plot:
-                plot(args.plot, scores, columns, args.tau_good or [TAU_GOOD])
-                print(f"-> {args.plot}")
-        scores.require_sound(args.data)
-    except (ValueError, OSError) as error:
-        return common.failed("score-stats", error)
+            plot(args.plot, scores, columns, args.tau_good or [TAU_GOOD])
+            print(f"-> {args.plot}")
+    scores.require_sound(args.data)
     if data.entry is None or not data.entry.get("columns", {}).get("score_chosen"):
         register = common.register_copy(args, data, data.path)
         print(f"\nNo {INFO} names these columns yet. Next: {register}")

@@ -5,6 +5,7 @@ import argparse
 import shutil
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,25 +28,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Show some rows: prompt, answers, scores, and the images as paths and sizes."""
     if args.n < 1 or args.row < 0:
-        return common.failed("show", ValueError("--n is 1 or more, --row 0 or more."), 2)
+        raise common.WrongCall("--n is 1 or more, --row 0 or more.")
     width = shutil.get_terminal_size((100, 24)).columns
     shown = 0
+    data = find(args.data, common.info_path(args))
+    entry, remark = data.entry, ""
     try:
-        data = find(args.data, common.info_path(args))
-        entry, remark = data.entry, ""
-        try:
-            entry = entry_of(data)
-        except ValueError as error:  # then the columns as they are
-            remark = str(error)
-        for path, number, row in pick(data.files, args.row, args.n):
-            print(common.safe(f"{path}, row {number}"))
-            print(table(fields(row, entry, args.media_dir or data.media_dir), width, None if args.full else LINES))
-            print()
-            shown += 1
-    except (ValueError, OSError) as error:
-        return common.failed("show", error)
+        entry = entry_of(data)
+    except ValueError as error:  # then the columns as they are
+        remark = str(error)
+    for path, number, row in pick(data.files, args.row, args.n):
+        print(common.safe(f"{path}, row {number}"))
+        print(table(fields(row, entry, args.media_dir or data.media_dir), width, None if args.full else LINES))
+        print()
+        shown += 1
     if not shown:
-        return common.failed("show", ValueError(f"{args.data}: has no row {args.row}."))
+        raise ValueError(f"{args.data}: has no row {args.row}.")
     if remark:
         remark = f"Shown by column, because this file has no entry and none can be told:\n{remark}"
         print(common.safe(remark), file=sys.stderr)
@@ -53,12 +51,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def pick(files: list[Path], start: int, count: int) -> Iterator[tuple[Path, int, Any]]:
-    """Yield `count` rows from the `start`-th on, counted over all files, with the number in their own."""
-    at = 0
-    for path in files:
-        for number, row in read_rows(path):
-            if at >= start + count:
-                return
-            if at >= start:
-                yield path, number, row
-            at += 1
+    """Return `count` rows from the `start`-th on, counted over all files, with the number in their own."""
+    rows = ((path, number, row) for path in files for number, row in read_rows(path))
+    return islice(rows, start, start + count)

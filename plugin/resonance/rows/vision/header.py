@@ -15,8 +15,9 @@ from typing import Any
 
 from PIL import Image, ImageFile
 
-# Last bytes of a whole file. WebP is read to its end when it is opened.
-ENDINGS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82", "WEBP": b""}
+# Last bytes of a whole file, but for padding. WebP is read to its end when it is opened.
+ENDINGS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82", "GIF": b";", "WEBP": b""}
+PADDING, TAIL = b"\0\r\n ", 64
 REMEMBERED = 65536
 
 
@@ -104,20 +105,18 @@ def _file_size(path: str, modified: int, length: int) -> tuple[int, int]:
 
 
 def _size_of_whole(image: Image.Image) -> tuple[int, int]:
-    if isinstance(image, ImageFile.ImageFile) and not _has_end(image):
+    if isinstance(image, ImageFile.ImageFile) and not has_end(image):
         image.load()  # raises what is wrong; some formats know their size only now
     return image.size
 
 
-def _has_end(image: ImageFile.ImageFile) -> bool:
-    ending = ENDINGS.get(image.format or "")
-    if not ending:
-        return ending is not None
-    file = image.fp
-    if file is None:  # loaded already
-        return True
+def has_end(image: ImageFile.ImageFile) -> bool | None:
+    """Whether a file that was just opened ends as its format does; None if that cannot be told at a glance."""
+    ending, file = ENDINGS.get(image.format or ""), image.fp
+    if not ending or file is None:  # without a file it is loaded already
+        return None if ending is None else True
     position = file.tell()
-    file.seek(-len(ending), os.SEEK_END)
+    file.seek(max(file.seek(0, os.SEEK_END) - TAIL, 0))
     tail = file.read()
     file.seek(position)
-    return tail == ending
+    return tail.rstrip(PADDING).endswith(ending)

@@ -1,0 +1,28 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""A table of several commands."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterable
+
+from ..datafiles.text import printable
+
+
+def print_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    """Print rows in columns: wrapped to the width of a terminal, a line each where they go elsewhere."""
+    lines = [[printable(cell) for cell in row] for row in (header, *rows)]
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(*lines[0], box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for row in lines[1:]:
+            table.add_row(*map(Text, row))
+        Console(width=shutil.get_terminal_size().columns).print(table)
+        return
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for row in lines:
+        print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())

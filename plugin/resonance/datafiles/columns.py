@@ -1,0 +1,56 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""What LlamaFactory and this package call the columns, roles and files of a data set. Standard library only."""
+
+from __future__ import annotations
+
+from ..rows.fields import PLACEHOLDERS as PLACEHOLDERS
+from ..rows.fields import SCORE_FIELDS as SCORE_FIELDS
+
+__all__ = [
+    "ALIASES",
+    "COLUMNS",
+    "FORMATTINGS",
+    "MEDIA_COLUMNS",
+    "PLACEHOLDERS",
+    "ROLES",
+    "SCORE_FIELDS",
+    "SIDES",
+    "TAGS",
+]
+
+FORMATTINGS = ("alpaca", "sharegpt", "openai")
+MEDIA_COLUMNS = ("images", "videos", "audios")
+SIDES = ("chosen", "rejected")
+_SCORE_WORDS = ("score", "rating", "reward")
+# What a column may be called, most usual first. Order of the keys is the order they are written in.
+ALIASES: dict[str, tuple[str, ...]] = {
+    "prompt": ("instruction", "prompt", "question", "query"),
+    "query": ("input",),
+    "response": ("output", "response", "answer", "completion"),
+    "history": ("history",),
+    "messages": ("messages", "conversations", "conversation"),
+    "system": ("system", "system_prompt"),
+    "tools": ("tools",),
+    "chosen": ("chosen",),
+    "rejected": ("rejected",),
+    "kto_tag": ("kto_tag", "label"),
+    **{
+        f"score_{side}": tuple(
+            name for word in _SCORE_WORDS for name in (f"{word}_{side}", f"{side}_{word}", f"{side}-{word}")
+        )
+        for side in SIDES
+    },
+    "images": ("images", "image"),
+    "videos": ("videos", "video"),
+    "audios": ("audios", "audio"),
+}
+# What LlamaFactory's parser takes for granted if an entry has no `columns`, or no `tags`, at all.
+COLUMNS = {"prompt": "instruction", "query": "input", "response": "output", "messages": "conversations"}
+ROLES: dict[str, tuple[str, ...]] = {
+    "user_tag": ("human", "user"),
+    "assistant_tag": ("gpt", "assistant", "model"),
+    "system_tag": ("system",),
+    "observation_tag": ("observation", "tool"),
+    "function_tag": ("function_call", "function"),
+}
+TAGS = {"role_tag": "from", "content_tag": "value"} | {tag: names[0] for tag, names in ROLES.items()}
