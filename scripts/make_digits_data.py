@@ -101,6 +101,11 @@ def rl_row(rng: random.Random, truth: int, image: str) -> Row:
     return {"prompt": f"<image>{rng.choice(PROMPTS)}", "answer": str(truth), "images": [image]}
 
 
+def prompt_row(pair: Row, truth: int) -> Row:
+    """The question of a pair, for rewards."""
+    return {"prompt": pair["instruction"], "answer": str(truth), "images": pair["images"]}
+
+
 def write_picture(pixels: Any, path: Path) -> None:
     """Write an 8x8 array of grey levels 0..16 as a PNG, dark ink on white, ZOOM times larger."""
     picture = Image.fromarray((255 - pixels * 255 // 16).astype("uint8"))
@@ -108,18 +113,27 @@ def write_picture(pixels: Any, path: Path) -> None:
     picture.resize((side, side), Image.Resampling.NEAREST).save(path, compress_level=9)
 
 
+def write_rows(path: Path, rows: list[Row]) -> None:
+    path.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")
+    print(f"{path}: {len(rows)} rows")
+
+
 def write_set(out: Path, name: str, indices: list[int], make_row: Callable[[int, str], Row]) -> None:
-    """Write the pictures of a set, and its rows in the order of their indices in scikit-learn's copy."""
+    """Write the pictures of a set, and its rows in the order of their indices in scikit-learn's copy.
+
+    Pairs are written once more as prompts, which rewards can be computed for.
+    """
     digits = load_digits()
     (out / "digits" / name).mkdir(parents=True, exist_ok=True)
-    rows = []
-    for index in sorted(indices):
+    rows, truths = [], [int(digits.target[index]) for index in sorted(indices)]
+    for index, truth in zip(sorted(indices), truths, strict=True):
         image = f"digits/{name}/{index:04d}.png"
         write_picture(digits.images[index].astype("int64"), out / image)
-        rows.append(make_row(int(digits.target[index]), image))
-    text = json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
-    (out / f"digits_{name}.json").write_text(text, encoding="utf-8", newline="\n")
-    print(f"{out / f'digits_{name}.json'}: {len(rows)} rows")
+        rows.append(make_row(truth, image))
+    write_rows(out / f"digits_{name}.json", rows)
+    if "chosen" in rows[0]:
+        prompts = [prompt_row(row, truth) for row, truth in zip(rows, truths, strict=True)]
+        write_rows(out / f"digits_{name}_prompts.json", prompts)
 
 
 def main(argv: list[str]) -> int:

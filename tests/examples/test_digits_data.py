@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "data"
 PAIR_SETS = ("digits_pref", "digits_heldout")
 SETS = ("digits_sft", *PAIR_SETS, "digits_rl")
+PROMPT_SETS = tuple(f"{name}_prompts" for name in PAIR_SETS)  # on the pictures of the pairs
 
 
 def rows(name: str) -> list[dict[str, Any]]:
@@ -40,7 +41,7 @@ def test_data_can_be_made_again_to_the_byte(tmp_path: Path) -> None:
     subprocess.run([sys.executable, str(script), str(tmp_path)], check=True, capture_output=True)
     made = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file())
     committed = [path.relative_to(DATA) for path in DATA.rglob("*.png")]
-    committed += [Path(f"{name}.json") for name in SETS]
+    committed += [Path(f"{name}.json") for name in (*SETS, *PROMPT_SETS)]
     assert made == sorted(committed)
     _, different, unreadable = filecmp.cmpfiles(tmp_path, DATA, [str(path) for path in made], shallow=False)
     assert (different, unreadable) == ([], [])
@@ -83,6 +84,15 @@ def test_prompts_for_rewards_have_the_digit_that_scikit_learn_says_it_is_and_all
 
 def test_the_whole_demo_data_is_small() -> None:
     assert sum(path.stat().st_size for path in DATA.rglob("*") if path.is_file()) < 1_000_000
+
+
+@pytest.mark.parametrize("name", PAIR_SETS)
+def test_prompts_are_the_questions_of_the_pairs_with_the_digit(name: str) -> None:
+    for prompt, pair in zip(rows(f"{name}_prompts"), rows(name), strict=True):
+        assert set(prompt) == {"prompt", "answer", "images"}
+        assert (prompt["prompt"], prompt["images"]) == (pair["instruction"], pair["images"])
+        right = pair["score_chosen"] >= 3  # of two wrong answers the better one has at most 2
+        assert (prompt["answer"] in pair["chosen"]) == right
 
 
 @pytest.mark.parametrize("name", PAIR_SETS)

@@ -97,7 +97,8 @@ def test_greedy_tokens_are_those_of_plain_generation_alone(model):
 def test_log_probabilities_are_those_of_a_plain_call(model):
     rows = prompts(model)
     torch.manual_seed(0)
-    for row, group in zip(rows, rollout(model, size=2).generate(rows, COUNT, Sampling(NEW), 0, [4, 5, 6]), strict=True):
+    groups = rollout(model, size=2).generate(rows, COUNT, Sampling(NEW), 0, [4, 5, 6])
+    for row, group in zip(rows, groups, strict=True):
         for one in group:
             assert len(one.token_ids) == len(one.logps) <= NEW
             assert (one.finish_reason == "stop") == (one.token_ids[-1] == EOS)
