@@ -60,7 +60,6 @@ def test_the_best_model_at_the_end_is_the_best_one(recipe, train):
         recipe(
             pref_loss="uni_dpo",
             pref_beta=2.0,
-            learning_rate=0.05,  # so high that the first checkpoint stays the best
             save_strategy="steps",
             save_steps=2,
             eval_dataset="pairs",
@@ -68,6 +67,7 @@ def test_the_best_model_at_the_end_is_the_best_one(recipe, train):
             eval_steps=2,
             load_best_model_at_end=True,
             metric_for_best_model="eval_loss",
+            greater_is_better=True,  # so that the first checkpoint stays the best: the loss falls
         )
     )
     best = Path(run.state["best_model_checkpoint"])
