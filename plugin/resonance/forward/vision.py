@@ -92,22 +92,28 @@ def pictures(
             how = encoded.get(kinds[name])
             tower = None if how is None or how.grids is None else _reads_on_host(model)
             call = original if tower is None else partial(_with_windows_on_host, tower, original)
-            encode = call if cache is None or not frozen else partial(cache.encode, name, call)
+            call = partial(cache.encode, name, call) if cache is not None and frozen else call
             with torch.no_grad() if frozen else nullcontext():
-                result = _encode(encode, args, kwargs, how, tower is not None)
+                result = _encode(call, args, kwargs, how, tower is not None)
         finally:
             busy.pop()
         if memo is not None:
             memo[key] = result, pixels  # kept alive, or others could come to their addresses
         return result
 
-    before = {name: vars(owner)[name] for name in kinds if name in vars(owner)}  # set by somebody else
-    for name in kinds:
-        setattr(owner, name, partial(features, name, getattr(owner, name)))
+    with _replaced(owner, {name: partial(features, name, getattr(owner, name)) for name in kinds}):
+        yield
+
+
+@contextmanager
+def _replaced(owner: Any, functions: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
+    before = {name: vars(owner)[name] for name in functions if name in vars(owner)}  # set by somebody else
+    for name, function in functions.items():
+        setattr(owner, name, function)
     try:
         yield
     finally:
-        for name in kinds:
+        for name in functions:
             delattr(owner, name)
             if name in before:
                 setattr(owner, name, before[name])
