@@ -181,9 +181,9 @@ def measure(ratio: str, mode: str, count: int, repetitions: int, started: float)
     return_memory_at_once(True)
     model, reference = build(SHAPES[ratio], mode)
     pairs = make_pairs(count)
-    batches = tuple(make_batch(model, SHAPES[ratio]["vocabulary"], p) for p in (pairs, make_pairs(count, 1 / 16)))
+    batch, small = (make_batch(model, SHAPES[ratio]["vocabulary"], p) for p in (pairs, make_pairs(count, 1 / 16)))
     with tempfile.TemporaryDirectory() as folder:
-        steps = make_steps(model, reference, batches, folder)
+        steps = make_steps(model, reference, (batch, small), folder)
     floors = {name: floor_flops(ratio, mode, pairs, reference=name != CACHED) for name in steps}
     rows = Bench(model, steps, floors).run(repetitions, started)
     if missing := sorted(set(steps) - {row.variant for row in rows}):
@@ -220,15 +220,17 @@ def main() -> int:
     if args.data:
         from benchmarks.collators import compare
 
-        rows, wrong = compare()
+        compared, wrong = compare()
+        written = [asdict(row) for row in compared]
     else:
         rows = measure(args.ratio, args.mode, args.batch, args.repetitions, started)
+        written = [asdict(row) for row in rows]
         many = "one pair" if args.batch == 1 else f"{args.batch} pairs"
         print(f"{args.ratio} ratio, {args.mode}, {many}; {time.time() - started:.0f} s in all")
         show(rows)
         wrong = [row.variant for row in rows if not (row.dloss <= LIMIT and row.dgrad_rel <= LIMIT)]
     if args.json:
-        args.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+        args.json.write_text(json.dumps(written, indent=1) + "\n")
     if wrong:
         print(f"benchmark_dpo_step: not what LlamaFactory computes: {', '.join(wrong)}", file=sys.stderr)
     return 1 if wrong else 0

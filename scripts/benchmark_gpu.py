@@ -205,7 +205,8 @@ def main() -> int:
         return 2
     if args.shrink:
         torch.set_num_threads(1)
-    report = run(*(((SHRUNKEN,), "cpu") if args.shrink else ((REAL, SEVEN), "cuda")), args.minutes, args.all)
+    protocols, device = ((SHRUNKEN,), "cpu") if args.shrink else ((REAL, SEVEN), "cuda")
+    report = run(protocols, device, args.minutes, args.all)
     if args.json:
         args.json.write_text(json.dumps(report, indent=1) + "\n")
     wrong = [name for name, value in report["parity"].items() if name.startswith("float32") and not value <= 1e-4]

@@ -135,7 +135,7 @@ class Bench:
             found = [p.grad.flatten() for p in self.parameters if p.grad is not None]
             gradients.append(torch.cat(found) if found else torch.ones(1))
         took = [[self._time(step, regime.evaluation) for _ in range(repetitions)] for step in steps]
-        prepared = self.ours.forward.prepare(batch, self.model, self.model)
+        prepared = self.ours.engine.forward.prepare(batch, self.model, self.model)
         return Row(
             regime.name,
             (gflops[0], gflops[1]),

@@ -13,7 +13,7 @@ from resonance.forward.flops import MatrixFlops
 _FORWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 # Matrix products over all pairs of tokens: scores and values; in the backward the scores again, and four gradients.
-_PRODUCTS = {_FORWARD: 2, _BACKWARD: 5}
+_PRODUCTS: dict[Any, int] = {_FORWARD: 2, _BACKWARD: 5}
 
 
 class StepFlops(MatrixFlops):

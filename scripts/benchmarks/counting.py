@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -152,7 +152,10 @@ def _caller() -> str:
     return f"{'/'.join(parts[start:])}:{frame.f_lineno}"
 
 
-def counted(mode: Kernels | Waits, step: Callable[[], torch.Tensor]) -> Kernels | Waits:
+Mode = TypeVar("Mode", Kernels, Waits)
+
+
+def counted(mode: Mode, step: Callable[[], torch.Tensor]) -> Mode:
     """`mode` after it has followed a step and its backward."""
     with mode:
         torch.autograd.backward(step())

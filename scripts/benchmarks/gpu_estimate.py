@@ -13,7 +13,7 @@ def estimate(bench: Bench, work: tuple[int, int, int], pairs: int, variant: str)
     from resonance.checks.estimate.flops import step_flops
     from resonance.checks.estimate.memory import step_memory
     from resonance.checks.estimate.model import count
-    from resonance.checks.estimate.shapes import Lengths, Path, Setup
+    from resonance.checks.estimate.shapes import Setup, Speedups, Workload
 
     height, width, _ = work
     lora = bench.mode == "lora"
@@ -35,9 +35,10 @@ def estimate(bench: Bench, work: tuple[int, int, int], pairs: int, variant: str)
     )
     plain = 2.0 * sum(p.numel() for p in bench.base.parameters() if bench.mode == "full")
     model = count(bench.model, bench.config, SimpleNamespace(quantization_bit=None), plain)
-    path = Path(**dict.fromkeys(speedups_of(variant), True))
+    on = Speedups(**dict.fromkeys(speedups_of(variant), True))
     answers = responses(work, pairs)
     mean, prompt = sum(answers) / pairs, TEXT + 2 + height * width
     spread = (prompt + 2 * max(answers)) / (prompt + 2 * mean)
-    lengths = Lengths(TEXT + 2, 1, height * width, round(mean), spread=spread)
-    return sum(step_flops(model, setup, lengths, path).values()), step_memory(model, setup, lengths, path).peak
+    row = Workload(TEXT + 2, 1, height * width, round(mean), spread=spread)
+    flops = sum(step_flops(model, setup, row, on).values())
+    return flops, step_memory(model, setup, row, on).peak

@@ -76,7 +76,8 @@ def data_cells(bench: Bench, deadline: float) -> Iterator[dict[str, Any]]:
                             collators[name].lay_out = planner = Planner()
                             planner.request = Request.of([model], speedups_of(AUTO), always=False)
                         options = dict(collate_fn=collators[name], num_workers=workers)
-                        loader = DataLoader(copy.deepcopy(rows), 2, pin_memory=bench.device == "cuda", **options)
+                        copied: Any = copy.deepcopy(rows)  # a list serves, which the type of DataLoader leaves out
+                        loader: Any = DataLoader(copied, 2, pin_memory=bench.device == "cuda", **options)
                         seconds, waited = feed(bench, variant, loader)
                     found |= {"outcome": "ok", "size": list(size), "pairs_per_second": pairs / seconds}
                     found["waiting_share"] = waited / seconds

@@ -21,8 +21,7 @@ VARIANTS = {
     "lora": (LLAMAFACTORY, AUTO, AUTO + CACHED, AUTO + NO_CHECKPOINTING),
     "full": (LLAMAFACTORY, AUTO, AUTO + CACHED),
 }
-MORE = ("+".join(LADDER[:n]) for n in (1, 2, 3, 4))
-MORE = (*MORE, AUTO + CACHED + NO_CHECKPOINTING)
+MORE = (*("+".join(LADDER[:n]) for n in (1, 2, 3, 4)), AUTO + CACHED + NO_CHECKPOINTING)
 UNEVEN = (1.0, 0.5, 1.5, 1.0)  # lengths of the responses of a micro-batch, pair by pair
 
 
@@ -130,8 +129,8 @@ class Bench:
                 parameter.data.add_(torch.randn(parameter.shape, device=device, generator=generator) * 0.002)
         self.reference = reference
         with tempfile.TemporaryDirectory() as folder:
-            options = dict(mode=mode, use_cpu=device == "cpu", bf16=half)
-            self.theirs, self.ours = make_trainers(self.model, reference, folder, **options)
+            options = dict(use_cpu=device == "cpu", bf16=half)
+            self.theirs, self.ours = make_trainers(self.model, reference, folder, mode, **options)
         self.model = self.theirs.accelerator.prepare_model(self.model)  # autocast, as in a run
 
     def batch(self, work: tuple[int, int, int], pairs: int) -> dict[str, Any]:
@@ -170,18 +169,18 @@ class Bench:
     @contextmanager
     def set_up_for(self, variant: str) -> Iterator[None]:
         """Checkpointing off if the variant says so, and no reference on the device if it is on disk."""
-        checkpointed, leaves = NO_CHECKPOINTING not in variant, CACHED in variant and self.reference is not None
+        checkpointed, leaving = NO_CHECKPOINTING not in variant, self.reference if CACHED in variant else None
         if not checkpointed:
             self.base.gradient_checkpointing_disable()
-        if leaves:
-            self.reference.to("cpu")
+        if leaving is not None:
+            leaving.to("cpu")
         try:
             yield
         finally:
             if not checkpointed:
                 self.base.gradient_checkpointing_enable({"use_reentrant": True})
-            if leaves:
-                self.reference.to(self.device)
+            if leaving is not None:
+                leaving.to(self.device)
 
     @contextmanager
     def tokens_of(self, tokenizer: Any) -> Iterator[None]:

@@ -66,7 +66,9 @@ def build(shape: dict[str, int], mode: str) -> tuple[Any, Any]:
 
     half = shape["hidden"] // shape["heads"] // 2
     sections = [half // 4, (half - half // 4) // 2, half - half // 4 - (half - half // 4) // 2]
-    text = dict(vocab_size=shape["vocabulary"], hidden_size=shape["hidden"], intermediate_size=shape["mlp"])
+    text: dict[str, Any] = dict(
+        vocab_size=shape["vocabulary"], hidden_size=shape["hidden"], intermediate_size=shape["mlp"]
+    )
     text |= dict(num_hidden_layers=shape["layers"], num_attention_heads=shape["heads"], num_key_value_heads=2)
     text |= dict(rope_parameters={"rope_type": "default", "mrope_section": sections, "rope_theta": 1e6})
     text |= dict(bos_token_id=0, eos_token_id=1, pad_token_id=2, tie_word_embeddings=False)

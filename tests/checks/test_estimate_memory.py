@@ -250,15 +250,15 @@ def test_what_is_there_beside_the_activations(changes, copies, kept, held):
 # GiB at the peak of forward and backward without an optimizer, LlamaFactory's and ours, on 2026-11-26 on one H100 80GB
 # with torch 2.11: Qwen2-VL with random weights, bfloat16 autocast, LlamaFactory's default upcast of what trains.
 MEASURED = [
-    ("REAL", "lora", 0, 1, 11.05, 4.56),
-    ("REAL", "lora", 0, 4, 32.7, 5.17),
-    ("REAL", "lora", 0, 8, 61.0, 5.94),
-    ("REAL", "lora", 1, 1, 15.87, 4.75),
-    ("REAL", "lora", 1, 4, 52.9, 5.86),
-    ("REAL", "lora", 1, 8, None, 7.31),
+    ("REAL", "lora", 1, 1, 11.05, 4.56),
+    ("REAL", "lora", 1, 4, 32.7, 5.17),
+    ("REAL", "lora", 1, 8, 61.0, 5.94),
+    ("REAL", "lora", 0, 1, 15.87, 4.75),
+    ("REAL", "lora", 0, 4, 52.9, 5.86),
+    ("REAL", "lora", 0, 8, None, 7.31),
     ("REAL", "lora", 2, 1, 27.2, 4.66),
     ("REAL", "lora", 2, 4, None, 6.03),
-    ("REAL", "full", 0, 1, 17.82, 17.82),
+    ("REAL", "full", 1, 1, 17.82, 17.82),
     ("SEVEN", "lora", 0, 1, 27.5, 16.29),
 ]
 

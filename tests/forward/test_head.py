@@ -13,7 +13,7 @@ from forward.tiny import _TEXT, FAMILIES, for_training, make, pairs, picture
 from resonance.forward import columns, head, readers
 from resonance.forward.call import Forward
 from resonance.forward.names import RESPONSE_HEAD, SPEEDUPS
-from resonance.forward.result import sums
+from resonance.forward.result import mean_logits, sums
 
 
 def both(model, batch, llamafactory, on=SPEEDUPS):
@@ -41,7 +41,7 @@ def test_in_pieces(monkeypatch, text_pairs, llamafactory):
     monkeypatch.setattr(head.reading.__wrapped__, "__defaults__", (10 * 256 * 4,))
     tokens = both(model, text_pairs(model), llamafactory)
     assert max(seen) == 10 and len(seen) > 5
-    assert tokens.mean_logits.shape == (6,)
+    assert mean_logits(tokens, 6).shape == (6,)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -105,9 +105,9 @@ def test_mean_logits_are_those_of_the_response_rows(llamafactory):
     logits = model(**{k: v for k, v in batch.items() if k != "labels"}).logits[:, :-1]
     mask = batch["labels"][:, 1:] != -100
     expected = torch.stack([logits[row][mask[row]].mean() for row in range(4)])
-    torch.testing.assert_close(plain.mean_logits, expected.detach(), rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(fast.mean_logits, expected.detach(), rtol=1e-4, atol=1e-6)
-    assert not fast.mean_logits.requires_grad
+    for found in (plain, fast):
+        torch.testing.assert_close(mean_logits(found, 4), expected.detach(), rtol=1e-4, atol=1e-6)
+        assert not mean_logits(found, 4).requires_grad
 
 
 def test_restored_also_after_an_error_and_over_hooks_on_forward(text_pairs):

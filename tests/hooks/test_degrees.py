@@ -105,6 +105,11 @@ def test_scopes_of_a_recipe(recipe: dict, scopes: str) -> None:
     assert routes.scopes(recipe) == (*routes.EVERY, *scopes.split())
 
 
+@pytest.mark.parametrize("stage", [None, "pt", "sft", "rm", "ppo", "dpo", "kto"])
+def test_a_stock_recipe_has_no_route(stage: str | None) -> None:
+    assert routes.find({"stage": stage, "pref_loss": "sigmoid", "dataset": "pairs"} if stage else {}) is None
+
+
 def test_a_recipe_of_one_stage_needs_no_name_of_another() -> None:
     kept = [patch for patch in PATCHES if ".rm." not in patch.target and ".kto." not in patch.target]
     lost = [patch for patch in PATCHES if patch not in kept]

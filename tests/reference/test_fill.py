@@ -23,7 +23,7 @@ KEYS = [bytes([number]) * 16 for number in range(6)]
 def tokens(value):
     """One pair: two tokens of `value` in the chosen response, one in the rejected."""
     mask = torch.tensor([[True, True], [True, False]])
-    return TokenLogps({"logp": mask * value}, mask, 2)
+    return TokenLogps({"logp": mask * value}, mask)
 
 
 def opened(folder):
@@ -36,11 +36,14 @@ def test_a_kill_keeps_what_was_finished(tmp_path, monkeypatch):
     store.begin()
     child = os.fork()
     if child == 0:
-        writer = fill._Writer(store)
-        for number, key in enumerate(KEYS):
-            if number == 4:
-                os.kill(os.getpid(), signal.SIGKILL)
-            writer.add([key], tokens(-1.0 - number))
+        try:
+            writer = fill._Writer(store)
+            for number, key in enumerate(KEYS):
+                if number == 4:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                writer.add([key], tokens(-1.0 - number))
+        finally:
+            os._exit(1)  # or a child that fails would go on with the other tests
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     again = opened(tmp_path)
     rows = [Row(key, 0, place, 10) for place, key in enumerate(KEYS)]

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -31,3 +33,14 @@ def test_an_evaluation_uses_the_mean_and_does_not_change_it():
     baseline.delta(torch.tensor(1.0), ranks, update=True)
     for _ in range(2):
         assert float(baseline.delta(torch.tensor(100.0), ranks, update=False)) == 2.0
+
+
+@pytest.mark.parametrize(("step", "expected"), [(1, (1 + 3 + 5 + 3) / 4), (0, 4.0)], ids=["resumed", "from the start"])
+def test_a_resumed_run_continues_the_mean(step, expected):
+    """From the state in the checkpoint, where Transformers has put it; a run that does not resume begins anew."""
+    saved, ranks = BaselineCallback(), TwoRanks()
+    saved.delta(torch.tensor(1.0), ranks, update=True)
+    state = SimpleNamespace(global_step=step, stateful_callbacks={"BaselineCallback": saved.state()})
+    baseline = BaselineCallback()
+    baseline.on_train_begin(None, state, None)
+    assert float(baseline.delta(torch.tensor(5.0), ranks, update=True)) == pytest.approx(expected)

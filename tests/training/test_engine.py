@@ -152,15 +152,20 @@ def test_what_is_carried_beside_model_inputs_never_reaches_a_model(batch):
 def test_the_decision_is_made_once_and_again_on_the_first_batch_with_gradients(batch, lines):
     policy = policy_with_adapters()
     engine = engine_of(policy, policy)
+
+    def decided():
+        return [line for line in lines() if ON.search(line)]
+
     with torch.no_grad():
         engine.prepare(policy, batch)
         engine.prepare(policy, batch)
-        assert len(lines()) == 1 and "gradients not compared" in lines()[0]
+        (first,) = decided()
+        assert "gradients not compared" in first
     for _ in range(2):
         engine.prepare(policy, batch)
     with torch.no_grad():
         engine.prepare(policy, batch)
-    first, second = lines()
+    first, second = decided()
     assert "its gradient by" in second and ON.search(first)[1] == ON.search(second)[1]
     assert set(ON.search(second)[1].split(", ")) == set(SPEEDUPS) == engine.forward.on
 
@@ -187,11 +192,11 @@ def test_a_reason_is_logged_once(batch, lines):
     engine = engine_of(policy, asked=(SHARED_PREFIX,))
     engine.prepare(policy, batch)
     other = batch | {"input_ids": batch["input_ids"].clone()}
-    other["input_ids"][0, 0] += 1  # the prompts differ
+    other["input_ids"][:2, 0] += 1  # the prompts differ
     for _ in range(2):
         engine.prepare(policy, other)
-    assert [line for line in lines() if "not used for some batches" in line] == lines()[1:]
-    assert len(lines()) == 2
+    (line,) = [line for line in lines() if "not used for some batches" in line]
+    assert "shared_prefix" in line and "different prompts" in line
 
 
 def test_whether_prompts_may_be_shared_is_known_before_a_batch():

@@ -23,7 +23,7 @@ SAVED = {"save_strategy": "steps", "save_steps": 4}
 NOT_COMPARED = ("runtime", "per_second", "epoch", "step", "total_flos")
 
 
-def compare(one, two, but: tuple[str, ...] = ()):
+def compare(one, two, but: tuple[str, ...] = (), rewards: float = 1e-5):
     assert on_off(two)[0] == set(SPEEDUPS) and on_off(one)[0] == set()
     ours, theirs = one.state["log_history"], two.state["log_history"]
     assert sum("loss" in line for line in ours) == 8 and len(ours) == len(theirs)
@@ -34,6 +34,8 @@ def compare(one, two, but: tuple[str, ...] = ()):
                 continue
             # the loss to 1e-5; sums of more terms, as norms and means of logits, lose a little more
             close = {"abs": 1e-5, "rel": 0} if key in ("loss", "eval_loss") else {"abs": 1e-5, "rel": 1e-4}
+            if key.startswith("rewards/"):
+                close["abs"] = rewards
             assert together[key] == pytest.approx(alone[key], **close), (alone.get("step"), key)
 
 
@@ -74,7 +76,8 @@ def test_ddp_lora(one_rank, recipe, train):
 def test_ddp_baseline(one_rank, recipe, train):
     """BCO's delta is the mean reward of the batches of all ranks."""
     # the mean logit is one over the tokens of a micro-batch, and those of one rank are twice as large here
-    compare(one_rank["baseline"], train(recipe(**BASELINE), **TWO_RANKS), but=("logits/",))
+    # and rewards are differences of sums around 200, which float32 knows to 1.5e-5, of other micro-batches
+    compare(one_rank["baseline"], train(recipe(**BASELINE), **TWO_RANKS), but=("logits/",), rewards=3e-5)
 
 
 @pytest.mark.parametrize("stage", ["z2", "z3"])

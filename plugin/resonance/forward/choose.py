@@ -14,6 +14,7 @@ from .request import Request
 DIFFERENT = "the responses answer different prompts"
 _SHORT = "the prompts are too short for what sharing them costs"
 _EVEN = "there is too little padding for what packing costs"
+BY_COST = frozenset((_SHORT, _EVEN))
 
 
 @dataclass(frozen=True)

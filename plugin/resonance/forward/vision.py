@@ -89,22 +89,31 @@ def pictures(
         busy.append(name)
         try:
             frozen = (no_graph or cache is not None) and is_frozen(model)
-            encode = original if cache is None or not frozen else partial(cache.encode, name, original)
+            how = encoded.get(kinds[name])
+            tower = None if how is None or how.grids is None else _reads_on_host(model)
+            call = original if tower is None else partial(_with_windows_on_host, tower, original)
+            call = partial(cache.encode, name, call) if cache is not None and frozen else call
             with torch.no_grad() if frozen else nullcontext():
-                result = _encode(encode, args, kwargs, encoded.get(kinds[name]), _reads_on_host(model))
+                result = _encode(call, args, kwargs, how, tower is not None)
         finally:
             busy.pop()
         if memo is not None:
             memo[key] = result, pixels  # kept alive, or others could come to their addresses
         return result
 
-    before = {name: vars(owner)[name] for name in kinds if name in vars(owner)}  # set by somebody else
-    for name in kinds:
-        setattr(owner, name, partial(features, name, getattr(owner, name)))
+    with _replaced(owner, {name: partial(features, name, getattr(owner, name)) for name in kinds}):
+        yield
+
+
+@contextmanager
+def _replaced(owner: Any, functions: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
+    before = {name: vars(owner)[name] for name in functions if name in vars(owner)}  # set by somebody else
+    for name, function in functions.items():
+        setattr(owner, name, function)
     try:
         yield
     finally:
-        for name in kinds:
+        for name in functions:
             delattr(owner, name)
             if name in before:
                 setattr(owner, name, before[name])
@@ -128,33 +137,38 @@ def _reads_on_host(model: torch.nn.Module) -> Any:
     return getattr(owner_of_features(model), "visual", None) if known else None
 
 
-@contextmanager
-def _windows_on_host(tower: Any, grids: torch.Tensor) -> Iterator[None]:
-    """Within it, blocks with windows (Qwen2.5-VL's) are given their ends on the host, where each block reads them."""
-    blocks = []
-    if hasattr(tower, "get_window_index"):
-        blocks = [b for number, b in enumerate(tower.blocks) if number not in tower.fullatt_block_indexes]
-        ends = torch.tensor(tower.get_window_index(grids)[1], dtype=torch.int32).unique_consecutive()
+def _with_windows_on_host(tower: Any, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call `original`; if it is given grids on the host, blocks with windows (Qwen2.5-VL's) read their ends there.
+
+    Each block reads them, and would wait for the device. They are those of this call's pictures, which are one where
+    a cache of features calls.
+    """
+    given = [v for v in [*args, *kwargs.values()] if isinstance(v, torch.Tensor) and v.device.type == "cpu"]
+    grids = next((v for v in given if not v.is_floating_point() and v.ndim == 2), None)
+    if grids is None or not hasattr(tower, "get_window_index"):
+        return original(*args, **kwargs)
+    ends = torch.tensor(tower.get_window_index(grids)[1], dtype=torch.int32).unique_consecutive()
     handles = [
         block.register_forward_pre_hook(lambda _, args, given: (args, given | {"cu_seqlens": ends}), with_kwargs=True)
-        for block in blocks
+        for number, block in enumerate(tower.blocks)
+        if number not in tower.fullatt_block_indexes
     ]
     try:
-        yield
+        return original(*args, **kwargs)
     finally:
         for handle in handles:
             handle.remove()
 
 
 def _encode(
-    original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], how: Encoded | None, tower: Any
+    original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], how: Encoded | None, on_host: bool
 ) -> Any:
-    """Call `original` and arrange what it returns. `tower`: reads grids on the host, if there is one."""
+    """Call `original` and arrange what it returns. `on_host`: with grids that are on the host."""
     if how is None:
         return original(*args, **kwargs)
-    count, rows, grids = len(how.lengths), sum(how.lengths), how.grids if tower is not None else None
+    count, rows, grids = len(how.lengths), sum(how.lengths), how.grids if on_host else None
 
-    def on_host(value: Any) -> Any:
+    def placed(value: Any) -> Any:
         integers = isinstance(value, torch.Tensor) and not value.is_floating_point()
         return grids if grids is not None and integers and value.shape == grids.shape else value
 
@@ -163,8 +177,7 @@ def _encode(
             return value
         return take(value, how.order, how.lengths if value.is_floating_point() else None)
 
-    with nullcontext() if grids is None else _windows_on_host(tower, grids):
-        once = original(*map(on_host, args), **{name: on_host(value) for name, value in kwargs.items()})
+    once = original(*map(placed, args), **{name: placed(value) for name, value in kwargs.items()})
     if how.as_encoded:
         return once
     result = arranged(once, how.order, how.lengths)

@@ -18,7 +18,7 @@
 | `tokenize` | LlamaFactory's processor around both | tokenized: ids, labels, `images score_*` |
 | `overlong/dataset` | marked pairs stop the run, are skipped, or a warning counts them | |
 | `tokenized_path` | around all of the above: a saved set and its settings | |
-| `collate` | images resized and processed once (`pictures`), scores beside them | batch: tensors |
+| `collate` | images resized and processed once (`images`), scores beside them | batch: tensors |
 
 Prompts of reinforcement learning go the same way, without scores: `prompts` converts and tokenizes them, `rollouts`
 collates them, alone and with completions.

@@ -13,8 +13,8 @@ import torch
 from llamafactory.data.collator import PairwiseDataCollatorWithPadding
 
 from .fields import CARRIED, IMAGE_SIZES, ROW, SOURCE
+from .images import SHOWN, Shown, reading_once
 from .overlong.shrink_image import resized
-from .pictures import SHOWN, Shown, reading_once
 
 
 class LaysOut(Protocol):
@@ -34,7 +34,7 @@ class LaysOut(Protocol):
 class PreferenceCollator(PairwiseDataCollatorWithPadding):
     """Collate pairs. Carried columns, if any, are no model inputs: the trainer takes them out before a forward.
 
-    With `lay_out`, which a trainer may set, a batch holds the pixels of each distinct picture once, and its layout.
+    With `lay_out`, which a trainer may set, a batch holds the pixels of each distinct image once, and its layout.
     """
 
     lay_out: LaysOut | None = None
@@ -71,16 +71,16 @@ class PreferenceCollator(PairwiseDataCollatorWithPadding):
 
 
 def shown_by_row(shown: Mapping[str, Shown], counts: Mapping[str, list[int]]) -> dict[str, Any]:
-    """By kind, the pictures of each row of the batch, and the rows of pixels of each picture.
+    """By kind, the images of each row of the batch, and the rows of pixels of each image.
 
     Args:
-        shown: of `pictures.SHOWN`.
-        counts: pictures of each row. LlamaFactory gives the first row one if no row has any.
+        shown: of `images.SHOWN`.
+        counts: images of each row. LlamaFactory gives the first row one if no row has any.
     """
     found = {}
-    for kind, pictures in shown.items():
-        each = counts[kind] if sum(counts[kind]) else [len(pictures.order), *counts[kind][1:]]
-        found[kind] = pictures.by_row(each), pictures.lengths
+    for kind, images in shown.items():
+        each = counts[kind] if sum(counts[kind]) else [len(images.order), *counts[kind][1:]]
+        found[kind] = images.by_row(each), images.lengths
     return found
 
 

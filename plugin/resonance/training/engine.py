@@ -12,6 +12,7 @@ import torch
 from llamafactory.extras import logging
 
 from ..forward.call import Forward, Prepared, capabilities
+from ..forward.choose import BY_COST
 from ..forward.features import FeatureCache
 from ..forward.names import SHARED_PREFIX
 from ..forward.planner import planner_of
@@ -110,12 +111,7 @@ class Engine:
         if self.forward is None or (torch.is_grad_enabled() and not self._compared_gradients):
             self.forward = self._decide(model, inputs)
         prepared = self.forward.prepare(inputs, *self.unwrapped_models(model))
-        if prepared.chosen and ("", prepared.chosen) not in self._logged:
-            self._logged.add(("", prepared.chosen))
-            logger.info_rank0(f"pref_speedups: {prepared.chosen}.")
-        for name, why in sorted(set(prepared.reasons.items()) - self._logged):
-            self._logged.add((name, why))
-            logger.info_rank0(f"pref_speedups: {name} is not used for some batches: {why}.")
+        self._log_batch(prepared)
         return prepared
 
     def logps(self, model: Any, prepared: Prepared, readers: Sequence[Reader] = DEFAULT) -> TokenLogps:
@@ -162,13 +158,26 @@ class Engine:
             on = self.asked - set(capabilities(policy, reference))
             self.planner.request = Request.of([policy, reference or policy], on, always=False)
 
+    def _log_batch(self, prepared: Prepared) -> None:
+        """Once each: how batches are laid out, and why a speed-up is left out."""
+        lines = {("", prepared.chosen)} if prepared.chosen else set()
+        for name, why in sorted((lines | set(prepared.reasons.items())) - self._logged):
+            self._logged.add((name, why))
+            verb = "does not pay for" if why in BY_COST else "is not used for"
+            logger.info_rank0(
+                f"pref_speedups: {name} {verb} some batches: {why}." if name else f"pref_speedups: {why}."
+            )
+
     def _log(self, decision: Decision, forward: Forward, policy: Any) -> None:
         line = describe(decision, policy, forward.prepare(decision.batch, policy) if forward.on else None)
         (logger.warning_rank0 if decision.is_doubtful else logger.info_rank0)(line)
 
 
 class _ReferencePass(Engine):
-    """Logs only what failed: the training's own line describes the rest."""
+    """Logs only what failed: the training's own lines describe the rest."""
+
+    def _log_batch(self, prepared: Prepared) -> None:
+        pass
 
     def _log(self, decision: Decision, forward: Forward, policy: Any) -> None:
         for name, why in decision.verdict.failed.items():

@@ -56,9 +56,9 @@ def parse(recipe: Mapping[str, Any]) -> tuple[Any, Any, Any]:
     from llamafactory.hparams import parser
     from transformers import HfArgumentParser
 
-    from ...arguments.recipe import unknown_keys
+    from ...arguments.recipe import known_keys, unknown_keys
 
-    found = unknown_keys(recipe, parser)
+    found = unknown_keys(recipe, known_keys(parser))
     if recipe.get("stage", "sft") not in STAGES:
         found.append(f"stage: {recipe['stage']!r} is not modelled; allowed: {', '.join(STAGES)}")
     if not recipe.get("model_name_or_path"):

@@ -1,8 +1,8 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Each distinct picture of a batch is read, resized and normalised once.
+"""Each distinct image of a batch is read, resized and normalised once.
 
-LlamaFactory's collator lists the pictures of a batch of pairs twice, for the chosen and for the rejected rows, and a
-picture may stand in several rows. Its plugins hand the list to a processor in `_get_mm_inputs`.
+LlamaFactory's collator lists the images of a batch of pairs twice, for the chosen and for the rejected rows, and an
+image may stand in several rows. Its plugins hand the list to a processor in `_get_mm_inputs`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any
 
 import torch
 
-SHOWN = "shown_pictures"  # entry of a batch whose pixels hold each picture once: `Shown` by kind
+SHOWN = "shown_images"  # entry of a batch whose pixels hold each image once: `Shown` by kind
 _PIXELS = {"image": "pixel_values", "video": "pixel_values_videos"}
 _GRIDS = {"image": "image_grid_thw", "video": "video_grid_thw"}
-_TILES = "image_num_patches"  # InternVL's: rows of pixels a picture
-# What else processors return of which every entry belongs to one picture or video, in their order.
+_TILES = "image_num_patches"  # InternVL's: rows of pixels an image
+# What else processors return of which every entry belongs to one image or video, in their order.
 _BESIDE = {
     "image": {"image_grid_thw", "image_sizes", _TILES},
     "video": {"video_grid_thw", "second_per_grid_ts"},
@@ -30,22 +30,22 @@ _BESIDE = {
 
 @dataclass(frozen=True)
 class Shown:
-    """Pictures of one kind. `order`: the number of the picture that comes next, as rows show them; `lengths`: rows of
-    the pixels of each picture."""
+    """Images, or videos. `order`: the number of the image that comes next, as rows show them; `lengths`: rows of
+    the pixels of each image."""
 
     order: list[int]
     lengths: list[int]
 
     def by_row(self, counts: Iterable[int]) -> list[list[int]]:
-        """`order`, in parts of `counts` pictures."""
+        """`order`, in parts of `counts` images."""
         ends = list(accumulate(counts, initial=0))
         return [self.order[start:end] for start, end in zip(ends, ends[1:], strict=False)]
 
 
 def reading_once(plugin: Any, keep_once: Callable[[], bool]) -> Any:
-    """A copy of LlamaFactory's multimodal plugin that processes each distinct picture once.
+    """A copy of LlamaFactory's multimodal plugin that processes each distinct image once.
 
-    Its batches are the same, or, if `keep_once()`, hold the pixels of each distinct picture once and SHOWN.
+    Its batches are the same, or, if `keep_once()`, hold the pixels of each distinct image once and SHOWN.
     """
     result = copy.copy(plugin)
     result._get_mm_inputs = partial(_process_once, plugin._get_mm_inputs, keep_once)
@@ -101,7 +101,7 @@ def _identity(medium: Any) -> Any:
 
 
 def _lengths(found: Mapping[str, Any], kind: str, count: int) -> list[int]:
-    """Rows of the pixels of each of `count` pictures; none if they cannot be told apart."""
+    """Rows of the pixels of each of `count` images; none if they cannot be told apart."""
     pixels = found.get(_PIXELS[kind])
     if pixels is None:
         return []

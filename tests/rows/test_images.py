@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Each distinct picture of a batch is processed once, and the batch is LlamaFactory's, or says what it shows."""
+"""Each distinct image of a batch is processed once, and the batch is LlamaFactory's, or says what it shows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from resonance.rows.collate import shown_by_row
-from resonance.rows.pictures import SHOWN, Shown, reading_once
+from resonance.rows.images import SHOWN, Shown, reading_once
 
 
 def never():
@@ -32,7 +32,7 @@ class Plugin:
         return found | {"image_sizes": sizes, **self.extra}
 
 
-def test_batch_and_number_of_pictures(data, load, make_pair, tokenizer_module, monkeypatch):
+def test_batch_and_number_of_images(data, load, make_pair, tokenizer_module, monkeypatch):
     from llamafactory.data.collator import PairwiseDataCollatorWithPadding
 
     from resonance.rows.collate import PreferenceCollator
@@ -71,7 +71,7 @@ def test_tokenization_keeps_the_plugin_it_had(load, data, make_pair, tokenizer_m
         (["a", "b", "a", "b"], [], [], 2),
         (["a", "b", "b", "a"], [], [], 2),
         (["a", "b", "c", "b"], [], [], 3),
-        (["a"], [], [], 1),  # the picture that stands in for none
+        (["a"], [], [], 1),  # the image that stands in for none
         (["a", "a"], ["v", "w"], [], 1),
         (["a", "a"], [], ["s", "s"], 2),
     ],
@@ -95,7 +95,7 @@ def test_pixels_that_stay_there_once():
     }
 
 
-def test_the_picture_that_stands_in_for_none_is_in_the_first_row():
+def test_the_image_that_stands_in_for_none_is_in_the_first_row():
     shown = {"image": Shown([0], [16])}
     assert shown_by_row(shown, {"image": [0, 0], "video": [0, 0]}) == {"image": ([[0], []], [16])}
 
@@ -108,7 +108,7 @@ def test_the_picture_that_stands_in_for_none_is_in_the_first_row():
     ],
     ids=["patches", "tiles"],
 )
-def test_pictures_of_several_rows_of_pixels(extra, lengths):
+def test_images_of_several_rows_of_pixels(extra, lengths):
     given = {"pixel_values": torch.arange(6.0)[:, None], **extra}
     plugin = SimpleNamespace(_get_mm_inputs=lambda images, *_: given)
     found = reading_once(plugin, never)._get_mm_inputs(["a", "b", "b"], [], [], None)
@@ -133,14 +133,14 @@ def test_pictures_of_several_rows_of_pixels(extra, lengths):
         ([1], [1], False),  # objects that are not known to be equal are read each
     ],
 )
-def test_which_pictures_are_equal(one, other, same):
+def test_which_images_are_equal(one, other, same):
     seen = []
     plugin = SimpleNamespace(_get_mm_inputs=lambda images, *_: seen.append(images) or {})
     reading_once(plugin, lambda: True)._get_mm_inputs([one, other], [], [], None)
     assert len(seen[0]) == (1 if same else 2)
 
 
-def test_results_that_do_not_belong_to_single_pictures_are_made_of_all():
+def test_results_that_do_not_belong_to_single_images_are_made_of_all():
     plugin = Plugin(extra={"cross_attention_mask": torch.ones(1)})
     found = reading_once(plugin, never)._get_mm_inputs(["a", "b", "a", "b"], [], [], SimpleNamespace())
     assert len(plugin.seen[-1][0]) == 4 and len(found["pixel_values"]) == 4 and SHOWN not in found
