@@ -109,6 +109,6 @@ def _number(reward: Reward, batch: Completions, row: int, value: Any) -> float |
     text = batch.completions[row]
     shown = text if len(text) <= 60 else f"{text[:57]}..."
     raise ValueError(
-        f"{reward.title} returned {value!r} for completion {row} ({shown!r}); it must be a finite number, or None to "
-        f"leave this reward out for it."
+        f"{reward.title} returned {value!r} for completion {row} ({shown!r}){batch.of(row)}; it must be a finite "
+        f"number, or None to leave this reward out for it."
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -25,7 +25,7 @@ from ..policy import (
     rollout_correction,
     value_moments,
 )
-from .rollouts import MicroBatch, Sizes, spread, stacked
+from .rollouts import MicroBatch, Sample, Sizes, spread, stacked
 
 
 class Credit:
@@ -85,7 +85,7 @@ class Credit:
         if whiten:
             found = self._whitened(found, mask)
         spread(batches, "advantages", found)
-        if returns is not None:
+        if returns is not None and "values" in given:
             spread(batches, "returns", returns)
             moments = self.total(value_moments(given["values"], returns, mask))
             metrics["explained_variance"] = float(explained_variance(given["values"], returns, mask, moments))
@@ -145,8 +145,21 @@ class Credit:
         steps = self.sizes.accumulation
         own = torch.tensor([[float(n) for n in counts(batch.mask)] for batch in batches], dtype=torch.float64)
         totals = self.total(own.view(-1, steps, 2).sum(1)).tolist()
+        if not any(tokens for tokens, _ in totals):
+            self._nothing_left([sample for batch in batches for sample in batch.samples])
         for i, batch in enumerate(batches):
             batch.tokens, batch.sequences = totals[i // steps]
+
+    def _nothing_left(self, samples: list[Sample]) -> NoReturn:
+        cut = sum(sample.completion.finish_reason == "length" for sample in samples)
+        bare = sum(sample.total is None for sample in samples)
+        cut, bare, count = map(int, self.total(torch.tensor([cut, bare, len(samples)])).tolist())
+        left_out = ", and mask_truncated leaves those out" if self.settings.preset.mask_truncated else ""
+        raise ValueError(
+            f"No completion of this rollout can be learned from. Of {count}, {cut} were cut off at max_new_tokens"
+            f"{left_out}; {bare} have no reward: every reward returned None for them. Raise max_new_tokens, set "
+            "`mask_truncated: false`, or give `rewards` one that judges every completion."
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers, for a checkpoint."""
