@@ -3,10 +3,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,27 +13,8 @@ from ..arguments.policy_settings import PolicySettings
 from ..policy import overlong_penalty
 from ..rollout.types import Completion, Rollout, Sampling
 from .judge import Judge
+from .phases import Timer
 from .rollouts import PromptOrder, Sample, Sizes, seed_of
-
-
-@dataclass
-class Timer:
-    """Seconds by phase since they were last taken."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def __call__(self, phase: str) -> Iterator[None]:
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.monotonic() - began
-
-    def take(self) -> dict[str, float]:
-        """What was measured; starts anew."""
-        found, self.seconds = self.seconds, {}
-        return found
 
 
 class Completer:

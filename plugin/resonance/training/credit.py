@@ -89,8 +89,10 @@ class Credit:
             spread(batches, "returns", returns)
             moments = self.total(value_moments(given["values"], returns, mask))
             metrics["explained_variance"] = float(explained_variance(given["values"], returns, mask, moments))
-        if self.settings.correction:
-            metrics |= self._correct(batches, given, mask)
+        if "old_logps" in given:
+            metrics |= self._compare(batches, given["old_logps"], mask)
+        if self.settings.kl_target is not None:
+            metrics["kl_coef"] = self.kl.value
         self._leave_out(batches)
         return metrics
 
@@ -120,17 +122,16 @@ class Credit:
     def _whitened(self, x: torch.Tensor, mask: torch.Tensor, shift_mean: bool = True) -> torch.Tensor:
         return masked_whiten(x, mask, self.total(masked_moments(x, mask)), shift_mean=shift_mean)
 
-    def _correct(
-        self, batches: list[MicroBatch], given: Mapping[str, torch.Tensor], mask: torch.Tensor
-    ) -> dict[str, float]:
-        """Importance weights against the log-probabilities that the rollout came with."""
-        level, _, mode = self.settings.correction.partition("-")
-        sampled = torch.zeros_like(given["old_logps"])
+    def _compare(self, batches: list[MicroBatch], old_logps: torch.Tensor, mask: torch.Tensor) -> dict[str, float]:
+        """Compare with the log-probabilities that the rollout came with; importance weights, if they are asked for."""
+        level, _, mode = (self.settings.correction or "token-truncate").partition("-")
+        sampled = torch.zeros_like(old_logps)
         for row, sample in enumerate(s for batch in batches for s in batch.samples):
             sampled[row, : len(sample.completion.logps)] = torch.tensor(sample.completion.logps)
         threshold = self.settings.values["rollout_correction_threshold"]
-        found = rollout_correction(given["old_logps"], sampled, mask, level=level, mode=mode, threshold=threshold)
-        spread(batches, "weights", found.weights)
+        found = rollout_correction(old_logps, sampled, mask, level=level, mode=mode, threshold=threshold)
+        if self.settings.correction:
+            spread(batches, "weights", found.weights)
         return {name: float(value) for name, value in found.stats.items()}
 
     def _leave_out(self, batches: list[MicroBatch]) -> None:

@@ -65,6 +65,11 @@ class ExperienceSource:
         order = self._experience.order(self.sizes, self.completer.order.seed)
         return self._experience.batches[order[at]], at < self.sizes.accumulation
 
+    @property
+    def used_up(self) -> bool:
+        """Whether the next micro-batch is of a new rollout."""
+        return self.step % self.sizes.micro_steps == 0
+
     def _make(self, number: int, version: int) -> Experience:
         samples = self.completer.samples(version)
         micro = self.sizes.micro
@@ -85,7 +90,7 @@ class ExperienceSource:
         ]
         everything = sorted(gather_object(lines), key=lambda line: line[0].place)
         if self.samples is not None:
-            self.samples.add(line for _, line in everything)
+            self.samples.add([line for _, line in everything])
         metrics = metrics | rollout_metrics([sample for sample, _ in everything], self.sizes.group)
         self.log(metrics | {f"time/{phase}": seconds for phase, seconds in self.completer.time.take().items()})
 

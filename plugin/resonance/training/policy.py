@@ -24,9 +24,11 @@ from .critic import NAME, CriticTrainer
 from .engine import Engine
 from .experience import ExperienceSource
 from .meters import BatchResult, MeteredTrainer, Split
+from .phases import UpdateTimer
 from .policy_eval import GeneratingEvaluation
 from .rollouts import MicroBatch, Sizes
-from .samples import SampleLog
+from .samples import PageWriter, SampleLog
+from .symptoms import SymptomWatch
 
 # In a batch, beside model inputs.
 CARRIED = (
@@ -85,6 +87,10 @@ class PolicyTrainer(GeneratingEvaluation, MeteredTrainer, CriticTrainer):
         self.credit = Credit(settings, self.sizes, self._sum)
         samples = SampleLog(args.output_dir) if self.is_world_process_zero() else None
         self.source = ExperienceSource(self.completer, self.credit, self._passes, samples, self._log_rollout)
+        self.add_callback(UpdateTimer(self.completer.time, lambda: self.source.used_up, self._log_rollout))
+        self.add_callback(SymptomWatch())
+        if samples is not None:
+            self.add_callback(PageWriter(samples, lambda row: self.completer.rows[row].get("images") or []))
 
     def _sum(self, x: torch.Tensor) -> torch.Tensor:
         """Over ranks, of a tensor of the host."""
