@@ -48,13 +48,15 @@ def run_policy(
         model = llamafactory_load_model(
             tokenizer_module["tokenizer"], model_args, finetuning_args, training_args.do_train
         )
-    reference = load_reference(model_args, finetuning_args) if settings.needs_reference else None
+    trains = training_args.do_train
+    reference = load_reference(model_args, finetuning_args) if settings.needs_reference and trains else None
     parts = _Parts(settings, model, reference, template, tokenizer_module, finetuning_args, generating_args, rows)
     trainer = PolicyTrainer(
         settings,
         engine=parts.engine,
         completer=parts.completer,
         collate=parts.collator.responses,
+        critic_folder=(model_args.adapter_name_or_path or [model_args.model_name_or_path])[-1],
         critic_learning_rate=settings.values["critic_learning_rate"] or 10 * training_args.learning_rate,
         model=model,
         args=training_args,
@@ -97,7 +99,8 @@ class _Parts:
         self.settings, self.model, self.reference = settings, model, reference
         self.template, self.tokenizer = template, tokenizer_module["tokenizer"]
         self.finetuning_args, self.generating_args = finetuning_args, generating_args
-        self.rows = rows.get("train_dataset") or rows.get("eval_dataset")
+        found = rows.get("train_dataset") or rows["eval_dataset"]
+        self.rows = next(iter(found.values())) if isinstance(found, Mapping) else found
         self.collator = RolloutCollator(template=template, model=model, pad_to_multiple_of=8, **tokenizer_module)
 
     def engine(self, trainer: PolicyTrainer) -> Engine:
