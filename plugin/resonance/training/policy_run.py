@@ -58,6 +58,7 @@ def run_policy(
         engine=parts.engine,
         completer=parts.completer,
         collate=parts.collator.responses,
+        critic_folder=(model_args.adapter_name_or_path or [model_args.model_name_or_path])[-1],
         critic_learning_rate=settings.values["critic_learning_rate"] or 10 * training_args.learning_rate,
         model=model,
         args=training_args,
@@ -101,7 +102,8 @@ class _Parts:
         self.model, self.reference, self.judge = model, reference, judge
         self.template, self.tokenizer = template, tokenizer_module["tokenizer"]
         self.finetuning_args, self.generating_args = finetuning_args, generating_args
-        self.rows = rows.get("train_dataset") or rows.get("eval_dataset")
+        found = rows.get("train_dataset") or rows["eval_dataset"]
+        self.rows = next(iter(found.values())) if isinstance(found, Mapping) else found
         self.collator = RolloutCollator(template=template, model=model, pad_to_multiple_of=8, **tokenizer_module)
 
     def engine(self, trainer: PolicyTrainer) -> Engine:
