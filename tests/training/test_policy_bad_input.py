@@ -79,7 +79,7 @@ def test_a_reward_that_raises_leaves_the_last_checkpoint_to_resume_from(policy, 
 def test_an_unknown_column_stops_the_run_before_a_model_is_loaded(policy):
     stopped = policy(rewards=[{"name": "exact", "answer": "numbr"}, {"name": "choice", "answer": "letter"}])
     assert stopped.returncode == 1
-    assert "rewards[0] (exact): the data has no column 'numbr' (number)" in stopped.output
+    assert "rewards[0] (exact): the data has no column 'numbr' (nearest: number" in stopped.output
     assert "rewards[1] (choice): the data has no column 'letter'" in stopped.output
     assert "model.safetensors" not in stopped.output and "trainable params" not in stopped.output
 
