@@ -10,6 +10,7 @@ from typing import Any
 from ..policy import AGGREGATIONS, KLS, PRESETS, Preset, get_advantage, get_policy_loss
 from ..rewards import reward_problems
 from ..spec import nearest_first, param_problems
+from . import preference
 from .policy import DEFAULTS
 from .policy_settings import FIELDS, PARAMETERS, SAMPLING, as_mapping, make_preset, reward_entries
 
@@ -21,7 +22,11 @@ NOT_READ = {
     "reward_model_quantization_bit": "completions are rewarded by `rewards`; remove the key",
     "max_length": "the limit of a completion is max_new_tokens",
     "length_penalty": "rollouts are sampled, not searched; remove the key",
+    "do_predict": "an evaluation generates too: `do_eval: true`",
+    "pissa_init": "it changes the base model, which would be no reference with the adapters off; remove the key",
 }
+# Keys of preference training that this stage reads too.
+SHARED = ("pref_speedups", "allow_missing_weights")
 # Keys that would make rollouts another policy's, and their only value.
 ONLY = {"do_sample": True, "num_beams": 1, "repetition_penalty": 1.0, "skip_special_tokens": True}
 WHOLE = {  # key -> least value
@@ -69,6 +74,11 @@ def problems(values: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
         f"{key}: {values[key]!r} is not allowed in stage: ppo: rollouts are samples of the policy that is trained"
         for key, only in ONLY.items()
         if values.get(key, only) != only
+    ]
+    found += [
+        f"{key}: has a meaning in stage: dpo only"
+        for key in preference.idle_keys({**preference.DEFAULTS, **values})
+        if key not in SHARED
     ]
     return found + _reward_problems(values)
 
