@@ -135,9 +135,11 @@ def test_outside_the_main_thread_it_runs_and_warns_once(my_rewards, caplog):
         ("raise ValueError('no')", "raised ValueError: no"),
         (
             "return [1, float('nan'), 0]",
-            "returned nan for completion 1 ('three'); it must be a finite number, or None",
+            "returned nan for completion 1 ('three'); it must be a finite number (of 32 bits",
         ),
         ("return [1, 0, float('inf')]", "returned inf for completion 2 ('seventeen')"),
+        ("return [1e39, 0, 0]", "returned 1e+39 for completion 0 ('one')"),
+        ("return [0, -(10**400), 0]", "returned -1000"),
         ("return [1, 0]", "returned 2 values for 3 completions; it must return one each, in their order"),
         ("return [1, 0, 0, 0]", "returned 4 values for 3 completions"),
         ("return ['1', 0, 0]", "returned '1' for completion 0 ('one')"),
@@ -156,6 +158,20 @@ def test_what_a_reward_may_not_do(kind, body, expected, my_rewards):
     assert str(error.value).startswith(f"rewards[0] (my_rewards:wrong) {expected}")
     if "raise" in body:
         assert type(error.value.__cause__).__name__ in body, "the traceback of the function is kept"
+
+
+def test_a_reward_that_ends_the_process_is_named(my_rewards):
+    my_rewards("import sys\ndef wrong(completions):\n    sys.exit(0)\n")
+    with pytest.raises(ValueError, match=r"rewards\[0\] \(my_rewards:wrong\) raised SystemExit: 0"):
+        run("wrong")
+
+
+def test_a_reward_that_changes_its_lists_changes_nothing_else(my_rewards):
+    my_rewards(
+        "def first(completions, level):\n    completions.sort(reverse=True)\n    level.clear()\n    return [0] * 3\n"
+        "def second(completions, level):\n    return [len(text) + n for text, n in zip(completions, level)]\n"
+    )
+    assert run("first", "second", level=[1, 2, 3]).parts["second"] == [4, 7, 12]
 
 
 def test_a_long_completion_is_shown_by_its_beginning(my_rewards):

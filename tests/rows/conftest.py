@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from resonance.hooks.llamafactory import PATCHES
+from resonance.rows.plan import Kind
 
 MODEL = Path(__file__).parents[1] / "golden" / "trajectory" / "model"
 COLOURS = ("red", "green", "blue", "yellow", "black", "white")
@@ -22,7 +23,7 @@ COLOURS = ("red", "green", "blue", "yellow", "black", "white")
 REBOUND = {
     patch.target: patch.replacement
     for patch in PATCHES
-    if patch.scope in ("align", "selection", "rows") and patch.target.startswith("llamafactory.data.")
+    if patch.scope in ("align", "selection", "rows", "ppo_rows") and patch.target.startswith("llamafactory.data.")
 }
 
 ENTRIES: dict[str, dict[str, Any]] = {
@@ -138,9 +139,10 @@ def load(
     from resonance.rows.tokenized_path import get_dataset
     from resonance.training.run import prepare_rows
 
-    def run(needs_scores: bool = True, **changes: Any) -> SimpleNamespace:
+    def run(needs_scores: bool = True, stage: str = "dpo", **changes: Any) -> SimpleNamespace:
+        prompts = stage == "ppo"
         recipe = {
-            "stage": "dpo",
+            "stage": stage,
             "do_train": True,
             "model_name_or_path": str(MODEL),
             "cache_dir": str(tmp_path / "cache"),
@@ -156,9 +158,11 @@ def load(
         if recipe.get("streaming"):
             recipe |= {"max_steps": 1, "buffer_size": 1}
         model_args, data_args, training_args, _, _ = get_train_args(recipe)
-        prepare_rows(data_args, training_args, needs_scores=needs_scores)
+        kind: Kind = "prompts" if prompts else "pairs"
+        prepare_rows(data_args, training_args, needs_scores=needs_scores and not prompts, kind=kind)
         template = get_template_and_fix_tokenizer(tokenizer_module["tokenizer"], data_args)
-        loaded = get_dataset(template, model_args, data_args, training_args, stage="rm", **tokenizer_module)
+        processed_as = "ppo" if prompts else "rm"
+        loaded = get_dataset(template, model_args, data_args, training_args, stage=processed_as, **tokenizer_module)
         return SimpleNamespace(
             train=loaded.get("train_dataset"),
             eval=loaded.get("eval_dataset"),

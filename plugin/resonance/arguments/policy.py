@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 STAGE = "ppo"
-STAND_IN = "dpo"  # the stage that LlamaFactory parses such a recipe as
+STAND_IN = "kto"  # the stage that LlamaFactory parses such a recipe as
 
 
 def _key(help: str, default: Any = None) -> Any:

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from ..upstream import DataArguments, FinetuningArguments, TrainingArguments
-from . import data, parameters, policy, policy_settings, preference
+from . import data, parameters, policy, policy_checks, policy_settings, preference
 from .environment import may_have_other_keys
 from .places import dataset_problems, output_problems
 from .resume import resume_point
@@ -73,21 +73,29 @@ def check(given: Mapping[str, Any], parser: ModuleType) -> None:
         raise ValueError(preference.report(found))
 
 
+def check_flags(given: Sequence[str]) -> None:
+    """Raise ValueError for what the parser of flags refuses without a word about what to write."""
+    if found := variant_problems(read(given).get("stage")):
+        raise ValueError(preference.report(found))
+
+
 def check_parsed(
     given: Mapping[str, Any] | list[str],
     data_args: DataArguments,
     training_args: TrainingArguments,
     finetuning_args: FinetuningArguments,
+    generating_args: Any = None,
 ) -> None:
     """What can only be checked after parsing: recipes given as flags, keys without effect, where to resume from."""
     values = vars(finetuning_args)
-    ours = preference.runs_on_resonance(values) or policy.is_policy_stage(values)
+    trains_policy = policy.is_policy_stage(values)
+    ours = preference.runs_on_resonance(values) or trains_policy
     if not isinstance(given, Mapping):  # a mapping has been through `check`
         flags = {**vars(data_args), **values}
         flags |= {name: getattr(training_args, name) for name in ("do_train", "do_eval", "output_dir")}
-        found = data.problems(flags) + road_problems(flags, values)
-        if policy.is_policy_stage(flags):
-            found += policy_problems(flags | vars(training_args), read(given))
+        found = data.problems(flags) + road_problems(flags, values) + stage_problems(flags)
+        if trains_policy:
+            found += policy_problems(flags | vars(training_args) | vars(generating_args), read(given))
         elif ours:
             found += run_problems(flags)
         elif data.uses_rows(flags):
@@ -101,19 +109,28 @@ def check_parsed(
         wanted = given.get("resume_from_checkpoint") if isinstance(given, Mapping) else None
         chosen = training_args.resume_from_checkpoint
         training_args.resume_from_checkpoint, warning = resume_point(wanted, chosen, training_args.output_dir)
-        if warning and training_args.should_log:
-            logger.warning(warning)
+        warnings = [warning] if warning else []
+        if trains_policy:
+            keys = given if isinstance(given, Mapping) else read(given)
+            warnings += policy_checks.notices(values, keys)
+        for message in warnings if training_args.should_log else ():
+            logger.warning(message)
 
 
-def stage_problems(given: Mapping[str, Any]) -> list[str]:
+def stage_problems(values: Mapping[str, Any]) -> list[str]:
+    """A variant of PPO in the place of its stage, or keys of another stage than the recipe's."""
+    keys = [f"{key}: has a meaning in stage: {policy.STAGE} only" for key in policy.idle_keys(values)]
+    return variant_problems(values.get("stage")) or keys
+
+
+def variant_problems(stage: Any) -> list[str]:
     """A variant of PPO in the place of its stage, which LlamaFactory lets through until its tuner."""
     from ..policy import PRESETS
 
-    stage = given.get("stage")
-    found = [f"{key}: has a meaning in stage: {policy.STAGE} only" for key in policy.idle_keys(given)]
-    if stage in PRESETS and stage != policy.STAGE:
-        found.append(f"stage: {stage!r} is a variant of PPO; write two lines, `stage: ppo` and `ppo_variant: {stage}`")
-    return found
+    variant = str(stage).lower().replace("-", "_").replace("++", "_plus_plus")
+    if variant not in PRESETS or stage == policy.STAGE:
+        return []
+    return [f"stage: {stage!r} is a variant of PPO; write two lines, `stage: ppo` and `ppo_variant: {variant}`"]
 
 
 def policy_problems(values: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
@@ -123,7 +140,7 @@ def policy_problems(values: Mapping[str, Any], given: Mapping[str, Any]) -> list
         values: of all keys that are known.
         given: as written.
     """
-    found = policy_settings.problems(values, given)
+    found = policy_checks.problems(values, given)
     found += dataset_problems(values) + output_problems(values.get("output_dir"))
     if values.get("use_kt"):
         found.append("use_kt: stage: ppo runs on Resonance's trainer, not on that back-end")

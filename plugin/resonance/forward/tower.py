@@ -74,6 +74,17 @@ def dropout(model: torch.nn.Module) -> str | None:
     return None
 
 
+def switch_off_dropout(model: torch.nn.Module) -> bool:
+    """Set every dropout to 0, for good; False if all were."""
+    found = dropout(model) is not None
+    for module in model.modules():
+        if isinstance(module, torch.nn.modules.dropout._DropoutNd):
+            module.p = 0.0
+        for name in [k for k, v in vars(module).items() if "drop" in k and isinstance(v, float)]:
+            setattr(module, name, 0.0)
+    return found
+
+
 def has_adapters(model: torch.nn.Module) -> bool:
     """Whether the tower has adapters, which may be on for one model call and off for the next."""
     return any(hasattr(type(m), "adapter_layer_names") for t in tower_modules(model) for m in modules_of(t))

@@ -43,6 +43,8 @@ def get_train_args(original: Callable[..., Any]) -> Callable[..., Any]:
             if recipe.needs_resonance(given):
                 registry.require(*routes.scopes(given))
             recipe.check(given, upstream)
+        else:
+            recipe.check_flags(given)
         parsed = original(given)
         _, data_args, training_args, finetuning_args, generating_args = parsed
         recipe.restore_stage(given, training_args, finetuning_args, generating_args)
@@ -51,7 +53,7 @@ def get_train_args(original: Callable[..., Any]) -> Callable[..., Any]:
         if ours:  # flags are known only now
             registry.require(*routes.scopes(values))
         if hasattr(finetuning_args, "pref_engine"):  # else our keys are not there, and the recipe is stock
-            recipe.check_parsed(given, data_args, training_args, finetuning_args)
+            recipe.check_parsed(given, data_args, training_args, finetuning_args, generating_args)
         if ours and training_args.should_log:
             for message in registry.warnings(*routes.scopes(values)):
                 logger.warning(message)

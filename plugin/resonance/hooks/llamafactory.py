@@ -1,14 +1,13 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """The only file that names LlamaFactory's internals: every name we rebind; what `always` ones become is in always.py.
 
-Imported by the start-up hook while LlamaFactory itself is being imported, so other rooms are imported
-inside functions. `resonance doctor` prints this list.
+Imported by the start-up hook while LlamaFactory is, so other rooms are imported inside functions. `resonance doctor`
+prints this list.
 
 How a recipe of ours runs: LlamaFactory parses it (our keys are in its own dataclasses), dispatches to its own
 `run_dpo`, and our wrapper around that function rebinds names below while it executes: "align", "rows" and "dpo_rows"
 (pairs are checked and tokenized by us), "selection" (some are left out) and "trainer" (our losses). Which recipe needs
-which scopes is the table in routes.py. A stock recipe passes through the `always` wrappers untouched and never meets
-the rest.
+which scopes is the table in routes.py. A stock recipe passes the `always` wrappers untouched and never meets the rest.
 """
 
 from __future__ import annotations

@@ -46,7 +46,8 @@ def iou(batch: Completions, *, threshold: float = 0.0) -> list[float | None]:
             return None
         truth = _box(answer)
         if truth is None or iou_of(truth, truth) == 0:
-            raise InputError(f"the answer of completion {row} is no box: {answer!r}; it must be [x1, y1, x2, y2]")
+            where = f"completion {row}{batch.of(row)}"
+            raise InputError(f"the answer of {where} is no box: {answer!r}; it must be [x1, y1, x2, y2]")
         found = BOX.findall(answer_text(completion))
         value = iou_of(tuple(map(float, found[-1])), truth) if found else 0.0
         return float(value >= threshold) if threshold else value

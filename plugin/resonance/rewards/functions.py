@@ -76,7 +76,8 @@ class UserFunction:
             raise InputError("; ".join(problems))
         ids = {} if batch.completion_ids is None else {"completion_ids": batch.completion_ids}
         inputs = {"completions": batch.completions, "prompts": batch.prompts, "images": batch.images}
-        offered = inputs | ids | dict(batch.columns) | dict(params)
+        # copies: what a function does with its lists concerns no other reward and no log
+        offered = {name: list(values) for name, values in (inputs | ids | dict(batch.columns)).items()} | dict(params)
         return self.fn(**{name: value for name, value in offered.items() if self.takes_all or name in self.named})
 
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -15,6 +14,8 @@ from .limits import TimeUp, event_loop, time_limit
 from .recipe import Reward
 from .scores import Scores
 from .spec import Completions, InputError
+
+LARGEST = 3e38  # of 32 bits, in which rewards are compared
 
 
 def score(rewards: Sequence[Reward], batch: Completions) -> Scores:
@@ -49,7 +50,7 @@ def _run(reward: Reward, batch: Completions) -> Any:
             return reward.fn(batch)
     except TimeUp:
         _late(reward, batch)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a library that ends the process, with success or not
         _failed(reward, error)
 
 
@@ -79,7 +80,7 @@ def _late(reward: Reward, batch: Completions) -> NoReturn:
     )
 
 
-def _failed(reward: Reward, error: Exception) -> NoReturn:
+def _failed(reward: Reward, error: BaseException) -> NoReturn:
     where = "" if isinstance(error, InputError) else f" raised {type(error).__name__}"
     raise ValueError(f"{reward.title}{where}: {error}") from error
 
@@ -104,11 +105,11 @@ def _number(reward: Reward, batch: Completions, row: int, value: Any) -> float |
     if value is None:
         return None
     plain = value.item() if hasattr(value, "item") and getattr(value, "ndim", 0) == 0 else value
-    if isinstance(plain, int | float) and math.isfinite(plain):
+    if isinstance(plain, int | float) and abs(plain) <= LARGEST:  # which neither NaN nor an infinity is
         return float(plain)
     text = batch.completions[row]
     shown = text if len(text) <= 60 else f"{text[:57]}..."
     raise ValueError(
-        f"{reward.title} returned {value!r} for completion {row} ({shown!r}); it must be a finite number, or None to "
-        f"leave this reward out for it."
+        f"{reward.title} returned {value!r} for completion {row} ({shown!r}){batch.of(row)}; it must be a finite "
+        f"number (of 32 bits: at most 3e38), or None to leave this reward out for it."
     )

@@ -28,6 +28,7 @@ class Completions:
         images: the pictures of each prompt, a list of paths or PIL images each.
         completion_ids: the tokens of each completion, or None where only texts are at hand.
         columns: further columns of the data, by name.
+        origins: where each prompt is from, for messages, or None.
     """
 
     completions: Sequence[str]
@@ -35,9 +36,11 @@ class Completions:
     images: Sequence[Any]
     completion_ids: Sequence[Sequence[int]] | None = None
     columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    origins: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        lists = {name: getattr(self, name) for name in INPUTS if getattr(self, name) is not None} | dict(self.columns)
+        own = {name: getattr(self, name) for name in (*INPUTS, "origins")}
+        lists = {name: values for name, values in own.items() if values is not None} | dict(self.columns)
         wrong = [f"{name} has {len(values)}" for name, values in lists.items() if len(values) != len(self)]
         if wrong:
             raise ValueError(f"There are {len(self)} completions, but {', '.join(wrong)}.")
@@ -52,6 +55,10 @@ class Completions:
         if name not in self.columns:
             raise InputError(f"the data has no column '{name}' ({nearest_first(name, self.columns)})")
         return self.columns[name]
+
+    def of(self, row: int) -> str:
+        """Where a completion's prompt is from, to be put behind it in a message: " of FILE, row 3", or nothing."""
+        return f" of {self.origins[row]}" if self.origins else ""
 
     @property
     def lengths(self) -> list[int]:

@@ -112,7 +112,8 @@ def choice(batch: Completions) -> Rewards:
             return None
         truth = choice_of(str(answer))
         if truth is None:
-            raise InputError(f"the answer of completion {row} is no choice: {answer!r}; it must be a letter like 'B'")
+            where = f"completion {row}{batch.of(row)}"
+            raise InputError(f"the answer of {where} is no choice: {answer!r}; it must be a letter like 'B'")
         return float(choice_of(answer_text(completion)) == truth)
 
     rows = zip(batch.completions, batch.column("answer"), range(len(batch)), strict=True)

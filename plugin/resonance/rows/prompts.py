@@ -95,7 +95,8 @@ def prompt_converter(inner: Callable[[Row], Row], attr: DatasetAttr) -> PromptCo
         messages=None if attr.formatting == "alpaca" else getattr(attr, "messages", None),
         tags=tags,
         meta=None if (given := getattr(attr, META, None)) is None else tuple(given),
-        read=(*(name for name in named if name), SOURCE, ROW),
+        # aligned media columns are there before their time, for their types (`media_types`)
+        read=(*(name for name in named if name), *(f"_{name}" for name in MEDIA_COLUMNS), SOURCE, ROW),
     )
 
 
@@ -103,17 +104,7 @@ class PromptEncoder(PairEncoder):
     """Encode prompts; what a template puts behind an answer is left out."""
 
     def __call__(self, row: Row) -> PairIds:
-        """Encode one row: ``_prompt``, ``_system``, ``_tools`` and media.
-
-        Raises:
-            ValueError: the texts hold tokens that stand for media.
-        """
-        texts = [message["content"] for message in row["_prompt"]] + [row["_system"] or "", row["_tools"] or ""]
-        names = [getattr(self.template.mm_plugin, f"{kind[:-1]}_token", None) for kind in MEDIA_COLUMNS]
-        if found := [token for token in names if token and any(token in text for text in texts)]:
-            raise ValueError(
-                f"the text holds {found[0]}, which stands for media in this model; take it out of the data"
-            )
+        """Encode one row: ``_prompt``, ``_system``, ``_tools`` and media."""
         return PairIds(super().__call__({**row, "_response": list(_NO_ANSWER)}).prompt, [], [])
 
 
@@ -168,6 +159,17 @@ def meta_of(row: Mapping[str, Any]) -> dict[str, Any]:
     return json.loads(row[META])
 
 
-def meta_columns(dataset: Any) -> list[str]:
-    """Names of these columns in the first row of a tokenized set."""
-    return list(meta_of(dataset[0]))
+def columns_by_source(dataset: Any) -> dict[str, list[str]]:
+    """Names of these columns in each file or hub set that a tokenized set is made of.
+
+    Raises:
+        ValueError: it was tokenized for another stage.
+    """
+    if META not in dataset.column_names:
+        raise ValueError(
+            f"The tokenized set has no column '{META}' (it has {', '.join(dataset.column_names)}), so it was not made "
+            "for stage: ppo. Give another `tokenized_path`, or delete the set to tokenize again."
+        )
+    sources = dataset.with_format(None)[SOURCE]
+    first = {source: i for i, source in reversed(list(enumerate(sources)))}
+    return {source: list(json.loads(dataset[i][META])) for source, i in reversed(first.items())}

@@ -19,6 +19,7 @@ from .select import sampling_seed
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 SETTINGS_FILE = "resonance_rows.json"
+PAIRS = {"kind": "pairs"}
 
 
 def get_dataset(
@@ -54,7 +55,8 @@ def settings(
     """Return what decides which tokens and rows a set holds, by recipe key where there is one."""
     asked = asdict(plan)
     del asked["needs_scores"]  # the trainer sees by the columns whether there are any
-    del asked["kind"]  # only pairs come here
+    if plan.kind == "pairs":
+        del asked["kind"]  # as in sets that were saved before there were others
     limits = {name: getattr(model_args, name, None) for name in ("image_max_pixels", "image_min_pixels")}
     texts = {name: getattr(data_args, name) for name in ("template", "cutoff_len")}
     return {**texts, **limits, **asked, "seed": sampling_seed(training_args) if plan.data_ratio < 1 else None}
@@ -73,7 +75,7 @@ def require_settings(folder: Path, asked: dict[str, Any]) -> None:
             "overlong and the other keys about rows have no effect on it. Delete it to tokenize again."
         )
         return
-    made = json.loads(path.read_text(encoding="utf-8"))
+    made, asked = PAIRS | json.loads(path.read_text(encoding="utf-8")), PAIRS | asked
     differ = [f"{key}: {made.get(key)!r}, now {value!r}" for key, value in asked.items() if made.get(key) != value]
     if differ:
         listed = "".join(f"\n  - {line}" for line in differ)

@@ -3,10 +3,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,72 +11,10 @@ from accelerate.utils import gather_object
 
 from ..arguments.policy_settings import PolicySettings
 from ..policy import overlong_penalty
-from ..rewards import Completions, Reward, Scores, score
 from ..rollout.types import Completion, Rollout, Sampling
+from .judge import Judge
+from .phases import Timer
 from .rollouts import PromptOrder, Sample, Sizes, seed_of
-
-Row = Mapping[str, Any]
-
-
-@dataclass
-class Timer:
-    """Seconds by phase since they were last taken."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def __call__(self, phase: str) -> Iterator[None]:
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.monotonic() - began
-
-    def take(self) -> dict[str, float]:
-        """What was measured; starts anew."""
-        found, self.seconds = self.seconds, {}
-        return found
-
-
-@dataclass
-class Judge:
-    """From completions to rewards.
-
-    Attributes:
-        rewards: of the recipe.
-        decode: token ids to text, without special tokens.
-        prompt: a row's prompt as text.
-        images: a row's images.
-        columns: what a row carries for rewards, by name.
-    """
-
-    rewards: Sequence[Reward]
-    decode: Callable[[Sequence[int]], str]
-    prompt: Callable[[Row], str]
-    images: Callable[[Row], Any]
-    columns: Callable[[Row], dict[str, Any]]
-
-    def __call__(self, rows: Sequence[Row], completions: Sequence[Completion]) -> tuple[list[str], Scores]:
-        """Texts of completions, and their scores.
-
-        Args:
-            rows: one a completion.
-            completions: of the rows.
-
-        Raises:
-            ValueError: a reward failed; names it and the completion.
-        """
-        texts = [self.decode(one.token_ids) for one in completions]
-        carried = [self.columns(row) for row in rows]
-        names = dict.fromkeys(name for columns in carried for name in columns)
-        batch = Completions(
-            texts,
-            [self.prompt(row) for row in rows],
-            [self.images(row) for row in rows],
-            [one.token_ids for one in completions],
-            {name: [columns.get(name) for columns in carried] for name in names},
-        )
-        return texts, score(self.rewards, batch)
 
 
 class Completer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -25,7 +25,7 @@ from ..policy import (
     rollout_correction,
     value_moments,
 )
-from .rollouts import MicroBatch, Sizes, spread, stacked
+from .rollouts import MicroBatch, Sample, Sizes, spread, stacked
 
 
 class Credit:
@@ -85,12 +85,14 @@ class Credit:
         if whiten:
             found = self._whitened(found, mask)
         spread(batches, "advantages", found)
-        if returns is not None:
+        if returns is not None and "values" in given:
             spread(batches, "returns", returns)
             moments = self.total(value_moments(given["values"], returns, mask))
             metrics["explained_variance"] = float(explained_variance(given["values"], returns, mask, moments))
-        if self.settings.correction:
-            metrics |= self._correct(batches, given, mask)
+        if "old_logps" in given:
+            metrics |= self._compare(batches, given["old_logps"], mask)
+        if self.settings.kl_target is not None:
+            metrics["kl_coef"] = self.kl.value
         self._leave_out(batches)
         return metrics
 
@@ -120,17 +122,16 @@ class Credit:
     def _whitened(self, x: torch.Tensor, mask: torch.Tensor, shift_mean: bool = True) -> torch.Tensor:
         return masked_whiten(x, mask, self.total(masked_moments(x, mask)), shift_mean=shift_mean)
 
-    def _correct(
-        self, batches: list[MicroBatch], given: Mapping[str, torch.Tensor], mask: torch.Tensor
-    ) -> dict[str, float]:
-        """Importance weights against the log-probabilities that the rollout came with."""
-        level, _, mode = self.settings.correction.partition("-")
-        sampled = torch.zeros_like(given["old_logps"])
+    def _compare(self, batches: list[MicroBatch], old_logps: torch.Tensor, mask: torch.Tensor) -> dict[str, float]:
+        """Compare with the log-probabilities that the rollout came with; importance weights, if they are asked for."""
+        level, _, mode = (self.settings.correction or "token-truncate").partition("-")
+        sampled = torch.zeros_like(old_logps)
         for row, sample in enumerate(s for batch in batches for s in batch.samples):
             sampled[row, : len(sample.completion.logps)] = torch.tensor(sample.completion.logps)
         threshold = self.settings.values["rollout_correction_threshold"]
-        found = rollout_correction(given["old_logps"], sampled, mask, level=level, mode=mode, threshold=threshold)
-        spread(batches, "weights", found.weights)
+        found = rollout_correction(old_logps, sampled, mask, level=level, mode=mode, threshold=threshold)
+        if self.settings.correction:
+            spread(batches, "weights", found.weights)
         return {name: float(value) for name, value in found.stats.items()}
 
     def _leave_out(self, batches: list[MicroBatch]) -> None:
@@ -145,8 +146,21 @@ class Credit:
         steps = self.sizes.accumulation
         own = torch.tensor([[float(n) for n in counts(batch.mask)] for batch in batches], dtype=torch.float64)
         totals = self.total(own.view(-1, steps, 2).sum(1)).tolist()
+        if not any(tokens for tokens, _ in totals):
+            self._nothing_left([sample for batch in batches for sample in batch.samples])
         for i, batch in enumerate(batches):
             batch.tokens, batch.sequences = totals[i // steps]
+
+    def _nothing_left(self, samples: list[Sample]) -> NoReturn:
+        cut = sum(sample.completion.finish_reason == "length" for sample in samples)
+        bare = sum(sample.total is None for sample in samples)
+        cut, bare, count = map(int, self.total(torch.tensor([cut, bare, len(samples)])).tolist())
+        left_out = ", and mask_truncated leaves those out" if self.settings.preset.mask_truncated else ""
+        raise ValueError(
+            f"No completion of this rollout can be learned from. Of {count}, {cut} were cut off at max_new_tokens"
+            f"{left_out}; {bare} have no reward: every reward returned None for them. Raise max_new_tokens, set "
+            "`mask_truncated: false`, or give `rewards` one that judges every completion."
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers, for a checkpoint."""

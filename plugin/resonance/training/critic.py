@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from llamafactory.extras import logging
 from safetensors.torch import load_file, save_file
 from typing_extensions import override
 
 from .resume import ResumableTrainer
+
+logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 
 NAME = "value_head"  # of the module in the model, and of the file beside its weights
 FILE = f"{NAME}.safetensors"
@@ -42,8 +45,9 @@ def save_value_head(state: Mapping[str, torch.Tensor], folder: str) -> dict[str,
     head = {
         name.rpartition(".")[2]: value.contiguous().cpu() for name, value in state.items() if is_of_value_head(name)
     }
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    save_file(head, Path(folder, FILE))
+    if head:  # ZeRO-3 may keep all weights in its own files
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        save_file(head, Path(folder, FILE))
     return {name: value for name, value in state.items() if not is_of_value_head(name)}
 
 
@@ -65,6 +69,15 @@ def load_value_head(head: torch.nn.Module, folder: str) -> bool:
     return True
 
 
+def continue_value_head(head: torch.nn.Module, folder: str) -> None:
+    """Start where a run that left its model in `folder` has stopped, if it had a value head."""
+    path = Path(folder, FILE)
+    # LlamaFactory's reward models have a file of this name with other weights in it
+    if path.is_file() and set(load_file(path)) == set(head.state_dict()):
+        load_value_head(head, folder)
+        logger.info_rank0(f"The critic starts with the value head of {path}.")
+
+
 @contextmanager
 def without_value_head(model: Any) -> Iterator[None]:
     """Within it, the model has the weights that its files have."""
@@ -83,11 +96,14 @@ class CriticTrainer(ResumableTrainer):
     Args:
         needs_critic: put one into the model.
         critic_learning_rate: of its weights.
+        critic_folder: of the model that the run starts with; its value head is taken, if it has one.
         kwargs: of Transformers' Trainer.
     """
 
-    def __init__(self, needs_critic: bool, critic_learning_rate: float, **kwargs: Any) -> None:
+    def __init__(self, needs_critic: bool, critic_learning_rate: float, critic_folder: str, **kwargs: Any) -> None:
         self.critic = add_value_head(kwargs["model"]) if needs_critic else None
+        if self.critic is not None:
+            continue_value_head(self.critic, critic_folder)
         self.critic_learning_rate = critic_learning_rate
         super().__init__(**kwargs)
 
@@ -117,3 +133,12 @@ class CriticTrainer(ResumableTrainer):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
         if self.critic is not None:
             load_value_head(self.critic, resume_from_checkpoint)
+
+    @override
+    def _load_best_model(self) -> None:
+        if self.critic is None or self.is_deepspeed_enabled:  # DeepSpeed has the whole module in files of its own
+            super()._load_best_model()
+            return
+        with without_value_head(self.model):
+            super()._load_best_model()
+        load_value_head(self.critic, str(self.state.best_model_checkpoint))

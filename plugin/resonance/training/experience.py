@@ -65,6 +65,11 @@ class ExperienceSource:
         order = self._experience.order(self.sizes, self.completer.order.seed)
         return self._experience.batches[order[at]], at < self.sizes.accumulation
 
+    @property
+    def used_up(self) -> bool:
+        """Whether the next micro-batch is of a new rollout."""
+        return self.step % self.sizes.micro_steps == 0
+
     def _make(self, number: int, version: int) -> Experience:
         samples = self.completer.samples(version)
         micro = self.sizes.micro
@@ -85,7 +90,7 @@ class ExperienceSource:
         ]
         everything = sorted(gather_object(lines), key=lambda line: line[0].place)
         if self.samples is not None:
-            self.samples.add(line for _, line in everything)
+            self.samples.add([line for _, line in everything])
         metrics = metrics | rollout_metrics([sample for sample, _ in everything], self.sizes.group)
         self.log(metrics | {f"time/{phase}": seconds for phase, seconds in self.completer.time.take().items()})
 
@@ -102,10 +107,23 @@ class ExperienceSource:
             "finish_reason": sample.completion.finish_reason,
         }
 
+    def _sizes(self) -> dict[str, int]:
+        """What a rollout is cut up by, in the recipe's words."""
+        sizes = self.sizes
+        return {
+            "num_generations": sizes.group,
+            "per_device_train_batch_size": sizes.micro,
+            "gradient_accumulation_steps": sizes.accumulation,
+            "ppo_buffer_size": sizes.minibatches,
+            "ppo_epochs": sizes.epochs,
+            "ranks": sizes.world,
+        }
+
     def state_dict(self) -> dict[str, Any]:
         """Plain values and tensors: a rollout is in it as long as it is not used up."""
         unfinished = self.step % self.sizes.micro_steps and self._experience is not None
         return {
+            "sizes": self._sizes(),
             "step": self.step,
             "consumed": self.completer.consumed,
             "credit": self.credit.state_dict(),
@@ -113,7 +131,18 @@ class ExperienceSource:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from `state_dict()`."""
+        """Continue from `state_dict()`.
+
+        Raises:
+            ValueError: it is of rollouts of another size.
+        """
+        if changed := [name for name, value in self._sizes().items() if state["sizes"][name] != value]:
+            before, now = ({name: sizes[name] for name in changed} for sizes in (state["sizes"], self._sizes()))
+            raise ValueError(
+                f"resume_from_checkpoint: it was saved with {before}, this run has {now}, so that its rollouts would "
+                "be cut up in another way. Resume with the recipe and the number of ranks of that run, or start anew "
+                "with its weights as `model_name_or_path` (`adapter_name_or_path` for LoRA) and another output_dir."
+            )
         self.step, self.completer.consumed = state["step"], state["consumed"]
         self.credit.load_state_dict(state["credit"])
         self._experience = Experience.from_state(state["experience"]) if state["experience"] else None

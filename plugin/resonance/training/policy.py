@@ -7,16 +7,19 @@ It moves tensors between the engine, `policy/` and the log. The sibling of the p
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import torch
+from llamafactory.extras import logging
 from torch.utils.data import DataLoader
 from typing_extensions import override
 
 from ..arguments.policy_settings import PolicySettings
 from ..forward.readers import Entropy, Logp, Reader, Value
 from ..forward.result import TokenLogps
+from ..forward.tower import switch_off_dropout
 from ..policy import Aggregation, aggregate, entropy_bonus, kl, policy_loss, value_loss
 from .completions import Completer
 from .credit import Credit
@@ -24,9 +27,13 @@ from .critic import NAME, CriticTrainer
 from .engine import Engine
 from .experience import ExperienceSource
 from .meters import BatchResult, MeteredTrainer, Split
+from .phases import UpdateTimer
 from .policy_eval import GeneratingEvaluation
 from .rollouts import MicroBatch, Sizes
-from .samples import SampleLog
+from .samples import PageWriter, SampleLog
+from .symptoms import SymptomWatch
+
+logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 
 # In a batch, beside model inputs.
 CARRIED = (
@@ -68,7 +75,12 @@ class PolicyTrainer(GeneratingEvaluation, MeteredTrainer, CriticTrainer):
         **kwargs: Any,
     ) -> None:
         self.settings, self.collate = settings, collate
-        super().__init__(needs_critic=settings.needs_critic, **kwargs)
+        if switch_off_dropout(kwargs["model"]):
+            logger.warning_rank0(
+                "Dropout is off in stage: ppo, as in LlamaFactory's DPO: log-probabilities under it would be those of "
+                "other policies than the one that sampled."
+            )
+        super().__init__(needs_critic=settings.needs_critic and kwargs["args"].do_train, **kwargs)
         args = self.args
         self.sizes = Sizes(
             group=settings.preset.num_generations,
@@ -85,6 +97,10 @@ class PolicyTrainer(GeneratingEvaluation, MeteredTrainer, CriticTrainer):
         self.credit = Credit(settings, self.sizes, self._sum)
         samples = SampleLog(args.output_dir) if self.is_world_process_zero() else None
         self.source = ExperienceSource(self.completer, self.credit, self._passes, samples, self._log_rollout)
+        self.add_callback(UpdateTimer(self.completer.time, lambda: self.source.used_up, self._log_rollout))
+        self.add_callback(SymptomWatch())
+        if samples is not None:
+            self.add_callback(PageWriter(samples, lambda row: self.completer.rows[row].get("images") or []))
 
     def _sum(self, x: torch.Tensor) -> torch.Tensor:
         """Over ranks, of a tensor of the host."""
@@ -101,7 +117,8 @@ class PolicyTrainer(GeneratingEvaluation, MeteredTrainer, CriticTrainer):
         """The numbers of the micro-batches of an epoch, in which every prompt comes once."""
         rollouts = max(1, len(self.train_dataset) // self.sizes.prompts)
         steps: Any = [{"micro_step": i} for i in range(rollouts * self.sizes.micro_steps)]
-        return DataLoader(steps, batch_size=None, shuffle=False)
+        # of batches, which Accelerate can skip when a run goes on
+        return DataLoader(steps, batch_size=1, collate_fn=itemgetter(0))
 
     @override
     def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -204,13 +221,19 @@ class PolicyTrainer(GeneratingEvaluation, MeteredTrainer, CriticTrainer):
     # -- checkpoints ----------------------------------------------------------------------------------------------
 
     @override
-    def _save_rng_state(self, output_dir: str) -> None:
-        super()._save_rng_state(output_dir)
-        torch.save(self.source.state_dict(), Path(output_dir, STATE.format(self.args.process_index)))
+    def save_rank_state(self, checkpoint: str) -> None:
+        torch.save(self.source.state_dict(), Path(checkpoint, STATE.format(self.args.process_index)))
 
     @override
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is not None:
-            state = torch.load(Path(checkpoint, STATE.format(self.args.process_index)), weights_only=True)
-            self.source.load_state_dict(state)
+        if checkpoint is None:
+            return
+        path = Path(checkpoint, STATE.format(self.args.process_index))
+        if not path.is_file():
+            raise ValueError(
+                f"resume_from_checkpoint: {path} is missing: the checkpoint was saved by another stage, on fewer "
+                f"ranks, or under `save_only_model: true`. To start anew with its weights: `model_name_or_path: "
+                f"{checkpoint}` (`adapter_name_or_path` for LoRA) and another output_dir."
+            )
+        self.source.load_state_dict(torch.load(path, weights_only=True))

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from llamafactory.data import get_dataset, get_template_and_fix_tokenizer
+from llamafactory.data import get_template_and_fix_tokenizer
 from llamafactory.extras import logging
 from llamafactory.model import load_model as llamafactory_load_model
 from llamafactory.model import load_tokenizer
@@ -15,14 +16,14 @@ from llamafactory.train.trainer_utils import create_modelcard_and_push
 
 from ..arguments.policy_settings import PolicySettings
 from ..arguments.speedups import asked_speedups
-from ..rewards import make_rewards
 from ..rollout.local import LocalRollout
 from ..rollout.types import Sampling
-from ..rows.prompts import meta_columns, meta_of
 from ..rows.rollouts import RolloutCollator
-from .completions import Completer, Judge
+from ..rows.tokenized_path import get_dataset
+from .completions import Completer
 from .curves import plot_loss
 from .engine import Engine
+from .judge import Judge, make_judge
 from .policy import CARRIED, PolicyTrainer
 from .reference import BeforeTraining
 from .speedups import Batches
@@ -44,17 +45,20 @@ def run_policy(
     tokenizer_module = load_tokenizer(model_args)
     template = get_template_and_fix_tokenizer(tokenizer_module["tokenizer"], data_args)
     rows = get_dataset(template, model_args, data_args, training_args, stage="ppo", **tokenizer_module)
+    judge = make_judge(settings.rewards, rows, partial(tokenizer_module["tokenizer"].decode, skip_special_tokens=True))
     with complete_weights(finetuning_args.allow_missing_weights):
         model = llamafactory_load_model(
             tokenizer_module["tokenizer"], model_args, finetuning_args, training_args.do_train
         )
-    reference = load_reference(model_args, finetuning_args) if settings.needs_reference else None
-    parts = _Parts(settings, model, reference, template, tokenizer_module, finetuning_args, generating_args, rows)
+    trains = training_args.do_train
+    reference = load_reference(model_args, finetuning_args) if settings.needs_reference and trains else None
+    parts = _Parts(model, reference, template, tokenizer_module, finetuning_args, generating_args, rows, judge)
     trainer = PolicyTrainer(
         settings,
         engine=parts.engine,
         completer=parts.completer,
         collate=parts.collator.responses,
+        critic_folder=(model_args.adapter_name_or_path or [model_args.model_name_or_path])[-1],
         critic_learning_rate=settings.values["critic_learning_rate"] or 10 * training_args.learning_rate,
         model=model,
         args=training_args,
@@ -85,7 +89,6 @@ class _Parts:
 
     def __init__(
         self,
-        settings: PolicySettings,
         model: Any,
         reference: Any,
         template: Any,
@@ -93,11 +96,14 @@ class _Parts:
         finetuning_args: Any,
         generating_args: Any,
         rows: Mapping[str, Any],
+        judge: Judge,
     ) -> None:
-        self.settings, self.model, self.reference = settings, model, reference
+        self.settings: PolicySettings = finetuning_args.policy_settings
+        self.model, self.reference, self.judge = model, reference, judge
         self.template, self.tokenizer = template, tokenizer_module["tokenizer"]
         self.finetuning_args, self.generating_args = finetuning_args, generating_args
-        self.rows = rows.get("train_dataset") or rows.get("eval_dataset")
+        found = rows.get("train_dataset") or rows["eval_dataset"]
+        self.rows = next(iter(found.values())) if isinstance(found, Mapping) else found
         self.collator = RolloutCollator(template=template, model=model, pad_to_multiple_of=8, **tokenizer_module)
 
     def engine(self, trainer: PolicyTrainer) -> Engine:
@@ -117,12 +123,4 @@ class _Parts:
         sizes = trainer.sizes
         size = self.settings.values["rollout_batch_size"] or sizes.chunk * sizes.accumulation
         rollout = LocalRollout(self.model, self.collator.prompts, ends, self.tokenizer.pad_token_id, size)
-        rewards = make_rewards(self.settings.rewards, meta_columns(self.rows))
-        judge = Judge(rewards, self._decode, self._prompt, lambda row: row.get("images") or [], meta_of)
-        return Completer(self.settings, sizes, sampling, self.rows, rollout, judge)
-
-    def _decode(self, tokens: Any) -> str:
-        return self.tokenizer.decode(tokens, skip_special_tokens=True)
-
-    def _prompt(self, row: Mapping[str, Any]) -> str:
-        return self.tokenizer.decode(row["input_ids"], skip_special_tokens=True)
+        return Completer(self.settings, sizes, sampling, self.rows, rollout, self.judge)

@@ -52,7 +52,17 @@ def load_renamed(model: Any, checkpoint: str) -> bool:
 
 
 class ResumableTrainer(Trainer):
-    """A Trainer that loads checkpoints also where their weights have older names."""
+    """A Trainer that loads checkpoints also where their weights have older names, and completes them on all ranks."""
+
+    def save_rank_state(self, checkpoint: str) -> None:
+        """Write what this rank needs beside its random numbers to go on from a checkpoint."""
+
+    @override
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        self.save_rank_state(output_dir)
+        # The first rank goes on to write the file that makes the checkpoint complete.
+        self.accelerator.wait_for_everyone()
 
     @override
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:

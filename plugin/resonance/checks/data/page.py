@@ -3,29 +3,21 @@
 
 from __future__ import annotations
 
-import base64
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from ...datafiles.write import replacing
-from ...rows.validate.findings import Finding
-from ...rows.validate.rules import image_source
+from ...rows.thumbnails import thumbnail
 from .findings import Findings
-from .images import open_source
 from .kinds import KINDS, Found, has_error
 from .scan import Scan
 from .text import verdict
 
 SAMPLED, BAD_PICTURED, TABLE_ROWS = 24, 60, 500
-SIDE = 112  # pixels of a thumbnail
-LARGEST = 40_000_000  # pixels of an image that is decoded for one; JPEGs are decoded small
 IMAGES_A_ROW = 3
 TEXT = 400
 
@@ -80,25 +72,6 @@ def shorten(content: Any) -> str:
     """A text of at most TEXT characters."""
     text = content if isinstance(content, str) else repr(content)
     return text if len(text) <= TEXT else text[:TEXT] + " ..."
-
-
-def thumbnail(image: Any) -> str | None:
-    """A data URI of a small JPEG, None if the image cannot be decoded or is too large to."""
-    try:
-        source = image_source(image, None)
-        if isinstance(source, Finding):
-            return None
-        with open_source(source) as file, Image.open(file) as opened:
-            opened.draft("RGB", (SIDE, SIDE))
-            if opened.width * opened.height > LARGEST:
-                return None
-            small = opened.convert("RGB")
-            small.thumbnail((SIDE, SIDE))
-            out = BytesIO()
-            small.save(out, "JPEG", quality=70)
-    except Exception:  # the problem itself is in the list of findings
-        return None
-    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode("ascii")
 
 
 def write_page(path: Path, scans: Sequence[Scan], findings: Findings, gallery: Gallery) -> None:

@@ -56,6 +56,8 @@ CURES = {
     "audio missing": _PATH,
     "image unreadable": "Replace the image, or remove the row.",
     "placeholder count": "Write one placeholder per item; prompt + chosen and prompt + rejected count separately.",
+    "media token": "Take the token out of the text: a placeholder such as `<image>` stands for an image, the "
+    "model's own token has none behind it.",
     "message not text": "Make every message's content plain text and put images into the `images` column.",
     "row unreadable": "Correct the row, or the `columns` and `tags` of its dataset_info.json entry.",
     "mixed column": "Give the column one type in every row.",

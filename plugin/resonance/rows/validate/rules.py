@@ -80,6 +80,16 @@ def text_finding(row: Row) -> Finding | None:
     return None
 
 
+def media_token_finding(row: Row, tokens: tuple[str, ...]) -> Finding | None:
+    """Return the first token in the texts of a row that only stands for media, with none behind it."""
+    texts = [message["content"] for message in (*row["_prompt"], *row["_response"][:2])]
+    texts += [row["_system"] or "", row["_tools"] or ""]
+    for token in tokens:
+        if any(token in text for text in texts):
+            return Finding("media token", f"the text holds `{token}`, which stands for media in this model")
+    return None
+
+
 def image_finding(image: Any, media_dir: str | None) -> Finding | None:
     """Return what is wrong with one image, or None if its header can be read.
 
@@ -147,11 +157,13 @@ class RowChecker:
         media_dir: where relative media paths were looked up, None if they were not.
         counts_placeholders: whether the template expands ``<image>``; for a text-only one it is ordinary text.
         plan: what the run needs; part of the cache key of a check.
+        media_tokens: what the template puts in the place of media, where that is no placeholder itself.
     """
 
     media_dir: str | None
     counts_placeholders: bool
     plan: RowPlan
+    media_tokens: tuple[str, ...] = ()
 
     def check_table(self, table: pyarrow.Table) -> dict[str, list[str]]:
         """Check a table of aligned rows; findings come back as JSON, empty text for a sound row."""
@@ -168,7 +180,7 @@ class RowChecker:
         reason = prompt_skip_reason(row) if self.plan.kind == "prompts" else skip_reason(row)
         if reason is not None:
             yield Finding(reason, reason)
-        elif (finding := text_finding(row)) is not None:
+        elif (finding := text_finding(row) or media_token_finding(row, self.media_tokens)) is not None:
             yield finding
         else:
             yield from self._media(row)
@@ -189,5 +201,6 @@ def make_row_checker(dataset_attr: DatasetAttr, data_args: DataArguments, plan: 
 
     local = dataset_attr.load_from in ("script", "file")
     plugin = getattr(TEMPLATES.get(data_args.template), "mm_plugin", None)
-    expands = any(getattr(plugin, f"{name}_token", None) for name in PLACEHOLDERS)
-    return RowChecker(data_args.media_dir if local else None, expands, plan)
+    tokens = [token for name in PLACEHOLDERS if (token := getattr(plugin, f"{name}_token", None))]
+    no_placeholders = tuple(token for token in tokens if token not in PLACEHOLDERS.values())
+    return RowChecker(data_args.media_dir if local else None, bool(tokens), plan, no_placeholders)
