@@ -24,7 +24,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.small_step import SHAPES, build, make_group
+from benchmarks.group import make_group
+from benchmarks.small_step import SHAPES, build
 
 LIMIT = 1e-5
 NEW = 32  # tokens to generate

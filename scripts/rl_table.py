@@ -47,13 +47,13 @@ def run(name: str, seed: int, overrides: Mapping[str, Any], out: Path) -> dict[s
     """Train once; raises RuntimeError with the end of the log if that fails."""
     recipe, changes = METHODS[name]
     keys = {"ppo_variant": name, "seed": seed, "output_dir": out, "plot_loss": False, **changes, **overrides}
-    command = ["llamafactory-cli", "train", RECIPES / f"{recipe}.yaml", *(f"{key}={keys[key]}" for key in keys)]
+    command = ["llamafactory-cli", "train", str(RECIPES / f"{recipe}.yaml"), *(f"{key}={keys[key]}" for key in keys)]
     env = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
     began = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
-        raise RuntimeError(f"{' '.join(map(str, command))} failed:\n{done.stderr[-4000:]}")
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-4000:]}")
     history = json.loads((out / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
     accuracy = [entry["eval_reward"] for entry in history if "eval_reward" in entry]
     seconds = ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime

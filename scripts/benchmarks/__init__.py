@@ -4,6 +4,7 @@
 | file | what |
 |---|---|
 | `small_step.py` | a small Qwen2-VL with the proportions of a large one, and the least its step can cost |
+| `group.py` | completions of one prompt, for that model |
 | `resident.py` | the peak of a process's memory |
 | `counting.py` | kernels and waits of a step, counted on a CPU |
 | `collators.py` | JPEG pairs through LlamaFactory's collator and ours |
