@@ -31,10 +31,12 @@ def header(path: Path) -> dict[str, str]:
 
 def test_the_recipes_the_readme_promises_are_there() -> None:
     assert set(NAMES) == {
-        *(f"quickstart/{name}" for name in ("sft", "uni_dpo", "eval_before", "eval_after")),
+        *(f"quickstart/{name}" for name in ("sft", "uni_dpo", "eval_before", "eval_after", "grpo", "ppo")),
         *(f"qwen2_vl_2b/{name}" for name in ("uni_dpo", "dpo", "simpo", "uni_dpo_lora")),
         "qwen3_vl_4b/dpo_lora",
-        "openvlthinker/sft",
+        *(f"openvlthinker/{name}" for name in ("sft", "grpo_medium", "grpo_hard")),
+        *(f"rl/qwen2_vl_2b_{name}" for name in ("grpo", "ppo")),
+        *(f"rl/{name}" for name in ("qwen2_5_vl_grpo", "qwen2_5_vl_grpo_zero3", "qwen3_vl_4b_gspo", "llava_next_rloo")),
     }
     readme = (EXAMPLES / "README.md").read_text(encoding="utf-8")
     for path in (*RECIPES, *DEEPSPEED):
