@@ -1,17 +1,27 @@
 #!/usr/bin/env bash
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 #
-# From a fresh checkout to a vision-language model trained with Uni-DPO on real pictures:
+# From a fresh checkout to a vision-language model trained on real pictures:
 #
-#   bash scripts/quickstart.sh
+#   bash scripts/quickstart.sh         # with Uni-DPO, on scored pairs
+#   bash scripts/quickstart.sh grpo    # with GRPO, on answers of its own and a rule that rewards them; or ppo
 #
 # Makes .venv and installs (the first time), builds a tiny Qwen2-VL, warms it up, measures held-out preference accuracy,
-# trains with Uni-DPO, measures again. CPU only; needs the network only to install. Writes to .venv and
+# trains with Uni-DPO, measures again. With grpo or ppo it takes the model that an earlier run has warmed up, if there is
+# one, and measures how many held-out pictures it reads. CPU only; needs the network only to install. Writes to .venv and
 # saves/quickstart, which a second run overwrites. RESONANCE_PYTHON=/path/to/python uses an environment that is there.
 set -euo pipefail
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 OUT=saves/quickstart
+METHOD="${1:-uni_dpo}"
+case "$METHOD" in
+uni_dpo | grpo | ppo) ;;
+*)
+    echo "error: '$METHOD' is no method of the quickstart; allowed: uni_dpo, grpo, ppo" >&2
+    exit 2
+    ;;
+esac
 cd "$ROOT"
 source scripts/env.sh
 
@@ -43,8 +53,35 @@ train() {
 ensure_venv "$ROOT"
 mkdir -p "$OUT/logs"
 SECONDS=0
-step model "build a tiny Qwen2-VL" "$PYTHON" scripts/make_tiny_model.py "$OUT/model"
-train sft "SFT warm-up on 240 pictures"
+if [ "$METHOD" = uni_dpo ] || [ ! -f "$OUT/sft/train_results.json" ]; then
+    step model "build a tiny Qwen2-VL" "$PYTHON" scripts/make_tiny_model.py "$OUT/model"
+    train sft "SFT warm-up on 240 pictures"
+fi
+
+if [ "$METHOD" != uni_dpo ]; then
+    train "$METHOD" "${METHOD^^} on 1397 pictures, rewarded by a rule"
+    "$PYTHON" - "$ROOT/$OUT/$METHOD" "${METHOD^^}" "$SECONDS" <<'PY'
+import json
+import pathlib
+import sys
+
+out, method, seconds = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+history = json.loads((out / "trainer_state.json").read_text())["log_history"]
+accuracy = [entry["eval_reward"] for entry in history if "eval_reward" in entry]
+print(f"""
+held-out accuracy (160 pictures never trained on, greedy answers)
+  before {method:7s}   {accuracy[0]:6.1%}
+  after {method:7s}    {accuracy[-1]:6.1%}
+wall time          {seconds} s
+
+model     {out}
+answers   {out / "completions.html"}
+curves    {out}/*.png
+numbers   {out}/trainer_log.jsonl, trainer_state.json, all_results.json""")
+PY
+    exit 0
+fi
+
 train eval_before "held-out preference accuracy before"
 train uni_dpo "Uni-DPO on 400 scored pairs"
 train eval_after "held-out preference accuracy after"

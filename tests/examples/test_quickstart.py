@@ -23,9 +23,9 @@ def copy(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def quickstart(root: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def quickstart(root: Path, env: dict[str, str], *method: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["bash", str(root / "scripts" / "quickstart.sh")],
+        ["bash", str(root / "scripts" / "quickstart.sh"), *method],
         env=env | {"RESONANCE_PYTHON": sys.executable},
         cwd=root.parent,  # any folder will do
         capture_output=True,
@@ -55,6 +55,29 @@ def test_quickstart_raises_held_out_accuracy(copy: Path, cli_env: dict[str, str]
         assert (out / "uni_dpo" / name).is_file() and name in done.stdout
     assert {path.stem for path in (out / "logs").iterdir()} == set(STEPS)
     assert {path.name for path in copy.iterdir()} == {"data", "examples", "scripts", "saves"}
+
+
+@pytest.mark.slow
+def test_grpo_raises_held_out_accuracy_from_the_model_that_is_there(copy: Path, cli_env: dict[str, str]) -> None:
+    recipe = copy / "examples" / "quickstart" / "grpo.yaml"
+    recipe.write_text(recipe.read_text().replace("max_steps: 400", "max_steps: 160"))  # it goes on learning
+    done = quickstart(copy, cli_env, "grpo")
+    assert done.returncode == 0, done.stdout + done.stderr
+    out = copy / "saves" / "quickstart"
+    history = json.loads((out / "grpo" / "trainer_state.json").read_text())["log_history"]
+    before, *_, after = (entry["eval_reward"] for entry in history if "eval_reward" in entry)
+    assert 0.45 <= before <= 0.7 and after >= before + 0.1
+    assert f"before GRPO      {before:6.1%}" in done.stdout and f"after GRPO       {after:6.1%}" in done.stdout
+    assert (out / "grpo" / "completions.html").is_file() and (out / "grpo" / "training_reward.png").is_file()
+    made = (out / "sft" / "train_results.json").stat().st_mtime_ns
+    (copy / "examples" / "quickstart" / "grpo.yaml").write_text("stage: grpo\n")
+    assert "ppo_variant: grpo" in quickstart(copy, cli_env, "grpo").stderr
+    assert (out / "sft" / "train_results.json").stat().st_mtime_ns == made, "the warm-up is not done again"
+
+
+def test_a_method_that_is_not_there_is_refused(copy: Path, cli_env: dict[str, str]) -> None:
+    done = quickstart(copy, cli_env, "grop")
+    assert done.returncode == 2 and "allowed: uni_dpo, grpo, ppo" in done.stderr
 
 
 def test_a_failing_step_shows_the_end_of_its_log_and_where_it_is(copy: Path, cli_env: dict[str, str]) -> None:
