@@ -36,7 +36,10 @@ def test_the_recipes_the_readme_promises_are_there() -> None:
         "qwen3_vl_4b/dpo_lora",
         *(f"openvlthinker/{name}" for name in ("sft", "grpo_medium", "grpo_hard")),
         *(f"rl/qwen2_vl_2b_{name}" for name in ("grpo", "ppo")),
-        *(f"rl/{name}" for name in ("qwen2_5_vl_grpo", "qwen2_5_vl_grpo_zero3", "qwen3_vl_4b_gspo", "llava_next_rloo")),
+        *(
+            f"rl/{name}"
+            for name in ("qwen2_5_vl_grpo", "qwen2_5_vl_grpo_zero3", "qwen3_vl_4b_gspo", "llava_next_rloo")
+        ),
     }
     readme = (EXAMPLES / "README.md").read_text(encoding="utf-8")
     for path in (*RECIPES, *DEEPSPEED):

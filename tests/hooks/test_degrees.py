@@ -105,7 +105,7 @@ def test_scopes_of_a_recipe(recipe: dict, scopes: str) -> None:
     assert routes.scopes(recipe) == (*routes.EVERY, *scopes.split())
 
 
-@pytest.mark.parametrize("stage", [None, "pt", "sft", "rm", "ppo", "dpo", "kto"])
+@pytest.mark.parametrize("stage", [None, "pt", "sft", "rm", "dpo", "kto"])
 def test_a_stock_recipe_has_no_route(stage: str | None) -> None:
     assert routes.find({"stage": stage, "pref_loss": "sigmoid", "dataset": "pairs"} if stage else {}) is None
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields, make_dataclass
 from typing import Any
 
-from . import data, parameters, policy, preference
+from . import chat, data, parameters, policy, preference
 
 
 @dataclass
-class Keys(preference.PreferenceArguments, policy.PolicyKeys):
-    r"""All keys of ours that are about training."""
+class Keys(preference.PreferenceArguments, policy.PolicyKeys, chat.ChatKeys):
+    r"""All keys of ours that are not about rows."""
 
 
 def extend_finetuning_arguments(original: type) -> type:

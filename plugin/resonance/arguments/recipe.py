@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from ..upstream import DataArguments, FinetuningArguments, TrainingArguments
-from . import data, parameters, policy, policy_checks, policy_settings, preference
+from . import chat, data, parameters, policy, policy_checks, policy_settings, preference
 from .environment import may_have_other_keys
 from .places import dataset_problems, output_problems
 from .resume import resume_point
@@ -118,8 +118,9 @@ def check_parsed(
 
 
 def stage_problems(values: Mapping[str, Any]) -> list[str]:
-    """A variant of PPO in the place of its stage, or keys of another stage than the recipe's."""
+    """A variant of PPO in the place of its stage, or keys of another stage or command than the recipe's."""
     keys = [f"{key}: has a meaning in stage: {policy.STAGE} only" for key in policy.idle_keys(values)]
+    keys += chat.problems(values)
     return variant_problems(values.get("stage")) or keys
 
 

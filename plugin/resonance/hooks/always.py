@@ -115,6 +115,12 @@ def launch(original: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
+def chat_engine(original: type) -> type:
+    from . import chat
+
+    return chat.chat_engine(original)
+
+
 def get_v1_args(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def wrapper(args: dict[str, Any] | list[str] | None = None) -> Any:

@@ -29,6 +29,7 @@ def _in(scope: Scope, target: str, replacement: str, parameters: tuple[str, ...]
 
 _ARGS = ("model_args", "data_args", "training_args")
 _RUN = (*_ARGS, "finetuning_args")
+_TOKENIZED = "rows.tokenized_path:get_dataset"
 _GET_DATASET = ("template", *_ARGS, "stage")
 _RATIO = {
     "why": "`data_ratio` in this stage too; recipes without it go straight to LlamaFactory's function",
@@ -102,6 +103,15 @@ PATCHES = (
         optional=True,
     ),
     _always(
+        "chat",
+        "llamafactory.chat.hf_engine.HuggingfaceEngine",
+        "chat_engine",
+        (*_ARGS[:2], "finetuning_args", "generating_args"),
+        why="`chat_image_positions`: chat answers Qwen-VL models with other positions than they were trained with",
+        remove_when="LlamaFactory's chat passes mm_token_type_ids",
+        optional=True,
+    ),
+    _always(
         "v1",
         "llamafactory.v1.config.arg_parser.get_args",
         "get_v1_args",
@@ -166,20 +176,8 @@ PATCHES = (
         why="pairs that are too long stop the run together, are dropped, shrunk or cut, and are listed",
         remove_when="LlamaFactory has a policy for rows over cutoff_len",
     ),
-    _in(
-        "dpo_rows",
-        "llamafactory.train.dpo.workflow.get_dataset",
-        "rows.tokenized_path:get_dataset",
-        _GET_DATASET,
-        **_SAVED,
-    ),
-    _in(
-        "rm_rows",
-        "llamafactory.train.rm.workflow.get_dataset",
-        "rows.tokenized_path:get_dataset",
-        _GET_DATASET,
-        **_SAVED,
-    ),
+    _in("dpo_rows", "llamafactory.train.dpo.workflow.get_dataset", _TOKENIZED, _GET_DATASET, **_SAVED),
+    _in("rm_rows", "llamafactory.train.rm.workflow.get_dataset", _TOKENIZED, _GET_DATASET, **_SAVED),
     _in(
         "rows",
         "llamafactory.data.loader.PairwiseDatasetProcessor",
