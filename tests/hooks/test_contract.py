@@ -35,6 +35,7 @@ OVERRIDDEN = {
         "_encode_data_example": ("prompt", "response", "system", "tools", "images", "videos", "audios"),
     },
     "PairwiseDataCollatorWithPadding": {"__call__": ("features",), "__post_init__": ()},
+    "PairwiseTrainer": {"_load_from_checkpoint": ("resume_from_checkpoint", "model")},
     "CustomDPOTrainer": {
         "__init__": ("model", "ref_model", "finetuning_args", "processor"),
         "compute_loss": ("model", "inputs", "return_outputs"),
@@ -46,6 +47,7 @@ OVERRIDDEN = {
         "log": ("logs",),
         "_load_from_checkpoint": ("resume_from_checkpoint", "model"),
         "_load_best_model": (),
+        "_save_rng_state": ("output_dir",),
     },
 }
 CLASSES = [patch for patch in PATCHES if patch.name in OVERRIDDEN]
