@@ -47,7 +47,7 @@ def test_chat_answers_with_the_log_probabilities_of_training_if_asked_for(folder
 
 
 def test_training_does_not_read_it():
-    from resonance.arguments.recipe import stage_problems
+    from resonance.arguments.policy_recipe import stage_problems
 
     (problem,) = stage_problems({"stage": "sft", "chat_image_positions": True})
     assert "llamafactory-cli chat" in problem

@@ -35,6 +35,7 @@ OVERRIDDEN = {
         "_encode_data_example": ("prompt", "response", "system", "tools", "images", "videos", "audios"),
     },
     "PairwiseDataCollatorWithPadding": {"__call__": ("features",), "__post_init__": ()},
+    "PairwiseTrainer": {"_load_from_checkpoint": ("resume_from_checkpoint", "model")},
     "CustomDPOTrainer": {
         "__init__": ("model", "ref_model", "finetuning_args", "processor"),
         "compute_loss": ("model", "inputs", "return_outputs"),

@@ -25,7 +25,7 @@ def extend_finetuning_arguments(original: type) -> type:
     def __post_init__(self: Any) -> None:
         if policy.is_policy_stage(vars(self)):
             # What LlamaFactory asks of its PPO (a reward model, no evaluation, few loggers) does not hold for ours;
-            # its KTO asks for nothing of the kind. `recipe.restore_stage` puts the stage back after parsing.
+            # its KTO asks for nothing of the kind. `policy_recipe.restore_stage` puts the stage back after parsing.
             self.stage = policy.STAND_IN
             self.trains_policy = True
         if not preference.runs_on_resonance(vars(self)):

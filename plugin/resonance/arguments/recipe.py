@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from ..upstream import DataArguments, FinetuningArguments, TrainingArguments
-from . import chat, data, parameters, policy, policy_checks, policy_settings, preference
+from . import data, parameters, policy, policy_checks, policy_recipe, preference
 from .environment import may_have_other_keys
 from .places import dataset_problems, output_problems
 from .resume import resume_point
@@ -61,9 +61,9 @@ def check(given: Mapping[str, Any], parser: ModuleType) -> None:
     """
     known = known_keys(parser)
     found = [] if may_have_other_keys() else unknown_keys(given, known)
-    found += data.problems(given) + road_problems(given, known, given) + stage_problems(given)
+    found += data.problems(given) + road_problems(given, known, given) + policy_recipe.stage_problems(given)
     if policy.is_policy_stage(given):
-        found += policy_problems(given, given)
+        found += policy_recipe.problems(given, given)
     elif preference.runs_on_resonance(given):
         found += parameters.problems(given)
         found += run_problems(given)
@@ -73,9 +73,9 @@ def check(given: Mapping[str, Any], parser: ModuleType) -> None:
         raise ValueError(preference.report(found))
 
 
-def check_flags(given: Sequence[str]) -> None:
+def check_flags(keys: Mapping[str, Any]) -> None:
     """Raise ValueError for what the parser of flags refuses without a word about what to write."""
-    if found := variant_problems(read(given).get("stage")):
+    if found := policy_recipe.variant_problems(keys.get("stage")):
         raise ValueError(preference.report(found))
 
 
@@ -93,9 +93,9 @@ def check_parsed(
     if not isinstance(given, Mapping):  # a mapping has been through `check`
         flags = {**vars(data_args), **values}
         flags |= {name: getattr(training_args, name) for name in ("do_train", "do_eval", "output_dir")}
-        found = data.problems(flags) + road_problems(flags, values) + stage_problems(flags)
+        found = data.problems(flags) + road_problems(flags, values) + policy_recipe.stage_problems(flags)
         if trains_policy:
-            found += policy_problems(flags | vars(training_args) | vars(generating_args), read(given))
+            found += policy_recipe.problems(flags | vars(training_args) | vars(generating_args), read(given))
         elif ours:
             found += run_problems(flags)
         elif data.uses_rows(flags):
@@ -115,64 +115,6 @@ def check_parsed(
             warnings += policy_checks.notices(values, keys)
         for message in warnings if training_args.should_log else ():
             logger.warning(message)
-
-
-def stage_problems(values: Mapping[str, Any]) -> list[str]:
-    """A variant of PPO in the place of its stage, or keys of another stage or command than the recipe's."""
-    keys = [f"{key}: has a meaning in stage: {policy.STAGE} only" for key in policy.idle_keys(values)]
-    keys += chat.problems(values)
-    return variant_problems(values.get("stage")) or keys
-
-
-def variant_problems(stage: Any) -> list[str]:
-    """A variant of PPO in the place of its stage, which LlamaFactory lets through until its tuner."""
-    from ..policy import PRESETS
-
-    variant = str(stage).lower().replace("-", "_").replace("++", "_plus_plus")
-    if variant not in PRESETS or stage == policy.STAGE:
-        return []
-    return [f"stage: {stage!r} is a variant of PPO; write two lines, `stage: ppo` and `ppo_variant: {variant}`"]
-
-
-def policy_problems(values: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
-    """Problems of a recipe that is trained on completions of its own.
-
-    Args:
-        values: of all keys that are known.
-        given: as written.
-    """
-    found = policy_checks.problems(values, given)
-    found += dataset_problems(values) + output_problems(values.get("output_dir"))
-    if values.get("use_kt"):
-        found.append("use_kt: stage: ppo runs on Resonance's trainer, not on that back-end")
-    if values.get("streaming"):
-        found.append("streaming: stage: ppo draws prompts in an order of its own; set `streaming: false`")
-    return found
-
-
-def restore_stage(
-    given: Mapping[str, Any] | list[str], training_args: TrainingArguments, finetuning_args: Any, generating_args: Any
-) -> None:
-    """Give a parsed recipe of ours its stage back, and what the stage means.
-
-    Args:
-        given: as written.
-        training_args, finetuning_args, generating_args: as LlamaFactory has parsed them.
-    """
-    if not vars(finetuning_args).pop("trains_policy", False):
-        return
-    keys = given if isinstance(given, Mapping) else read(given)
-    finetuning_args.stage = policy.STAGE
-    values = {**vars(training_args), **vars(finetuning_args), **vars(generating_args)}
-    for name, value in policy_settings.sampling(vars(generating_args), keys).items():
-        setattr(generating_args, name, value)
-    try:
-        finetuning_args.policy_settings = policy_settings.settings(values, keys)
-    except ValueError:
-        return  # flags that are wrong are reported by `check_parsed`
-    finetuning_args.use_ref_model = finetuning_args.policy_settings.needs_reference
-    if "metric_for_best_model" not in keys and training_args.metric_for_best_model in (None, "loss"):
-        training_args.metric_for_best_model, training_args.greater_is_better = "eval_reward", True
 
 
 def check_idle(values: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> None:

@@ -36,19 +36,21 @@ def get_train_args(original: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(original)
     def wrapper(args: dict[str, Any] | list[str] | None = None) -> Any:
-        from ..arguments import recipe
+        from ..arguments import policy_recipe, recipe
 
         given = upstream.read_args(args)
+        keys = given if isinstance(given, dict) else recipe.read(given)
         if isinstance(given, dict):
             if recipe.needs_resonance(given):
                 registry.require(*routes.scopes(given))
             recipe.check(given, upstream)
         else:
-            recipe.check_flags(given)
+            recipe.check_flags(keys)
         parsed = original(given)
         _, data_args, training_args, finetuning_args, generating_args = parsed
-        recipe.restore_stage(given, training_args, finetuning_args, generating_args)
-        values = {**vars(data_args), **vars(finetuning_args)}
+        policy_recipe.restore_stage(keys, training_args, finetuning_args, generating_args)
+        policy_recipe.restore_resume(keys, training_args, finetuning_args)
+        values = routes.values_of(data_args, training_args, finetuning_args)
         ours = routes.find(values) is not None
         if ours:  # flags are known only now
             registry.require(*routes.scopes(values))
@@ -70,7 +72,7 @@ def run_stage(original: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         call = signature.bind(*args, **kwargs)
         four = [call.arguments[f"{kind}_args"] for kind in ("model", "data", "training", "finetuning")]
-        values = {**vars(four[1]), **vars(four[3])}
+        values = routes.values_of(*four[1:])
         route = routes.find(values)
         if route is None:
             return original(*args, **kwargs)
@@ -92,7 +94,7 @@ def run_ppo(original: Callable[..., Any]) -> Callable[..., Any]:
         model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any, *args: Any, **kwargs: Any
     ) -> Any:
         four = (model_args, data_args, training_args, finetuning_args)
-        values = {**vars(data_args), **vars(finetuning_args)}
+        values = routes.values_of(*four[1:])
         route = routes.find(values)
         assert route is not None  # the stage has one, whatever the recipe asks for
         with registry.rebound(*routes.scopes(values)):

@@ -3,11 +3,6 @@
 
 Imported by the start-up hook while LlamaFactory is, so other rooms are imported inside functions. `resonance doctor`
 prints this list.
-
-How a recipe of ours runs: LlamaFactory parses it (our keys are in its own dataclasses), dispatches to its own
-`run_dpo`, and our wrapper around that function rebinds names below while it executes: "align", "rows" and "dpo_rows"
-(pairs are checked and tokenized by us), "selection" (some are left out) and "trainer" (our losses). Which recipe needs
-which scopes is the table in routes.py. A stock recipe passes the `always` wrappers untouched and never meets the rest.
 """
 
 from __future__ import annotations
@@ -29,7 +24,7 @@ def _in(scope: Scope, target: str, replacement: str, parameters: tuple[str, ...]
 
 _ARGS = ("model_args", "data_args", "training_args")
 _RUN = (*_ARGS, "finetuning_args")
-_TOKENIZED = "rows.tokenized_path:get_dataset"
+_OURS = "rows.tokenized_path:get_dataset"
 _GET_DATASET = ("template", *_ARGS, "stage")
 _RATIO = {
     "why": "`data_ratio` in this stage too; recipes without it go straight to LlamaFactory's function",
@@ -176,8 +171,8 @@ PATCHES = (
         why="pairs that are too long stop the run together, are dropped, shrunk or cut, and are listed",
         remove_when="LlamaFactory has a policy for rows over cutoff_len",
     ),
-    _in("dpo_rows", "llamafactory.train.dpo.workflow.get_dataset", _TOKENIZED, _GET_DATASET, **_SAVED),
-    _in("rm_rows", "llamafactory.train.rm.workflow.get_dataset", _TOKENIZED, _GET_DATASET, **_SAVED),
+    _in("dpo_rows", "llamafactory.train.dpo.workflow.get_dataset", _OURS, _GET_DATASET, **_SAVED),
+    _in("rm_rows", "llamafactory.train.rm.workflow.get_dataset", _OURS, _GET_DATASET, **_SAVED),
     _in(
         "rows",
         "llamafactory.data.loader.PairwiseDatasetProcessor",
@@ -201,6 +196,15 @@ PATCHES = (
         (),
         why="images in the sizes that their tokens were counted with, and rows named in errors",
         remove_when="as in the DPO stage",
+    ),
+    _in(
+        "rm_trainer",
+        "llamafactory.train.rm.workflow.PairwiseTrainer",
+        "training.reward_model:RewardTrainer",
+        ("finetuning_args", "processor"),
+        why="a resumed run would go on with the weights that it started from",
+        remove_when="LlamaFactory resumes reward models",
+        optional=True,
     ),
     _in(
         "ppo_rows",

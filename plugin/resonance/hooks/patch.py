@@ -32,6 +32,7 @@ Scope = Literal[
     "dpo_rows",
     "rm_rows",
     "ppo_rows",
+    "rm_trainer",
     "trainer",
 ]
 SCOPES: tuple[Scope, ...] = get_args(Scope)

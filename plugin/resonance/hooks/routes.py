@@ -1,6 +1,11 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """How a recipe of ours runs: one row a stage and kind of recipe, the first that fits is taken.
 
+LlamaFactory parses it (our keys are in its own dataclasses), dispatches to its own `run_dpo`, and our wrapper around
+that function rebinds names while it executes: "align", "rows" and "dpo_rows" (pairs are checked and tokenized by us),
+"selection" (some are left out) and "trainer" (our losses). A stock recipe passes the `always` wrappers untouched and
+never meets the rest.
+
 Rooms that need torch or LlamaFactory are imported inside functions, because this one is loaded while LlamaFactory is.
 """
 
@@ -42,12 +47,25 @@ def find(values: Mapping[str, Any]) -> Route | None:
     return next((route for route in ROUTES if route.stage == stage and route.asks(values)), None)
 
 
+def values_of(
+    data_args: DataArguments, training_args: TrainingArguments, finetuning_args: FinetuningArguments
+) -> dict[str, Any]:
+    """The values of a parsed recipe that decide how it runs."""
+    return {
+        **vars(data_args),
+        **vars(finetuning_args),
+        "resume_from_checkpoint": vars(training_args).get("resume_from_checkpoint"),
+    }
+
+
 def scopes(values: Mapping[str, Any]) -> tuple[Scope, ...]:
     """Scopes of the patches that a recipe with keys of ours needs, whether or not it has a route."""
     route = find(values)
     if route is None:
         return EVERY
-    return (*EVERY, *route.scopes, *(("selection",) if data.leaves_rows_out(values) else ()))
+    more: tuple[Scope, ...] = ("selection",) if data.leaves_rows_out(values) else ()
+    more += ("rm_trainer",) if route.stage == "rm" and _resumes(values) else ()
+    return tuple(dict.fromkeys((*EVERY, *route.scopes, *more)))
 
 
 def _prepare_preference(
@@ -71,6 +89,14 @@ def _prepare_rows(_: ModelArguments, data_args: DataArguments, training_args: Tr
     from ..training.run import prepare_rows
 
     prepare_rows(data_args, training_args, kind="other")
+
+
+def _prepare_nothing(*_: Any) -> None:
+    pass
+
+
+def _resumes(values: Mapping[str, Any]) -> bool:
+    return bool(values.get("resume_from_checkpoint"))
 
 
 def _prepare_prompts(_: ModelArguments, data_args: DataArguments, training_args: TrainingArguments, *__: Any) -> None:
@@ -98,6 +124,8 @@ ROUTES = (
     # pairs checked and tokenized by us, for LlamaFactory's own trainers
     Route("dpo", data.uses_rows, ("run_dpo", "align", "rows", "dpo_rows"), _prepare_pairs, _watched),
     Route("rm", data.uses_rows, ("run_rm", "align", "rows", "rm_rows"), _prepare_pairs, _watched),
+    # a reward model that goes on from a checkpoint
+    Route("rm", _resumes, ("run_rm", "rm_trainer"), _prepare_nothing),
     # completions of the policy itself, rewarded
     Route("ppo", policy.is_policy_stage, ("run_ppo", "align", "rows", "ppo_rows"), _prepare_prompts),
     # a fraction of the rows, for LlamaFactory's own trainers

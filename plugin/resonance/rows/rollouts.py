@@ -14,7 +14,7 @@ from llamafactory.extras.constants import IGNORE_INDEX
 
 from .collate import LaysOut, at_counted_size, describe_rows, shown_by_row
 from .fields import IMAGE_SIZES, MEDIA_COLUMNS
-from .pictures import SHOWN, reading_once
+from .images import SHOWN, reading_once
 from .types import Row
 
 _READ = (*MEDIA_COLUMNS, IMAGE_SIZES)

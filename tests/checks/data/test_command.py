@@ -316,6 +316,16 @@ def test_a_row_that_the_model_cannot_take(folder, make_pair) -> None:
     assert result.by_kind() == {"not measured": [0]}
 
 
+def test_prompts_without_answers_are_measured_and_media_tokens_found(folder) -> None:
+    """What a run of `stage: ppo` stops at, for the same model."""
+    texts = ["<image>Which?", "<image>Which? " + "word " * 200, "<image>Which? <|video_pad|>"]
+    rows = [{"instruction": text, "images": [f"images/{i}.png"]} for i, text in enumerate(texts)]
+    folder.write(rows, columns={"prompt": "instruction", "images": "images"}, ranking=False)
+    result = folder.check("pairs", "--json", "--model", MODEL, "--template", "qwen2_vl", "--cutoff-len", 128)
+    assert result.by_kind() == {"too long": [1], "media token": [2]}
+    assert ", answer" not in result.problems[0]["message"] + result.problems[1]["message"]
+
+
 # -- --fix ------------------------------------------------------------------------------------------------------------
 
 MENDED = {

@@ -47,6 +47,7 @@ KINDS: dict[str, Kind] = {
     # one row
     INVALID_TURNS: _error("Turns alternate, the first and the last one of the prompt are the user's. " + ROW_CHANGED),
     "message not text": _error(CURES["message not text"]),
+    "media token": _error(CURES["media token"]),
     "not Unicode": _error("Replace the half characters (lone surrogates); --fix does."),
     EMPTY_RESPONSE: _error(ROW_CHANGED),
     IDENTICAL_PAIR: _error(ROW_CHANGED),

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import Any
 
+from ...rows.validate.rules import media_token_finding, media_tokens
 from ..quiet import quiet
 from .kinds import Found
 from .tally import Tally
@@ -54,12 +55,14 @@ class TokenCounter:
             loaded = load_tokenizer(model_args)
             template = get_template_and_fix_tokenizer(loaded["tokenizer"], data_args)
             self.encoder = PairEncoder(template, loaded["tokenizer"], loaded["processor"])
+            self.media_tokens = media_tokens(template.mm_plugin)
 
     def __call__(self, aligned: dict[str, Any]) -> Iterator[Found]:
         """Yield a finding for a row that is too long or cannot be tokenized; its lengths go into the histograms."""
         from ...rows.overlong.policy import measure
 
-        if not aligned["_response"]:
+        if (token := media_token_finding(aligned, self.media_tokens)) is not None:
+            yield token[:2]
             return
         try:
             lengths = measure(aligned, self.encoder)
@@ -70,7 +73,8 @@ class TokenCounter:
         if lengths.image_tokens:
             self.image.add(lengths.image_tokens)
         if lengths.total > self.cutoff_len:
-            parts = f"prompt {lengths.prompt} with {lengths.image_tokens} of images, answer {lengths.response}"
+            answer = f", answer {lengths.response}" if lengths.response else ""
+            parts = f"prompt {lengths.prompt} with {lengths.image_tokens} of images{answer}"
             yield "too long", f"{lengths.total} tokens ({parts}); cutoff_len is {self.cutoff_len}"
 
 

@@ -109,14 +109,15 @@ def measure(row: Row, encoder: PairEncoder) -> Lengths:
     """Count the tokens of one aligned row as LlamaFactory encodes it, without truncation.
 
     Args:
-        row: an aligned row with ``_prompt``, ``_response`` (one message counts as chosen, or two), ``_system``,
-            ``_tools``, ``_images``, ``_videos``, ``_audios``.
+        row: an aligned row with ``_prompt``, ``_response`` (none, one message that counts as chosen, or two),
+            ``_system``, ``_tools``, ``_images``, ``_videos``, ``_audios``.
         encoder: of the model and template.
 
     Raises:
         ValueError, OSError: what LlamaFactory raises for a row that it cannot encode.
     """
-    single = len(row["_response"]) == 1
-    row = {**row, "_response": row["_response"] * 2} if single else row
+    given = len(row["_response"])
+    if given < 2:  # answers that the encoder needs are not counted
+        row = {**row, "_response": (row["_response"] or [{"role": "assistant", "content": ""}]) * 2}
     lengths = encoder(row).lengths(encoder.media_ids(row))
-    return lengths._replace(rejected=0) if single else lengths
+    return lengths._replace(**dict.fromkeys(("chosen", "rejected")[given:], 0))

@@ -80,6 +80,16 @@ def text_finding(row: Row) -> Finding | None:
     return None
 
 
+def media_tokens(plugin: Any) -> tuple[str, ...]:
+    """Return what a template puts in the place of media, where that is no placeholder itself.
+
+    Args:
+        plugin: LlamaFactory's, of a template; None for a template without media.
+    """
+    tokens = [getattr(plugin, f"{name}_token", None) for name in PLACEHOLDERS]
+    return tuple(token for token in tokens if token and token not in PLACEHOLDERS.values())
+
+
 def media_token_finding(row: Row, tokens: tuple[str, ...]) -> Finding | None:
     """Return the first token in the texts of a row that only stands for media, with none behind it."""
     texts = [message["content"] for message in (*row["_prompt"], *row["_response"][:2])]
@@ -201,6 +211,5 @@ def make_row_checker(dataset_attr: DatasetAttr, data_args: DataArguments, plan: 
 
     local = dataset_attr.load_from in ("script", "file")
     plugin = getattr(TEMPLATES.get(data_args.template), "mm_plugin", None)
-    tokens = [token for name in PLACEHOLDERS if (token := getattr(plugin, f"{name}_token", None))]
-    no_placeholders = tuple(token for token in tokens if token not in PLACEHOLDERS.values())
-    return RowChecker(data_args.media_dir if local else None, bool(tokens), plan, no_placeholders)
+    expands = any(getattr(plugin, f"{name}_token", None) for name in PLACEHOLDERS)
+    return RowChecker(data_args.media_dir if local else None, expands, plan, media_tokens(plugin))
