@@ -26,6 +26,11 @@ _ARGS = ("model_args", "data_args", "training_args")
 _RUN = (*_ARGS, "finetuning_args")
 _OURS = "rows.tokenized_path:get_dataset"
 _GET_DATASET = ("template", *_ARGS, "stage")
+_PARSED = "llamafactory.hparams"
+_KEYS = {
+    "why": "recipe keys of ours in LlamaFactory's strict parser and in `llamafactory-cli train -h`",
+    "remove_when": "LlamaFactory lets a package add argument dataclasses",
+}
 _RATIO = {
     "why": "`data_ratio` in this stage too; recipes without it go straight to LlamaFactory's function",
     "remove_when": "LlamaFactory can train on a seeded fraction of a dataset",
@@ -36,22 +41,8 @@ _SAVED = {
 }
 
 PATCHES = (
-    _always(
-        "arguments",
-        "llamafactory.hparams.finetuning_args.FinetuningArguments",
-        "finetuning_arguments",
-        (),
-        why="recipe keys of ours in LlamaFactory's strict parser and in `llamafactory-cli train -h`",
-        remove_when="LlamaFactory lets a package add argument dataclasses",
-    ),
-    _always(
-        "arguments",
-        "llamafactory.hparams.data_args.DataArguments",
-        "data_arguments",
-        (),
-        why="recipe keys about rows in LlamaFactory's strict parser and in `llamafactory-cli train -h`",
-        remove_when="LlamaFactory lets a package add argument dataclasses",
-    ),
+    _always("arguments", f"{_PARSED}.finetuning_args.FinetuningArguments", "finetuning_arguments", (), **_KEYS),
+    _always("arguments", f"{_PARSED}.data_args.DataArguments", "data_arguments", (), **_KEYS),
     _always(
         "arguments",
         "llamafactory.hparams.parser.get_train_args",
