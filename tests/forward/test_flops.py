@@ -41,7 +41,7 @@ def test_the_saving_of_a_worked_case():
     def run(on):
         rows = torch.ones(1 if on else 4, 3, requires_grad=True)
         values = F.linear(rows, weight).mean(0, keepdim=True)
-        return TokenLogps({"logp": values.T}, torch.ones(3, 1, dtype=torch.bool), 3), None
+        return TokenLogps({"logp": values.T}, torch.ones(3, 1, dtype=torch.bool)), None
 
     verdict = SelfTest(run, [weight], False, torch.device("cpu")).choose(SPEEDUPS[:1])
     assert verdict.saving == 4.0 and verdict.gradient is not None

@@ -23,7 +23,7 @@ KEYS = [bytes([number]) * 16 for number in range(6)]
 def tokens(value):
     """One pair: two tokens of `value` in the chosen response, one in the rejected."""
     mask = torch.tensor([[True, True], [True, False]])
-    return TokenLogps({"logp": mask * value}, mask, 2)
+    return TokenLogps({"logp": mask * value}, mask)
 
 
 def opened(folder):
