@@ -7,6 +7,7 @@ Touches none of LlamaFactory's modules except the parser module it is handed.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
@@ -21,6 +22,7 @@ from .resume import resume_point
 from .roads import road_problems, v1_problems
 
 logger = logging.getLogger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
+_FILES = (".yaml", ".yml", ".json")
 # Keys of Transformers 4 that Transformers 5 has under other names.
 _NOW = {"group_by_length": "train_sampling_strategy: group_by_length"}
 
@@ -28,6 +30,18 @@ _NOW = {"group_by_length": "train_sampling_strategy: group_by_length"}
 def needs_resonance(given: Mapping[str, Any]) -> bool:
     """Whether a recipe asks for anything that only exists with this package."""
     return preference.runs_on_resonance(given) or any(key in given for key in (*preference.KEYS, *data.KEYS))
+
+
+def as_given(args: dict[str, Any] | list[str] | None) -> dict[str, Any] | list[str]:
+    """The keys of a recipe as a mapping, or flags as they were typed; empty if the file cannot be read.
+
+    Args:
+        args: of LlamaFactory's `get_train_args`; None stands for the command line.
+    """
+    if args is not None:
+        return args
+    words = sys.argv[1:]
+    return read(words) if words and words[0].endswith(_FILES) else words
 
 
 def read(args: Sequence[str]) -> dict[str, Any]:
@@ -42,7 +56,7 @@ def read(args: Sequence[str]) -> dict[str, Any]:
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
-    if not args or not args[0].endswith((".yaml", ".yml", ".json")):
+    if not args or not args[0].endswith(_FILES):
         names = [index for index, word in enumerate(args) if word.startswith("--")]
         pairs = [(args[index][2:].partition("="), args[index + 1 : index + 2]) for index in names]
         return {name.replace("-", "_"): value if sep else "".join(after) for (name, sep, value), after in pairs}
