@@ -83,7 +83,7 @@ class ReferenceStore:
         path = self.folder / MANIFEST
         if not path.exists():
             own = self.folder / f".{MANIFEST}.{uuid.uuid4().hex}"
-            with replacing(own) as file:
+            with replacing(own, follow=False) as file:
                 file.write(json.dumps({"settings": self.settings, "made_from": self.made_from}, indent=2) + "\n")
             try:
                 os.link(own, path)  # of several runs that come here at once, one gets the name
@@ -117,7 +117,7 @@ class ReferenceStore:
             "lengths": lengths.to("cpu", torch.int32).contiguous(),
         }
         made_of = {"settings": self._settings_hash, "checksum": _checksum(shard)}
-        with replacing(self.folder / f"shard-{uuid.uuid4().hex}.safetensors", "wb") as file:
+        with replacing(self.folder / f"shard-{uuid.uuid4().hex}.safetensors", "wb", follow=False) as file:
             file.write(save(shard, made_of))
 
     def reload(self) -> None:
