@@ -112,6 +112,30 @@ def test_bad_lines_can_be_collected(tmp_path: Path) -> None:
         rows_of(path)
 
 
+@pytest.mark.parametrize("change", ["grows", "is cut", "is replaced"])
+@pytest.mark.parametrize("name", ["rows.json", "rows.jsonl", "rows.csv", "rows.parquet"])
+def test_a_file_that_changes_while_it_is_read(tmp_path: Path, name: str, change: str) -> None:
+    path, other = tmp_path / name, tmp_path / "other"
+    rows = [{"a": str(number)} for number in range(5)]
+    if path.suffix in (".json", ".jsonl"):
+        write_rows(path, rows)
+    elif path.suffix == ".csv":
+        path.write_text("a\n" + "".join(f"{row['a']}\n" for row in rows))
+    else:
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    reading = iter(RowReader(path))
+    assert next(reading) == (0, {"a": "0"})
+    if change == "is replaced":
+        other.write_bytes(path.read_bytes())
+        os.replace(other, path)
+    else:
+        os.truncate(path, path.stat().st_size + (4 if change == "grows" else -1))
+    with pytest.raises(RowError, match=f"{name}: was changed while it was read; run again"):
+        list(reading)
+    if change == "is replaced":
+        assert [row for _, row in RowReader(path)] == rows
+
+
 def test_what_is_no_data_is_refused(tmp_path: Path) -> None:
     (tmp_path / "rows.txt").write_text("x")
     (tmp_path / "rows.parquet").write_text("no table")

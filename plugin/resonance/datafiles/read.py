@@ -76,10 +76,23 @@ class RowReader:
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
         """Yield (row number, value); values are dicts in a sound file, but whatever the file holds is handed out."""
+        broken = None
         try:
-            yield from self._rows()
+            before = self._stamp()
+            try:
+                yield from self._rows()
+            except RowError as error:
+                broken = error
+            if self._stamp() != before:  # then the rows are of no file that there ever was
+                broken = RowError(f"{self.path}: was changed while it was read; run again when nothing writes it.")
+            if broken is not None:
+                raise broken
         except OSError as error:
             raise RowError(f"{self.path}: cannot be read ({error.strerror or error}).") from error
+
+    def _stamp(self) -> tuple[int, int, int]:
+        status = self.path.stat()
+        return status.st_ino, status.st_size, status.st_mtime_ns
 
     def _rows(self) -> Iterator[tuple[int, Any]]:
         self.done = 0.0
