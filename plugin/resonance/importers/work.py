@@ -76,7 +76,11 @@ class Work:
         if not self.resumed:
             self.rows.truncate(0)
             self.skips.truncate(0)
-            self.save(None)
+            try:
+                self.save(None)
+            except BaseException:
+                self.remove()
+                raise
 
     def _take_up(self) -> None:
         state_file = self.folder / STATE
