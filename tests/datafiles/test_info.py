@@ -16,6 +16,7 @@ from llamafactory.hparams import DataArguments
 
 from resonance.datafiles.infer import infer_entry
 from resonance.datafiles.info import INFO, read_info, register
+from resonance.datafiles.read import RowError
 from resonance.datafiles.write import write_rows
 from resonance.rows.attributes import ScoredDatasetAttr
 
@@ -335,3 +336,13 @@ def test_entries_that_are_added_at_once_are_all_there(tmp_path: Path) -> None:
     with ThreadPoolExecutor(count) as pool:
         assert all(pool.map(add, range(count)))
     assert read_info(info).keys() == {"kept", *(f"set{number}" for number in range(count))}
+
+
+@pytest.mark.parametrize(
+    ("value", "message"), [("[" * 2000 + "]" * 2000, "maximum recursion"), ("1" + "0" * 5000, "Exceeds the limit")]
+)
+def test_an_info_that_python_cannot_hold_is_named(tmp_path: Path, value: str, message: str) -> None:
+    info = tmp_path / INFO
+    info.write_text(f'{{"a": {{"file_name": {value}}}}}')
+    with pytest.raises(RowError, match=f"^{info}: cannot be read \\({message}"):
+        read_info(info)

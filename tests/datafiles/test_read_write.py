@@ -321,6 +321,10 @@ def test_a_backup_that_somebody_else_made_is_not_lost(tmp_path: Path) -> None:
 DEEP = "[" * 100_000 + "]" * 100_000
 
 
+def nested(depth: int) -> str:
+    return '[{"b": ' * (depth // 2) + "1" + "}]" * (depth // 2)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -328,6 +332,8 @@ DEEP = "[" * 100_000 + "]" * 100_000
         (f'[{{"a": 1}}, {{"a": 1{"0" * 5000}}}]', "row 1 (line 1, column 12): Exceeds the limit"),
         (f'{{"a": 1}}\n{DEEP}', "row 1: line 2 is not valid JSON (maximum recursion depth"),
         (f'{{"a": 1}}\n1{"0" * 5000}', "row 1: line 2 is not valid JSON (Exceeds the limit"),
+        (f'[{{"a": 1}}, {{"a": {nested(100)}}}]', "row 1 (line 1, column 12): more than 100 lists or objects lie in"),
+        (f'{{"a": 1}}\n{{"a": {nested(100)}}}', "row 1: line 2 is not valid JSON (more than 100 lists or objects lie"),
     ],
 )
 def test_json_that_python_cannot_hold(tmp_path: Path, text: str, message: str) -> None:
@@ -335,6 +341,14 @@ def test_json_that_python_cannot_hold(tmp_path: Path, text: str, message: str) -
     path.write_text(text)
     with pytest.raises(RowError, match=re.escape(f"{path}, {message}")):
         list(read_rows(path))
+
+
+@pytest.mark.parametrize("name", ["rows.json", "rows.jsonl"])
+def test_as_deep_as_rows_may_be(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    wide = {"turns": [{"from": "human", "value": "[{"}] * 200, "deep": json.loads(nested(98))}
+    path.write_text(json.dumps([wide] if name == "rows.json" else wide))
+    assert rows_of(path) == [wide]
 
 
 def test_a_csv_row_with_more_cells_than_the_header(tmp_path: Path) -> None:

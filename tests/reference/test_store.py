@@ -141,7 +141,7 @@ def test_a_shard_whose_numbers_have_changed_is_named(tmp_path, name):
         store(tmp_path)
 
 
-@pytest.mark.parametrize("content", [None, "", "{}", "[]", '{"settings": 3}'])
+@pytest.mark.parametrize("content", [None, "", "{}", "[]", '{"settings": 3}', "[" * 100_000 + "]" * 100_000])
 def test_a_foreign_folder_is_refused(tmp_path, content):
     filled(tmp_path)
     if content is None:

@@ -119,6 +119,10 @@ def _parse(text: str, path: Path) -> dict[str, Any]:
         entries = json.loads(text, object_pairs_hook=unique)
     except json.JSONDecodeError as error:
         raise RowError(f"{path} (line {error.lineno}, column {error.colno}): {error.msg}.") from error
+    except RowError:
+        raise
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, a thousand lists in lists
+        raise RowError(f"{path}: cannot be read ({error}).") from error
     if not isinstance(entries, dict):
         raise RowError(f"{path}: is a {type(entries).__name__} where an object with an entry for each set is needed.")
     if wrong := [name for name, entry in entries.items() if not isinstance(entry, dict)]:

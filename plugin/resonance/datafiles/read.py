@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from .json_list import JsonList, RowError
+from .json_list import TOO_DEEP, JsonList, RowError, too_deep
 from .tables import table_batches
 
 SUFFIXES = (".json", ".jsonl", ".parquet", ".csv", ".arrow")
@@ -126,7 +126,10 @@ class RowReader:
                 row += bool(line.strip(BLANK))
                 try:
                     if text := line.decode("utf-8-sig" if number == 1 else "utf-8").strip():
-                        yield row, json.loads(text)
+                        value = json.loads(text)
+                        if too_deep(value, text.count("[") + text.count("{")):
+                            raise ValueError(TOO_DEEP)
+                        yield row, value
                 except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are the first
                     cut = "" if line.endswith(b"\n") else "; is the file cut off?"
                     self._complain(row, f"line {number} is not valid JSON ({error}){cut}")

@@ -147,7 +147,7 @@ class ReferenceStore:
         try:
             made = json.loads(path.read_text(encoding="utf-8"))["settings"]
             items = dict(made)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"ref_log_probs_dir: {path} is no manifest of this kind ({error!r}). {cure}") from error
         names = dict.fromkeys([*self.settings, *items])
         now = json.loads(json.dumps(self.settings))
