@@ -22,7 +22,6 @@ from .resume import resume_point
 from .roads import road_problems, v1_problems
 
 logger = logging.getLogger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
-_FILES = (".yaml", ".yml", ".json")
 # Keys of Transformers 4 that Transformers 5 has under other names.
 _NOW = {"group_by_length": "train_sampling_strategy: group_by_length"}
 
@@ -30,18 +29,6 @@ _NOW = {"group_by_length": "train_sampling_strategy: group_by_length"}
 def needs_resonance(given: Mapping[str, Any]) -> bool:
     """Whether a recipe asks for anything that only exists with this package."""
     return preference.runs_on_resonance(given) or any(key in given for key in (*preference.KEYS, *data.KEYS))
-
-
-def as_given(args: dict[str, Any] | list[str] | None) -> dict[str, Any] | list[str]:
-    """The keys of a recipe as a mapping, or flags as they were typed; empty if the file cannot be read.
-
-    Args:
-        args: of LlamaFactory's `get_train_args`; None stands for the command line.
-    """
-    if args is not None:
-        return args
-    words = sys.argv[1:]
-    return read(words) if words and words[0].endswith(_FILES) else words
 
 
 def read(args: Sequence[str]) -> dict[str, Any]:
@@ -56,7 +43,7 @@ def read(args: Sequence[str]) -> dict[str, Any]:
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
-    if not args or not args[0].endswith(_FILES):
+    if not args or not args[0].endswith((".yaml", ".yml", ".json")):
         names = [index for index, word in enumerate(args) if word.startswith("--")]
         pairs = [(args[index][2:].partition("="), args[index + 1 : index + 2]) for index in names]
         return {name.replace("-", "_"): value if sep else "".join(after) for (name, sep, value), after in pairs}
@@ -132,6 +119,18 @@ def refuse_under_v1(given: Mapping[str, Any]) -> None:
     """Raise ValueError for a recipe with keys of ours that LlamaFactory's v1 trainers are about to run."""
     if found := v1_problems(given):
         raise ValueError(preference.report(found))
+
+
+def as_given(args: dict[str, Any] | list[str] | None) -> dict[str, Any] | list[str]:
+    """The keys of a recipe as a mapping, or flags as they were typed; empty if the file cannot be read.
+
+    Args:
+        args: of LlamaFactory's `get_train_args`; None stands for the command line.
+    """
+    if args is not None:
+        return args
+    words = sys.argv[1:]
+    return read(words) if words and words[0].endswith((".yaml", ".yml", ".json")) else words
 
 
 def known_keys(parser: ModuleType) -> frozenset[str]:
