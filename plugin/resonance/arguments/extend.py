@@ -14,12 +14,13 @@ def extend_finetuning_arguments(original: type) -> type:
     """LlamaFactory's FinetuningArguments with the keys of preference training."""
     from ..losses import LOSSES
 
+    post_init = original.__post_init__  # type: ignore[attr-defined]
     pref_loss = next(f for f in fields(original) if f.name == "pref_loss")
     choices = f"The preference loss: {', '.join(LOSSES)}, or your own function as `package.module:function`."
 
     def __post_init__(self: Any) -> None:
         if not preference.runs_on_resonance(vars(self)):
-            original.__post_init__(self)  # type: ignore[attr-defined]
+            post_init(self)
             return
 
         found = parameters.problems(vars(self))
@@ -27,7 +28,7 @@ def extend_finetuning_arguments(original: type) -> type:
             raise ValueError(preference.report(found))
         # LlamaFactory allows label smoothing for sigmoid only; ours has been checked against the loss already.
         smoothing, self.dpo_label_smoothing = self.dpo_label_smoothing, 0.0
-        original.__post_init__(self)  # type: ignore[attr-defined]
+        post_init(self)
         self.dpo_label_smoothing = smoothing
         self.use_ref_model = parameters.needs_reference(self.pref_loss)
 
@@ -37,6 +38,7 @@ def extend_finetuning_arguments(original: type) -> type:
 
 def extend_data_arguments(original: type) -> type:
     """LlamaFactory's DataArguments with the keys about data."""
+    post_init = original.__post_init__  # type: ignore[attr-defined]
 
     def __post_init__(self: Any) -> None:
         found = data.value_problems(vars(self))
@@ -44,7 +46,7 @@ def extend_data_arguments(original: type) -> type:
             raise ValueError(preference.report(found))
         if self.image_root is not None:
             self.media_dir = self.image_root
-        original.__post_init__(self)  # type: ignore[attr-defined]
+        post_init(self)
 
     return _extended(original, data.DataKeys, __post_init__, [])
 

@@ -7,6 +7,7 @@ Imports the user's module and torch only.
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -84,6 +85,8 @@ def load(name: str, spec_type: type[S]) -> S:
     fn = getattr(module, function_name)
     if not callable(fn):
         raise ValueError(f"{title} is {type(fn).__name__}, which cannot be called; name a function.")
+    if inspect.isbuiltin(fn):  # which may take anything by position, such as os.system a command
+        raise ValueError(f"{title} is not written in Python, so it is no {spec_type.kind}; name a function of yours.")
     spec = getattr(fn, "spec", None)
     if isinstance(spec, spec_type):
         return replace(spec, name=name)
