@@ -22,7 +22,7 @@ def milliseconds(environment: dict[str, str]) -> float:
 def main(runs: int) -> None:
     on = {name: value for name, value in os.environ.items() if name != "RESONANCE_DISABLE"}
     off = on | {"RESONANCE_DISABLE": "1"}
-    probe = "import sys; sys.exit('resonance.startup' not in sys.modules)"
+    probe = "import sys; sys.exit('_resonance_startup' not in sys.modules)"
     if subprocess.run([sys.executable, "-c", probe], env=on).returncode:
         sys.exit(f"the start-up line is not installed for {sys.executable}; run: pip install .")
     milliseconds(on), milliseconds(off)  # byte code and disk cache

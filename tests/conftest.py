@@ -22,7 +22,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # First, as in training: trl 0.24 beside transformers 5 believes that mergekit is installed, and this sets that right.
-import llamafactory.extras.packages  # noqa: E402, F401
+import llamafactory.extras.packages  # noqa: F401
 
 GOLDEN = Path(__file__).parent / "golden"
 MODEL = GOLDEN / "trajectory" / "model"

@@ -25,7 +25,7 @@ OF_THIS_PACKAGE = ("resonance", "llamafactory_resonance", "__editable__")
 # Prints what a process of the environment knows of the hook.
 REPORT = (
     "import sys; finder = type(sys.meta_path[0]); "
-    "print('active' if (finder.__module__, finder.__name__) == ('resonance.startup', 'Finder') else 'inactive')"
+    "print('active' if (finder.__module__, finder.__name__) == ('_resonance_startup', 'Finder') else 'inactive')"
 )
 
 

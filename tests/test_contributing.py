@@ -10,7 +10,7 @@ import ast
 import re
 from pathlib import Path
 
-from test_shape_of_code import ARROWS, IMPORTS_LLAMAFACTORY, ONLY_TORCH, PACKAGE, WITHOUT_TORCH
+from test_shape_of_code import ARROWS, IMPORTS_LLAMAFACTORY, ONLY_TORCH, WITHOUT_TORCH, file_of
 
 CONTRIBUTING = Path(__file__).parents[1] / "CONTRIBUTING.md"
 BEGIN, END = "<!-- rooms: written by tests/test_contributing.py -->\n", "<!-- end of rooms -->\n"
@@ -20,8 +20,7 @@ def table() -> str:
     """What each room is, in its own words, and what it may import, as the tests enforce it."""
     lines = ["| room | what | may import |", "|---|---|---|"]
     for room, others in ARROWS.items():
-        path = PACKAGE / room if room.endswith(".py") else PACKAGE / room / "__init__.py"
-        words = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        words = ast.get_docstring(ast.parse(file_of(room).read_text(encoding="utf-8"))) or ""
         what = re.split(r"(?<=\.)\s", words.partition("\n")[0])[0]
         outside = ["torch only"] if room in ONLY_TORCH else []
         outside += ["LlamaFactory"] if room in IMPORTS_LLAMAFACTORY else []

@@ -46,7 +46,7 @@ def test_the_surroundings_are_those_of_the_command(run_script, script, tmp_path)
     environment, path = forked.pop("environment"), forked.pop("path")
     assert environment | started.pop("environment") == environment
     assert path[: len(started["path"])] == started.pop("path")
-    assert forked == started and "resonance.startup.Finder" in forked["finder"]
+    assert forked == started and "_resonance_startup.Finder" in forked["finder"]
 
 
 def test_the_numbers_are_those_of_the_command(recipe, train, tmp_path):

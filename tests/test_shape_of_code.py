@@ -15,7 +15,8 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 PACKAGE = CHECKOUT / "plugin" / "resonance"
-SOURCES = sorted(PACKAGE.rglob("*.py"))
+STARTUP = CHECKOUT / "plugin" / "_resonance_startup.py"  # beside the package
+SOURCES = [STARTUP, *sorted(PACKAGE.rglob("*.py"))]
 COPYRIGHT = "# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0."
 
 FILE_LINES, FUNCTION_LINES, ARGUMENTS, FIELDS = 250, 50, 8, 15
@@ -24,7 +25,8 @@ PUBLISHED = {"preference_loss"}
 
 # Who may import whom, lazily or not.
 ARROWS = {
-    "startup.py": {"hooks"},
+    STARTUP.name: {"hooks"},
+    "startup.py": {STARTUP.stem},
     "upstream.py": set(),  # annotations for every room
     "hooks": {"arguments", "training"},
     "arguments": {"losses", "policy", "rewards", "spec", "forward", "rows"},  # of the last two only names
@@ -40,19 +42,29 @@ ARROWS = {
     "datafiles": {"rows"},  # of rows only what a score is
     "importers": {"datafiles"},
     # up, on purpose: the doctor reports on the hooks
-    "checks": {"hooks", "startup", "arguments", "rows", "datafiles"},
+    "checks": {"hooks", STARTUP.stem, "arguments", "rows", "datafiles"},
     "cli": {"checks", "importers", "datafiles", "losses"},
 }
 # Only these import LlamaFactory: inside functions in `checks` and `hooks`.
 IMPORTS_LLAMAFACTORY = {"hooks", "rows", "training", "checks"}
 ONLY_TORCH = {"spec", "losses", "policy"}
 # Rooms that answer without torch: it may only be imported inside a function there.
-WITHOUT_TORCH = {"startup.py", "hooks", "arguments", "datafiles", "importers", "checks", "cli", "spec", "rewards"}
+WITHOUT_TORCH = {STARTUP.name, "startup.py", *"hooks arguments datafiles importers checks cli spec rewards".split()}
 MACHINE_PATHS = re.compile(r"(?<![\w.])/(work|root|home|tmp|Users)/\w|\.\./shared\b")
 
 
+def inside(path: Path) -> tuple[str, ...]:
+    """The parts of a path below the package, or below its folder for the file beside it."""
+    return path.relative_to(STARTUP.parent if path == STARTUP else PACKAGE).parts
+
+
 def room(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0]
+    return inside(path)[0]
+
+
+def file_of(room: str) -> Path:
+    """Where a room says what it is."""
+    return STARTUP if room == STARTUP.name else PACKAGE / room / ("" if room.endswith(".py") else "__init__.py")
 
 
 @cache
@@ -70,7 +82,7 @@ def nodes(path: Path, outside_functions: bool = False) -> Iterator[ast.AST]:
 
 def imports(path: Path, top_level_only: bool = False) -> Iterator[str]:
     """Dotted names that a file imports; relative ones are made absolute."""
-    package = ["resonance", *path.relative_to(PACKAGE).parts[:-1]]
+    package = ["resonance", *inside(path)[:-1]]
     for node in nodes(path, top_level_only):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -108,8 +120,9 @@ def over_budget(path: Path) -> Iterator[str]:
 
 def arrows_missing(path: Path) -> Iterator[str]:
     """Rooms that a file imports although its own may not."""
-    rooms = {child.name for child in PACKAGE.iterdir() if child.is_dir()} | {"startup"}
-    ours = {name.split(".")[1] for name in imports(path) if name.startswith("resonance.")} & rooms
+    rooms = {child.name for child in PACKAGE.iterdir() if child.is_dir()} | {"startup", STARTUP.stem}
+    names = [name.removeprefix("resonance.").partition(".")[0] for name in imports(path)]
+    ours = set(names) & rooms
     here = room(path)
     if here == "__init__.py":
         return  # imports nothing, see foreign_imports
@@ -131,7 +144,7 @@ def foreign_imports(path: Path) -> Iterator[str]:
         refused |= everywhere & {"transformers", "datasets", "numpy", "peft", "accelerate"}
     if here in WITHOUT_TORCH:
         refused |= at_the_top & {"torch", "transformers", "llamafactory", "datasets", "numpy"}
-    if here == "startup.py":
+    if here == STARTUP.name:
         refused |= at_the_top - {"sys", "typing", "types", "importlib"}  # all but `sys` for the type checker only
     if here == "__init__.py":
         refused |= everywhere
@@ -156,7 +169,7 @@ def test_what_comes_from_outside() -> None:
 
 
 def test_startup_imports_sys_alone() -> None:
-    tree = ast.parse((PACKAGE / "startup.py").read_text())
+    tree = ast.parse(STARTUP.read_text())
     executed = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     assert [ast.unparse(node) for node in executed] == ["import sys"]
 
@@ -185,6 +198,9 @@ def test_no_circle_of_imports_between_modules() -> None:
     """Nor one that is hidden in a function or in `if TYPE_CHECKING`."""
     modules = {}
     for path in SOURCES:
+        if path == STARTUP:
+            modules[STARTUP.stem] = path
+            continue
         parts = path.relative_to(PACKAGE).with_suffix("").parts
         modules[".".join(["resonance", *(parts[:-1] if parts[-1] == "__init__" else parts)])] = path
     graph = {}

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import subprocess
 import sys
 from importlib.machinery import ModuleSpec
@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
-from resonance import startup
+import _resonance_startup as startup
+
+LOADERS = [(importlib.machinery.SourceFileLoader, [".py"])]
 
 
 class StandInRegistry:
@@ -77,6 +79,34 @@ def test_keeps_the_type_of_the_loader(process: Path) -> None:
     assert importlib.reload(module).answer == (42, "patched")
 
 
+class Fixed(importlib.machinery.SourceFileLoader):
+    """A loader of another tool's, whose attributes cannot be set once it is made."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if "path" in vars(self):
+            raise AttributeError(f"{name} cannot be set")
+        super().__setattr__(name, value)
+
+
+class FixedFinder:
+    def __init__(self, package: Path) -> None:
+        self.package = package
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        file = self.package / f"{fullname.rpartition('.')[2]}.py"
+        if not fullname.startswith("llamafactory.") or not file.is_file():
+            return None
+        return importlib.util.spec_from_file_location(fullname, file, loader=Fixed(fullname, str(file)))
+
+
+def test_a_loader_whose_attributes_cannot_be_set(process: Path) -> None:
+    sys.meta_path.insert(0, FixedFinder(process))
+    startup.install()
+    module = importlib.import_module("llamafactory.patched")
+    assert importlib.import_module("llamafactory.other").answer == module.answer == (42, "patched")
+    assert module.__spec__.loader.get_source("llamafactory.patched") == "answer = 42\n"
+
+
 class Asking:
     """What another extension of LlamaFactory would install: asks every other finder in turn."""
 
@@ -95,7 +125,7 @@ def test_another_finder_of_the_kind_does_not_recurse(process: Path, place: int) 
 
 
 def test_hooks_are_not_imported_before_llamafactory_is() -> None:
-    code = "import sys; from resonance import startup; startup.install(); import json, email.mime.text\n"
+    code = "import sys, _resonance_startup as startup; startup.install(); import json, email.mime.text\n"
     code += "sys.exit('resonance.hooks' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
@@ -108,7 +138,7 @@ def test_late_installation_patches_what_is_loaded(process: Path) -> None:
 
 
 def test_late_installation_leaves_a_module_in_the_making(process: Path) -> None:
-    (process / "patched.py").write_text("from resonance import startup\nstartup.install()\nanswer = 42\n")
+    (process / "patched.py").write_text("import _resonance_startup as startup\nstartup.install()\nanswer = 42\n")
     importlib.invalidate_caches()
     assert importlib.import_module("llamafactory.patched").answer == 42
 
@@ -137,6 +167,33 @@ def test_hooks_that_do_not_import_are_one_line(
     assert importlib.import_module("llamafactory.other").answer == 42
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("[resonance] the hooks could not be imported, LlamaFactory runs without them: ")
+
+
+@pytest.mark.parametrize("kind", ["module", "package", "gone", "imported"])
+def test_a_module_of_the_users_own_named_resonance_is_not_executed(
+    process: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, kind: str
+) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "resonance"]:
+        monkeypatch.delitem(sys.modules, name)
+    file = tmp_path / ("resonance/__init__.py" if kind == "package" else "resonance.py")
+    if kind == "gone":
+        monkeypatch.setattr(sys, "path", [str(tmp_path)])
+        monkeypatch.setattr(sys, "path_hooks", [importlib.machinery.FileFinder.path_hook(*LOADERS)])
+        monkeypatch.setattr(sys, "meta_path", [f for f in sys.meta_path if f is importlib.machinery.PathFinder])
+    elif kind == "imported":
+        monkeypatch.setitem(sys.modules, "resonance", ModuleType("resonance"))
+    else:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("raise SystemExit('executed')\n")
+    importlib.invalidate_caches()
+    startup.install()
+    assert importlib.import_module("llamafactory.other").answer == 42
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("[resonance] the hooks could not be imported, LlamaFactory runs without them: ")
+    if kind in ("module", "package"):
+        assert line.endswith(f"in this process it is {file}; give that another name")
+    elif kind == "gone":
+        assert line.endswith("in this process it is not there")
 
 
 @pytest.mark.parametrize("value", ["1", "true", " yes ", "off"])

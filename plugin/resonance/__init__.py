@@ -2,7 +2,7 @@
 """Resonance: preference and reinforcement training of vision-language models on LlamaFactory.
 
 Importing this package loads neither torch nor LlamaFactory. The training features become live by themselves in every
-Python process of the environment (see `startup.py`); `resonance.losses` can be used on its own.
+Python process of the environment (see `_resonance_startup.py`); `resonance.losses` can be used on its own.
 """
 
 __version__ = "0.2.0"

@@ -21,6 +21,7 @@ from PIL import Image
 
 from resonance.cli.main import main
 from resonance.datafiles import show
+from resonance.datafiles.fix import Fixing
 from resonance.datafiles.info import read_info
 from resonance.datafiles.write import write_rows
 
@@ -662,6 +663,47 @@ def test_what_the_system_refuses_is_told_in_words(
     assert main(command) == 1
     text = said(capsys)
     assert message in text and "Errno" not in text and ".partial" not in text
+
+
+@pytest.mark.parametrize(
+    ("link", "command", "cure"),
+    [
+        (".dataset_info.json.partial", "register data/pairs.json", "look where it came from, and delete it"),
+        ("dataset_info.json", "register data/pairs.json", "delete the link, or give another name"),
+        (".out.json.partial", "fix-paths data/pairs.json --search kaggle -o data/out.json", "look where it came from"),
+        ("out.json", "score-filter data/pairs.json -o data/out.json --min-margin 1", "delete the link, or give"),
+    ],
+)
+def test_a_link_in_a_folder_from_elsewhere_is_not_written_through(
+    here: Path, capsys: Output, link: str, command: str, cure: str
+) -> None:
+    Path("data", link).symlink_to("../precious")
+    if "partial" in link:
+        Path("precious").write_text("precious")
+    assert main(["data", *command.split()]) == 1
+    text = said(capsys)
+    assert "cannot write data/" in text and f"Next: {cure}" in text
+    assert Path("precious").exists() == ("partial" in link)
+    assert not Path("precious").exists() or Path("precious").read_text() == "precious"
+    Path("data", link).unlink()  # as the message says
+    assert main(["data", *command.split()]) == 0
+
+
+def test_fix_paths_does_not_write_over_a_change_that_came_meanwhile(
+    here: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Fixing.move
+
+    def meanwhile(fixing: Fixing, number: int, value: dict[str, Any]) -> None:
+        if number == 5:
+            Path("data/pairs.json").write_text(json.dumps([row(0, chosen="edited")]))
+        real(fixing, number, value)
+
+    monkeypatch.setattr(Fixing, "move", meanwhile)
+    assert main("data fix-paths data/pairs.json --search kaggle --in-place".split()) == 1
+    assert "data/pairs.json: was changed while it was read; run again" in said(capsys)
+    assert [each["chosen"] for each in rows_of("data/pairs.json")] == ["edited"]
+    assert os.listdir("data") == ["pairs.json"]
 
 
 def test_a_file_where_a_folder_is_needed(here: Path, capsys: Output) -> None:

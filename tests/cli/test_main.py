@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -118,6 +119,19 @@ def test_cp_does_not_write_over(examples: Path, capsys: Output) -> None:
     assert Path("mine.yaml").read_text() == "mine" and "--force" in capsys.readouterr().err
     assert main(["cp", "big/dpo", "mine.yaml", "--force"]) == 0
     assert Path("mine.yaml").read_text() != "mine"
+
+
+def test_a_cp_that_fails_leaves_the_file_as_it_was(
+    examples: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    Path("mine.yaml").write_text("mine")
+    assert main(["cp", "big/dpo", "mine.yaml", "--force"]) == main(["cp", "big/dpo", "new.yaml"]) == 1
+    assert "cannot write new.yaml: No space left on device" in capsys.readouterr().err
+    assert Path("mine.yaml").read_text() == "mine" and {p.name for p in Path().iterdir()} == {"mine.yaml", "shipped"}
 
 
 @pytest.mark.parametrize(

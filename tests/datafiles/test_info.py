@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pyarrow as pa
@@ -13,7 +15,8 @@ from llamafactory.data.converter import get_dataset_converter
 from llamafactory.hparams import DataArguments
 
 from resonance.datafiles.infer import infer_entry
-from resonance.datafiles.info import read_info, register
+from resonance.datafiles.info import INFO, read_info, register
+from resonance.datafiles.read import RowError
 from resonance.datafiles.write import write_rows
 from resonance.rows.attributes import ScoredDatasetAttr
 
@@ -310,6 +313,36 @@ def test_a_change_by_another_process_is_not_lost(tmp_path: Path, monkeypatch: py
         return copy
 
     monkeypatch.setattr(module, "back_up", meanwhile)
+    monkeypatch.setattr(module, "PATIENCE", -1.0)
     with pytest.raises(OSError, match="changed it just now; run again"):
         register(info, "new", ENTRY)
     assert read_info(info) == {"other": {}}
+    monkeypatch.undo()
+    monkeypatch.setattr(module, "back_up", meanwhile)
+    info.write_text("{}")
+    register(info, "new", ENTRY)
+    assert read_info(info) == {"other": {}, "new": ENTRY}
+
+
+def test_entries_that_are_added_at_once_are_all_there(tmp_path: Path) -> None:
+    count, info = 12, tmp_path / INFO
+    barrier = Barrier(count)
+    info.write_text('{"kept": {"file_name": "kept.json"}}')
+
+    def add(number: int) -> bool:
+        barrier.wait()
+        return bool(register(info, f"set{number}", {"file_name": f"{number}.json"}).diff)
+
+    with ThreadPoolExecutor(count) as pool:
+        assert all(pool.map(add, range(count)))
+    assert read_info(info).keys() == {"kept", *(f"set{number}" for number in range(count))}
+
+
+@pytest.mark.parametrize(
+    ("value", "message"), [("[" * 2000 + "]" * 2000, "maximum recursion"), ("1" + "0" * 5000, "Exceeds the limit")]
+)
+def test_an_info_that_python_cannot_hold_is_named(tmp_path: Path, value: str, message: str) -> None:
+    info = tmp_path / INFO
+    info.write_text(f'{{"a": {{"file_name": {value}}}}}')
+    with pytest.raises(RowError, match=f"^{info}: cannot be read \\({message}"):
+        read_info(info)

@@ -19,7 +19,7 @@ import pytest
 
 from resonance.datafiles import json_list
 from resonance.datafiles.read import RowError, RowReader, data_files, read_rows
-from resonance.datafiles.write import RowWriter, back_up, replacing, write_rows
+from resonance.datafiles.write import RowWriter, WriteError, back_up, replacing, write_rows
 
 ROWS: list[Any] = [
     {"text": 'line\nend, tab\t, quote ", backslash \\, 图 🎲', "n": 12345678901234567890, "x": -1.5e-7},
@@ -112,6 +112,30 @@ def test_bad_lines_can_be_collected(tmp_path: Path) -> None:
         rows_of(path)
 
 
+@pytest.mark.parametrize("change", ["grows", "is cut", "is replaced"])
+@pytest.mark.parametrize("name", ["rows.json", "rows.jsonl", "rows.csv", "rows.parquet"])
+def test_a_file_that_changes_while_it_is_read(tmp_path: Path, name: str, change: str) -> None:
+    path, other = tmp_path / name, tmp_path / "other"
+    rows = [{"a": str(number)} for number in range(5)]
+    if path.suffix in (".json", ".jsonl"):
+        write_rows(path, rows)
+    elif path.suffix == ".csv":
+        path.write_text("a\n" + "".join(f"{row['a']}\n" for row in rows))
+    else:
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    reading = iter(RowReader(path))
+    assert next(reading) == (0, {"a": "0"})
+    if change == "is replaced":
+        other.write_bytes(path.read_bytes())
+        os.replace(other, path)
+    else:
+        os.truncate(path, path.stat().st_size + (4 if change == "grows" else -1))
+    with pytest.raises(RowError, match=f"{name}: was changed while it was read; run again"):
+        list(reading)
+    if change == "is replaced":
+        assert [row for _, row in RowReader(path)] == rows
+
+
 def test_what_is_no_data_is_refused(tmp_path: Path) -> None:
     (tmp_path / "rows.txt").write_text("x")
     (tmp_path / "rows.parquet").write_text("no table")
@@ -165,6 +189,72 @@ def test_permissions_and_links_stay(tmp_path: Path) -> None:
     with replacing(link) as file:
         file.write("new")
     assert link.is_symlink() and real.read_text() == "new" and real.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling", "hard link", "fifo", "folder"])
+def test_what_is_in_the_way_of_a_partial_file_is_never_written(tmp_path: Path, kind: str) -> None:
+    """A folder from elsewhere can hold it, under a name that one can guess."""
+    path, partial, outside = tmp_path / "in" / "rows.json", tmp_path / "in" / ".rows.json.partial", tmp_path / "x"
+    path.parent.mkdir()
+    outside.write_text("precious")
+    make = {
+        "link": lambda: partial.symlink_to(outside),
+        "dangling": lambda: partial.symlink_to(tmp_path / "new"),
+        "hard link": lambda: os.link(outside, partial),
+        "fifo": lambda: os.mkfifo(partial),
+        "folder": partial.mkdir,
+    }
+    make[kind]()
+    with pytest.raises(WriteError, match=r"cannot write .*/rows.json: .*\.rows.json.partial is in the way"):
+        with replacing(path) as file:
+            file.write("new")
+    assert outside.read_text() == "precious" and not path.exists() and not (tmp_path / "new").exists()
+    partial.rmdir() if kind == "folder" else partial.unlink()  # as the command says
+    with replacing(path) as file:
+        file.write("new")
+    assert path.read_text() == "new"
+
+
+def test_a_link_to_nothing_is_not_written_through(tmp_path: Path) -> None:
+    link = tmp_path / "link.json"
+    link.symlink_to(tmp_path / "new.json")
+    with pytest.raises(WriteError, match="link.json: it is a link to .*new.json, which is not there"), replacing(link):
+        pass
+    assert os.listdir(tmp_path) == ["link.json"]
+
+
+def test_a_link_under_a_name_that_no_user_chose_is_replaced_itself(tmp_path: Path) -> None:
+    path, outside = tmp_path / "info.json", tmp_path / "outside"
+    path.write_text("now")
+    outside.write_text("precious")
+    for name in ("info.json.bak", "info.json.orig"):
+        (tmp_path / name).symlink_to(outside)
+    back_up(path)
+    (tmp_path / "rows.jsonl").symlink_to(outside)
+    write_rows(tmp_path / "rows.jsonl", [{"a": 1}], follow=False)
+    assert outside.read_text() == "precious" and (tmp_path / "info.json.bak").read_text() == "now"
+    assert not (tmp_path / "info.json.bak").is_symlink() and rows_of(tmp_path / "rows.jsonl") == [{"a": 1}]
+
+
+def test_a_name_as_long_as_the_file_system_takes(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 250 + ".json")
+    with replacing(path) as file:
+        with pytest.raises(BlockingIOError), replacing(path):
+            pass
+        file.write("new")
+    assert path.read_text() == "new" and os.listdir(tmp_path) == [path.name]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
+def test_a_file_keeps_its_owner(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text("old")
+    os.chown(path, 1234, 4321)
+    path.chmod(0o640)
+    with replacing(path) as file:
+        file.write("new")
+    status = path.stat()
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (1234, 4321, 0o640)
 
 
 def test_two_writers_of_one_file_are_kept_apart(tmp_path: Path) -> None:
@@ -231,6 +321,10 @@ def test_a_backup_that_somebody_else_made_is_not_lost(tmp_path: Path) -> None:
 DEEP = "[" * 100_000 + "]" * 100_000
 
 
+def nested(depth: int) -> str:
+    return '[{"b": ' * (depth // 2) + "1" + "}]" * (depth // 2)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -238,6 +332,8 @@ DEEP = "[" * 100_000 + "]" * 100_000
         (f'[{{"a": 1}}, {{"a": 1{"0" * 5000}}}]', "row 1 (line 1, column 12): Exceeds the limit"),
         (f'{{"a": 1}}\n{DEEP}', "row 1: line 2 is not valid JSON (maximum recursion depth"),
         (f'{{"a": 1}}\n1{"0" * 5000}', "row 1: line 2 is not valid JSON (Exceeds the limit"),
+        (f'[{{"a": 1}}, {{"a": {nested(100)}}}]', "row 1 (line 1, column 12): more than 100 lists or objects lie in"),
+        (f'{{"a": 1}}\n{{"a": {nested(100)}}}', "row 1: line 2 is not valid JSON (more than 100 lists or objects lie"),
     ],
 )
 def test_json_that_python_cannot_hold(tmp_path: Path, text: str, message: str) -> None:
@@ -245,6 +341,14 @@ def test_json_that_python_cannot_hold(tmp_path: Path, text: str, message: str) -
     path.write_text(text)
     with pytest.raises(RowError, match=re.escape(f"{path}, {message}")):
         list(read_rows(path))
+
+
+@pytest.mark.parametrize("name", ["rows.json", "rows.jsonl"])
+def test_as_deep_as_rows_may_be(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    wide = {"turns": [{"from": "human", "value": "[{"}] * 200, "deep": json.loads(nested(98))}
+    path.write_text(json.dumps([wide] if name == "rows.json" else wide))
+    assert rows_of(path) == [wide]
 
 
 def test_a_csv_row_with_more_cells_than_the_header(tmp_path: Path) -> None:

@@ -45,6 +45,14 @@ def test_positions_segments_and_pictures(batch, model):
     assert rows.targets[:6].tolist() == batch["input_ids"][0, prompt : prompt + 6].tolist()
 
 
+def test_positions_where_the_batch_has_none():
+    """Prompts of 3 tokens: both responses begin at position 3, each where it stood in its own row."""
+    batch = pairs(make(FAMILIES["qwen2"]()), [[]], chosen=[4], rejected=[2])
+    assert "position_ids" not in batch
+    rows = lay_out(batch, {SHARED_PREFIX}).layout
+    assert rows.inputs["position_ids"][0, :9].tolist() == [0, 1, 2, 3, 4, 5, 6, 3, 4]
+
+
 def refused(batch, match, pictures=(PICTURE,)):
     found = lay_out(batch, SHARED, pictures)
     assert match in found.reasons[SHARED_PREFIX] and found.layout.segments is None

@@ -3,17 +3,22 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
+from dataclasses import make_dataclass
 from pathlib import Path
-from types import SimpleNamespace
+from types import FunctionType, ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
+import yaml
 
 from conftest import base_recipe
 from resonance.hooks import routes
 from resonance.hooks.llamafactory import PATCHES, registry
+from resonance.hooks.patch import Patch
 from resonance.hooks.registry import Registry
 
 # Runs each recipe in a fork, in a LlamaFactory that was damaged in its own way, with its log beside it.
@@ -168,3 +173,97 @@ def test_a_newer_llamafactory_is_one_warning_of_our_runs(
     monkeypatch.setattr("resonance.hooks.registry.version", lambda name: "0.9.99")
     get_train_args(base_recipe(tmp_path, pref_loss=loss))
     assert len(seen) == warned and all("llamafactory 0.9.99 is newer than what Resonance was" in line for line in seen)
+
+
+def renamed(function: FunctionType, before: str, after: str) -> FunctionType:
+    """The function with a global that it reads under another name."""
+    names = tuple(after if name == before else name for name in function.__code__.co_names)
+    return FunctionType(function.__code__.replace(co_names=names), function.__globals__, argdefs=function.__defaults__)
+
+
+@pytest.fixture
+def without_read_args(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """LlamaFactory's parser, with `read_args` under another name; the wrapper of a fresh start around it."""
+    from llamafactory.hparams import parser
+
+    from resonance.hooks.always import get_train_args
+
+    monkeypatch.setattr(parser, "read_arguments", parser.read_args, raising=False)
+    monkeypatch.delattr(parser, "read_args")
+    monkeypatch.setattr(parser, "_parse_args", renamed(parser._parse_args, "read_args", "read_arguments"))
+    monkeypatch.setattr(parser, "get_train_args", get_train_args(inspect.unwrap(parser.get_train_args)))
+    return parser
+
+
+@pytest.mark.parametrize("way", ["mapping", "file", "flags"])
+def test_a_parser_whose_reader_has_another_name_parses_every_recipe(
+    without_read_args: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, way: str
+) -> None:
+    path = tmp_path / "recipe.yaml"
+    for loss in ("sigmoid", "uni_dpo"):
+        recipe = base_recipe(tmp_path / "out", pref_loss=loss)
+        path.write_text(yaml.safe_dump(json.loads(json.dumps(recipe, default=str))))
+        flags = [f"--{key}={value}" for key, value in recipe.items()]
+        monkeypatch.setattr(sys, "argv", ["train", *([str(path), "pref_beta=0.25"] if way == "file" else flags)])
+        *_, finetuning_args, _ = without_read_args.get_train_args(recipe if way == "mapping" else None)
+        assert finetuning_args.pref_loss == loss and (way != "file" or finetuning_args.pref_beta == 0.25)
+
+
+@pytest.mark.parametrize("flags", [False, True])
+def test_where_our_arguments_are_missing_a_stock_recipe_is_llamafactorys_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: bool
+) -> None:
+    """Whatever its parser takes and returns."""
+    from resonance.hooks.always import get_train_args
+
+    target = "llamafactory.hparams.finetuning_args.FinetuningArguments"
+    monkeypatch.setitem(registry._errors, target, "llamafactory 0.10.0 is outside the supported range")
+    calls: list[Any] = []
+
+    def parse(args: Any = None) -> str:
+        calls.append(args)
+        return "parsed"
+
+    wrapped = get_train_args(parse)
+    stock, ours = (["--pref_loss", loss, "--stage=dpo"] if flags else base_recipe(tmp_path, pref_loss=loss, new_key=1)
+                   for loss in ("sigmoid", "uni_dpo"))  # fmt: skip
+    assert wrapped(stock) == "parsed" and calls == [stock] and calls[0] is stock
+    with pytest.raises(ImportError, match="cannot be applied to .*\n  - llamafactory 0.10.0 is outside the supported"):
+        wrapped(ours)
+    assert len(calls) == 1
+
+
+def test_a_recipe_that_cannot_be_read_is_explained_by_llamafactory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from llamafactory.hparams import get_train_args
+
+    monkeypatch.setattr(sys, "argv", ["train", str(tmp_path / "absent.yaml")])
+    with pytest.raises(FileNotFoundError, match="absent.yaml"):
+        get_train_args()
+
+
+def anything(*args: Any, **kwargs: Any) -> str:
+    return "ran"
+
+
+@pytest.mark.parametrize(
+    ("replacement", "original"),
+    [
+        ("finetuning_arguments", make_dataclass("FinetuningArguments", [])),
+        ("data_arguments", make_dataclass("DataArguments", [])),
+        ("run_stage", anything),  # what another package may leave in place of a function
+    ],
+)
+def test_what_cannot_be_wrapped_is_left_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], replacement: str, original: Any
+) -> None:
+    module = ModuleType("stub_upstream")
+    module.name = original
+    monkeypatch.setitem(sys.modules, "stub_upstream", module)
+    declared = {"parameters": (), "why": "a test", "versions": (), "remove_when": "never", "always": True}
+    patch = Patch("stub_upstream.name", f"resonance.hooks.always:{replacement}", "arguments", **declared)
+    fresh = Registry("llamafactory", registry.supported, registry.tested, [patch])
+    fresh.apply(module)
+    assert module.name is original and "could not replace stub_upstream.name" in capsys.readouterr().err
+    assert not fresh.holds("arguments")

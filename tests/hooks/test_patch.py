@@ -100,8 +100,17 @@ def test_unsupported_version_applies_nothing_but_the_guard(upstream, capsys):
     registry.apply(upstream)
     assert upstream.greet is greet and upstream.other("a") == "HELLO A"
     assert "outside the supported range <1" in capsys.readouterr().err
+    assert not registry.holds("arguments")
     with pytest.raises(ImportError, match="outside the supported range <1"):
         registry.require("arguments")
+
+
+def test_what_all_patches_fail_of_is_printed_once(upstream, capsys):
+    registry = Registry(DISTRIBUTION, "<1", TESTED, [patch("greet", "louder"), patch("other", "louder")])
+    registry.apply(upstream)
+    registry.apply(upstream)
+    assert capsys.readouterr().err.count("[resonance] patch not applied: ") == 1
+    assert state(registry) == {"greet": "failed", "other": "failed"}
 
 
 def test_a_replacement_that_raises_is_reported_not_raised(upstream, capsys):

@@ -19,12 +19,12 @@ from resonance.cli.data import import_ as command
 from resonance.cli.data import progress as progress_module
 from resonance.cli.data.progress import Progress
 from resonance.cli.main import main
-from resonance.importers import run as importer_run
+from resonance.datafiles import info
 from resonance.importers.job import Job
 from resonance.importers.run import import_dataset
 from resonance.importers.spec import Example, Importer, Options, question
 from resonance.importers.table import IMPORTERS
-from resonance.importers.work import Tally
+from resonance.importers.work import ROWS, SKIPPED, Tally
 
 ROW = {"question": "What?", "chosen": "a", "rejected": "b", "image_path": "1.png"}
 
@@ -377,7 +377,7 @@ def test_images_are_found_from_any_working_folder(raw: Path, tmp_path: Path, mon
 def test_imports_that_end_at_the_same_time_both_register(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    real, calls = importer_run.register, []
+    real, calls = info.replacing, []
 
     def busy(*arguments: Any, **settings: Any) -> Any:
         calls.append(arguments)
@@ -385,14 +385,29 @@ def test_imports_that_end_at_the_same_time_both_register(
             raise BlockingIOError("another process is writing this file")
         return real(*arguments, **settings)
 
-    monkeypatch.setattr(importer_run, "register", busy)
+    monkeypatch.setattr(info, "replacing", busy)
     assert call("rlaif_v", raw, "--out", tmp_path / "out") == 0
     assert list(json.loads((tmp_path / "out" / "dataset_info.json").read_text())) == ["rlaif_v"]
-    monkeypatch.setattr(importer_run, "PATIENCE", -1.0)
+    monkeypatch.setattr(info, "PATIENCE", -1.0)
     calls.clear()
     assert call("rlaif_v", raw, "--out", tmp_path / "out", "--name", "b") == 1
     said = capsys.readouterr().err
     assert "its entry is not: another process is writing" in said and "\nNext: resonance data register " in said
+
+
+@pytest.mark.parametrize("name", [f".rlaif_v.import/{ROWS}", f".rlaif_v.import/{SKIPPED}", ".rlaif_v.json.partial"])
+def test_a_link_in_an_output_folder_from_elsewhere_is_not_written_through(
+    raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    link, precious = tmp_path / "out" / name, tmp_path / "precious"
+    link.parent.mkdir(parents=True)
+    precious.write_text("precious")
+    link.symlink_to(precious)
+    assert call("rlaif_v", raw, "--out", tmp_path / "out") == 1
+    assert f"{link} is in the way" in capsys.readouterr().err.replace(f"{link}: is", f"{link} is")
+    assert precious.read_text() == "precious"
+    link.unlink()
+    assert call("rlaif_v", raw, "--out", tmp_path / "out") == 0 and precious.read_text() == "precious"
 
 
 @pytest.mark.parametrize("rows", [1, 40])

@@ -31,7 +31,7 @@ def test_moved_checkout_is_silent(editable: tuple[LayeredEnv, Path]) -> None:
 @pytest.mark.parametrize("text", ["def install(:", "raise OSError('disk')"], ids=["syntax", "raises"])
 def test_broken_startup_module_is_silent(editable: tuple[LayeredEnv, Path], text: str) -> None:
     env, source = editable
-    (source / "plugin" / "resonance" / "startup.py").write_text(text)
+    (source / "plugin" / "_resonance_startup.py").write_text(text)
     assert env.python_c("print('started')") == "started"
 
 
@@ -49,6 +49,6 @@ def test_damaged_wheel_install_is_silent(tmp_path: Path) -> None:
     env = make_layered_env(tmp_path / "env")
     env.pip_install(copy_checkout(tmp_path / "checkout"))
     assert env.python_c(REPORT) == "active"
-    (env.site_packages / "resonance" / "startup.py").unlink()
+    (env.site_packages / "_resonance_startup.py").unlink()
     assert env.python_c(REPORT) == "inactive"
     assert env.python_c("import torch; print('torch imports')") == "torch imports"

@@ -51,6 +51,28 @@ def test_is_active_in_every_python(env: LayeredEnv, flags: tuple[str, ...]) -> N
     assert env.python_c(REPORT, *flags) == "active"
 
 
+OWN = "answer = 'my own'\n"
+
+
+def test_a_users_own_module_of_the_name_is_theirs(env: LayeredEnv, tmp_path: Path) -> None:
+    (tmp_path / "resonance.py").write_text(OWN)
+    (tmp_path / "script.py").write_text("import resonance; print(resonance.answer)")
+    assert env.run(env.python, tmp_path / "script.py").stdout.strip() == "my own"
+    elsewhere = tmp_path / "elsewhere.py"
+    elsewhere.write_text("import resonance.losses; print(resonance.__version__)")
+    assert env.run(env.python, "-P", elsewhere, cwd=tmp_path).stdout.strip()
+
+
+@pytest.mark.parametrize("text", ["raise SystemExit(3)", "import os; os._exit(3)", "raise KeyboardInterrupt"])
+def test_a_users_own_module_of_the_name_stops_no_python(env: LayeredEnv, tmp_path: Path, text: str) -> None:
+    (tmp_path / "resonance.py").write_text(text)
+    assert env.python_c("print('started')", PYTHONPATH=str(tmp_path)) == "started"
+    code = "import llamafactory.launcher; print(llamafactory.launcher.launch.__module__)"
+    done = env.run(env.python, "-c", code, PYTHONPATH=str(tmp_path))
+    assert done.stdout.strip() == "llamafactory.launcher"
+    assert f"in this process it is {tmp_path / 'resonance.py'}; give that another name" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("value", "state"),
     [
@@ -69,7 +91,7 @@ def test_kill_switch(env: LayeredEnv, value: str, state: str) -> None:
 def test_imports_nothing_heavy_at_start(env: LayeredEnv) -> None:
     bare = set(env.python_c("import sys; print(*sorted(sys.modules))", RESONANCE_DISABLE="1").split())
     live = set(env.python_c("import sys; print(*sorted(sys.modules))").split())
-    assert live - bare == {"resonance", "resonance.startup"}
+    assert live - bare == {"_resonance_startup"}
 
 
 def test_is_active_in_child_processes(env: LayeredEnv, tmp_path: Path) -> None:
@@ -77,7 +99,7 @@ def test_is_active_in_child_processes(env: LayeredEnv, tmp_path: Path) -> None:
     assert env.python_c(child) == "active"
     script = tmp_path / "spawn.py"
     script.write_text(SPAWN)
-    assert env.run(env.python, script).stdout.split() == ["resonance.startup"] * 2
+    assert env.run(env.python, script).stdout.split() == ["_resonance_startup"] * 2
 
 
 @pytest.mark.slow
@@ -94,7 +116,7 @@ def test_is_active_in_ranks(env: LayeredEnv, tmp_path: Path, launcher: list[str]
     script.write_text(RANK)
     answers.mkdir()
     env.run(str(env.root / "bin" / launcher[0]), *launcher[1:], script, answers)
-    assert {path.name: path.read_text() for path in answers.iterdir()} == dict.fromkeys("01", "resonance.startup")
+    assert {path.name: path.read_text() for path in answers.iterdir()} == dict.fromkeys("01", "_resonance_startup")
 
 
 @pytest.mark.slow
@@ -104,7 +126,7 @@ def test_is_active_in_ray_workers(env: LayeredEnv) -> None:
         "import ray, sys; ray.init(num_cpus=1, include_dashboard=False)\n"
         "print(ray.get(ray.remote(lambda: type(sys.meta_path[0]).__module__).remote()))"
     )
-    assert env.run(env.python, "-c", code).stdout.split()[-1] == "resonance.startup"
+    assert env.run(env.python, "-c", code).stdout.split()[-1] == "_resonance_startup"
 
 
 def test_every_installed_file_is_recorded(env: LayeredEnv) -> None:

@@ -145,6 +145,9 @@ def test_a_signature_that_cannot_be_called(write):
         get_loss(f"{name}:mine")
     for part in ("must be callable as fn(pairs,", "'alpha' cannot", "'*args' hides", "'beta' needs", "'**more' hides"):
         assert part in str(error.value)
+    for builtin in ("os:system", "pickle:loads", "builtins:print"):
+        with pytest.raises(ValueError, match=f"{builtin}' is not written in Python, so it is no function"):
+            get_loss(builtin)
     name = write("def mine(*, beta=1.0):\n    return beta\n")
     with pytest.raises(ValueError, match="first parameter must take the Pairs batch by position"):
         get_loss(f"{name}:mine")

@@ -3,9 +3,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from resonance.reference.store import MANIFEST, ReferenceStore
 
@@ -58,12 +64,84 @@ def test_a_stale_store_is_refused_with_the_key_that_differs(tmp_path, changes, l
 
 def test_another_schema_is_stale(tmp_path, monkeypatch):
     filled(tmp_path)
-    monkeypatch.setattr("resonance.reference.store.SCHEMA_VERSION", 2)
-    with pytest.raises(ValueError, match="schema_version: 1, now 2"):
+    monkeypatch.setattr("resonance.reference.store.SCHEMA_VERSION", 3)
+    with pytest.raises(ValueError, match="schema_version: 2, now 3"):
         store(tmp_path)
 
 
-@pytest.mark.parametrize("content", [None, "", "{}", "[]", '{"settings": 3}'])
+def test_a_folder_that_another_run_has_claimed_meanwhile_is_refused_before_anything_is_computed(tmp_path):
+    late = store(tmp_path, template="qwen3_vl")  # opened while the folder was empty
+    filled(tmp_path)
+    with pytest.raises(ValueError, match="made with other settings:\n  - template: 'qwen2_vl', now 'qwen3_vl'"):
+        late.begin()
+    assert len(store(tmp_path)) == 2
+
+
+def begin_at_once(stores):
+    """Which of them could begin."""
+    barrier = Barrier(len(stores))
+
+    def begins(each):
+        barrier.wait()
+        try:
+            each.begin()
+        except ValueError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(len(stores)) as pool:
+        return list(pool.map(begins, stores))
+
+
+def test_of_runs_that_begin_at_once_one_claims_the_folder(tmp_path):
+    for folder in (tmp_path / str(attempt) for attempt in range(5)):
+        began = begin_at_once([store(folder, image_max_pixels=number) for number in range(8)])
+        assert sum(began) == 1 and os.listdir(folder) == [MANIFEST]
+        store(folder, image_max_pixels=began.index(True))
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_runs_with_the_same_settings_share_a_folder_from_the_first_moment(tmp_path, monkeypatch, links):
+    def refuse(*names):
+        raise OSError(95, "Operation not supported")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    for folder in (tmp_path / str(attempt) for attempt in range(5)):
+        assert all(begin_at_once([store(folder) for _ in range(8)])) and os.listdir(folder) == [MANIFEST]
+
+
+def test_a_shard_of_other_settings_is_named(tmp_path):
+    """What a run leaves that wrote into a folder of another, whatever the manifest says."""
+    filled(tmp_path / "ours")
+    other = store(tmp_path / "theirs", template="qwen3_vl")
+    other.begin()
+    other.add([b"a" * 16], torch.tensor([[-1.0, -2.0]]), torch.tensor([[1, 1]]))
+    foreign = shutil.copy(next((tmp_path / "theirs").glob("shard-*")), tmp_path / "ours" / "shard-x.safetensors")
+    with pytest.raises(ValueError, match=r"shard-x.safetensors cannot be read \(it was made with other settings than"):
+        store(tmp_path / "ours")
+    foreign.unlink()  # as the message says
+    assert len(store(tmp_path / "ours")) == 2
+
+
+def test_a_setting_that_is_none_is_like_one_that_is_missing(tmp_path):
+    filled(tmp_path)
+    assert len(store(tmp_path, of_a_later_version=None)) == 2
+
+
+@pytest.mark.parametrize("name", ["keys", "logps", "lengths"])
+def test_a_shard_whose_numbers_have_changed_is_named(tmp_path, name):
+    filled(tmp_path)
+    shard = next(tmp_path.glob("shard-*"))
+    with safe_open(shard, "pt") as file:
+        made_of = file.metadata()
+    tensors = load_file(shard)
+    save_file({**tensors, name: tensors[name] + 1}, shard, made_of)
+    with pytest.raises(ValueError, match=rf"{shard.name} cannot be read \(its numbers have changed"):
+        store(tmp_path)
+
+
+@pytest.mark.parametrize("content", [None, "", "{}", "[]", '{"settings": 3}', "[" * 100_000 + "]" * 100_000])
 def test_a_foreign_folder_is_refused(tmp_path, content):
     filled(tmp_path)
     if content is None:

@@ -145,7 +145,13 @@ def test_images_inside_a_parquet_file(data, load, make_pair, streaming, kind):
 @pytest.mark.parametrize("extension", ["json", "jsonl", "parquet"])
 @pytest.mark.parametrize(
     ("value", "found"),
-    [(None, "missing"), (float("nan"), "not finite but nan"), (float("inf"), "not finite but inf"), (..., "missing")],
+    [
+        (None, "missing"),
+        (float("nan"), "not finite but nan"),
+        (float("inf"), "not finite but inf"),
+        (1e39, "larger than a batch holds"),
+        (..., "missing"),
+    ],
 )
 def test_score_missing_or_not_finite(data, load, make_pair, streaming, extension, value, found):
     path = write_with(data, make_pair, {2: {"score_rejected": value}}, extension=extension)

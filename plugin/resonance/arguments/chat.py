@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+KEY = "chat_image_positions"
+
 
 @dataclass
 class ChatKeys:

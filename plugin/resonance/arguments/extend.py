@@ -19,6 +19,7 @@ def extend_finetuning_arguments(original: type) -> type:
     """LlamaFactory's FinetuningArguments with the keys of preference training."""
     from ..losses import LOSSES
 
+    post_init = original.__post_init__  # type: ignore[attr-defined]
     pref_loss = next(f for f in fields(original) if f.name == "pref_loss")
     choices = f"The preference loss: {', '.join(LOSSES)}, or your own function as `package.module:function`."
 
@@ -29,7 +30,7 @@ def extend_finetuning_arguments(original: type) -> type:
             self.stage = policy.STAND_IN
             self.trains_policy = True
         if not preference.runs_on_resonance(vars(self)):
-            original.__post_init__(self)  # type: ignore[attr-defined]
+            post_init(self)
             return
 
         found = parameters.problems(vars(self))
@@ -37,7 +38,7 @@ def extend_finetuning_arguments(original: type) -> type:
             raise ValueError(preference.report(found))
         # LlamaFactory allows label smoothing for sigmoid only; ours has been checked against the loss already.
         smoothing, self.dpo_label_smoothing = self.dpo_label_smoothing, 0.0
-        original.__post_init__(self)  # type: ignore[attr-defined]
+        post_init(self)
         self.dpo_label_smoothing = smoothing
         self.use_ref_model = parameters.needs_reference(self.pref_loss)
 
@@ -47,6 +48,7 @@ def extend_finetuning_arguments(original: type) -> type:
 
 def extend_data_arguments(original: type) -> type:
     """LlamaFactory's DataArguments with the keys about data."""
+    post_init = original.__post_init__  # type: ignore[attr-defined]
 
     def __post_init__(self: Any) -> None:
         found = data.value_problems(vars(self))
@@ -54,7 +56,7 @@ def extend_data_arguments(original: type) -> type:
             raise ValueError(preference.report(found))
         if self.image_root is not None:
             self.media_dir = self.image_root
-        original.__post_init__(self)  # type: ignore[attr-defined]
+        post_init(self)
 
     return _extended(original, data.DataKeys, __post_init__, [])
 

@@ -7,6 +7,7 @@ Touches none of LlamaFactory's modules except the parser module it is handed.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
@@ -135,6 +136,18 @@ def refuse_under_v1(given: Mapping[str, Any]) -> None:
     """Raise ValueError for a recipe with keys of ours that LlamaFactory's v1 trainers are about to run."""
     if found := v1_problems(given):
         raise ValueError(preference.report(found))
+
+
+def as_given(args: dict[str, Any] | list[str] | None) -> dict[str, Any] | list[str]:
+    """The keys of a recipe as a mapping, or flags as they were typed; empty if the file cannot be read.
+
+    Args:
+        args: of LlamaFactory's `get_train_args`; None stands for the command line.
+    """
+    if args is not None:
+        return args
+    words = sys.argv[1:]
+    return read(words) if words and words[0].endswith((".yaml", ".yml", ".json")) else words
 
 
 def known_keys(parser: ModuleType) -> frozenset[str]:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-from .. import startup
+import _resonance_startup as startup
 
 # Taken before anything below could install it: is the .pth line of this environment live?
 FINDER_AT_START = startup.installed_finder() is not None
@@ -63,7 +63,7 @@ def probe_startup() -> dict[str, Any]:
         "disabled": startup.is_disabled(),
         "finder_at_start": FINDER_AT_START,
         "pth": lines,
-        "package": str(Path(startup.__file__).parent),
+        "package": str(Path(__file__).parents[1]),
     }
 
 

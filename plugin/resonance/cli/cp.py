@@ -6,6 +6,7 @@ import re
 import sys
 from pathlib import Path
 
+from ..datafiles.write import WriteError, replacing
 from . import recipes
 
 
@@ -27,10 +28,10 @@ def run(args: argparse.Namespace) -> int:
         print(f"resonance cp: {dest} exists; add --force to write over it", file=sys.stderr)
         return 1
     try:
-        dest.parent.mkdir(parents=True, exist_ok=True)
-        dest.write_bytes(source.read_bytes())
-    except OSError as error:
-        print(f"resonance cp: cannot write {dest}: {error.strerror}", file=sys.stderr)
+        with replacing(dest, "wb") as file:
+            file.write(source.read_bytes())
+    except WriteError as error:
+        print(f"resonance cp: {error}", file=sys.stderr)
         return 1
     print(f"{source.name} -> {dest}")
     if source.suffix in (".yaml", ".yml"):

@@ -23,7 +23,8 @@ def run(args: argparse.Namespace) -> int:
         what = f"{wrong[0]}: not KEY=VALUE" if wrong else f"{args.recipe}: no such recipe (.yaml, .yml or .json)"
         print(f"resonance precompute: {what}\nNext: resonance precompute recipe.yaml", file=sys.stderr)
         return 2
-    command = [sys.executable, "-m", "llamafactory.cli", "train", str(args.recipe), *args.overrides, *_ALWAYS]
+    # -P: as for llamafactory-cli, a datasets.py in the working folder is no module
+    command = [sys.executable, "-P", "-m", "llamafactory.cli", "train", str(args.recipe), *args.overrides, *_ALWAYS]
     code = subprocess.run(command).returncode
     if code:
         print(f"resonance precompute: the run ended with {code}; its last lines say why.", file=sys.stderr)

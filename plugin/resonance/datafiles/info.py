@@ -6,6 +6,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from .read import RowError
 from .write import back_up, replacing
 
 INFO = "dataset_info.json"
+PATIENCE = 5.0  # seconds to wait for another process's change
 _KEY, _COLON = re.compile(r'[\s,]*(?=")'), re.compile(r"\s*:\s*")
 
 
@@ -45,6 +47,7 @@ def register(
     """Add an entry to a dataset_info.json, or change the entry of that name; every other letter stays.
 
     The file is replaced whole or not at all, after a copy to ``NAME.bak``; the oldest copy stays as ``NAME.orig``.
+    While another process changes it, this one waits for PATIENCE seconds; neither loses the other's entry.
 
     Args:
         info_path: the dataset_info.json; made if absent.
@@ -56,9 +59,19 @@ def register(
     Raises:
         ValueError: if the name cannot be used, the file cannot be read, or there is a different entry of that name
             and no force; shows the diff.
-        OSError: if it cannot be written; BlockingIOError if another process is writing it.
+        OSError: if it cannot be written; BlockingIOError if another process is still writing it.
     """
-    info_path = Path(info_path)
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return _register(Path(info_path), name, entry, force, dry_run)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+
+
+def _register(info_path: Path, name: str, entry: dict[str, Any], force: bool, dry_run: bool) -> Change:
     if not name or name != name.strip() or "," in name:
         raise ValueError(
             f"{name!r} cannot be a set's name: recipes list names with commas between them, and spaces are cut off."
@@ -106,6 +119,10 @@ def _parse(text: str, path: Path) -> dict[str, Any]:
         entries = json.loads(text, object_pairs_hook=unique)
     except json.JSONDecodeError as error:
         raise RowError(f"{path} (line {error.lineno}, column {error.colno}): {error.msg}.") from error
+    except RowError:
+        raise
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, a thousand lists in lists
+        raise RowError(f"{path}: cannot be read ({error}).") from error
     if not isinstance(entries, dict):
         raise RowError(f"{path}: is a {type(entries).__name__} where an object with an entry for each set is needed.")
     if wrong := [name for name, entry in entries.items() if not isinstance(entry, dict)]:

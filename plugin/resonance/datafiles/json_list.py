@@ -12,10 +12,28 @@ EDGE = 16  # longer than any JSON literal that a chunk can cut in two
 LONGEST_ROW = 1 << 28  # characters; beyond, a string is held to be unterminated
 
 
+DEEPEST = 100  # lists and objects in each other; what goes through a row later calls itself for each
+
+
 class RowError(ValueError):
     """A file, or a row of it, that cannot be read: says which, where and why. ``row`` is where a JSON list broke."""
 
     row: int | None = None
+
+
+TOO_DEEP = f"more than {DEEPEST} lists or objects lie in each other"
+
+
+def too_deep(value: Any, brackets: int) -> bool:
+    """Whether more than DEEPEST lists and objects lie in each other; `brackets`: how many the text has at most."""
+    level = [value]
+    depth = 0
+    while brackets > DEEPEST and (level := [each for each in level if isinstance(each, list | dict)]):
+        depth += 1
+        if depth > DEEPEST:
+            return True
+        level = [inner for each in level for inner in (each.values() if isinstance(each, dict) else each)]
+    return False
 
 
 class JsonList:
@@ -55,6 +73,8 @@ class JsonList:
                 raise self._error(row, str(error), self.at) from None
             else:
                 if end + EDGE < len(self.text) or self.ended:  # else it may be a number that goes on
+                    if too_deep(value, self.text.count("[", self.at, end) + self.text.count("{", self.at, end)):
+                        raise self._error(row, TOO_DEEP, self.at)
                     self.at = end
                     return value
             self._more()

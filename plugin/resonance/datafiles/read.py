@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from .json_list import JsonList, RowError
+from .json_list import TOO_DEEP, JsonList, RowError, too_deep
 from .tables import table_batches
 
 SUFFIXES = (".json", ".jsonl", ".parquet", ".csv", ".arrow")
@@ -76,10 +76,23 @@ class RowReader:
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
         """Yield (row number, value); values are dicts in a sound file, but whatever the file holds is handed out."""
+        broken = None
         try:
-            yield from self._rows()
+            before = self._stamp()
+            try:
+                yield from self._rows()
+            except RowError as error:
+                broken = error
+            if self._stamp() != before:  # then the rows are of no file that there ever was
+                broken = RowError(f"{self.path}: was changed while it was read; run again when nothing writes it.")
+            if broken is not None:
+                raise broken
         except OSError as error:
             raise RowError(f"{self.path}: cannot be read ({error.strerror or error}).") from error
+
+    def _stamp(self) -> tuple[int, int, int]:
+        status = self.path.stat()
+        return status.st_ino, status.st_size, status.st_mtime_ns
 
     def _rows(self) -> Iterator[tuple[int, Any]]:
         self.done = 0.0
@@ -113,7 +126,10 @@ class RowReader:
                 row += bool(line.strip(BLANK))
                 try:
                     if text := line.decode("utf-8-sig" if number == 1 else "utf-8").strip():
-                        yield row, json.loads(text)
+                        value = json.loads(text)
+                        if too_deep(value, text.count("[") + text.count("{")):
+                            raise ValueError(TOO_DEEP)
+                        yield row, value
                 except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are the first
                     cut = "" if line.endswith(b"\n") else "; is the file cut off?"
                     self._complain(row, f"line {number} is not valid JSON ({error}){cut}")

@@ -7,8 +7,10 @@ import errno
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,6 +19,7 @@ try:
 except ImportError:  # Windows: two writers of one file are not kept apart there
     fcntl = None  # type: ignore[assignment]
 
+LONGEST_NAME = 255  # bytes, of most file systems
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # told without a file's name, while it is written
 
 
@@ -32,24 +35,28 @@ class BusyError(WriteError, BlockingIOError):
 
 
 @contextmanager
-def replacing(path: str | Path, mode: str = "w", *, sync: bool = True) -> Iterator[IO[Any]]:
+def replacing(path: str | Path, mode: str = "w", *, sync: bool = True, follow: bool = True) -> Iterator[IO[Any]]:
     """Open a file that takes the place of `path` when the block ends well; otherwise `path` stays as it was.
 
     The text goes to ``.NAME.partial`` in the same folder, is flushed to the disk and renamed. A process that dies in
     between leaves that file behind, and the next writer of the same `path` takes it over. Missing folders are made;
-    a symbolic link keeps pointing where it did, a file keeps its permissions.
+    a symbolic link keeps pointing where it did, a file keeps its permissions, and its owner where that can be.
 
     Args:
         path: the file to replace or make.
         mode: ``"w"`` for UTF-8 text with ``\\n`` line ends, ``"wb"`` for bytes.
         sync: flush it to the disk before the renaming; without, a power failure, but no kill, can leave half of it.
+        follow: write what a symbolic link points to. Off for names that no user chose: a folder from elsewhere may
+            hold a link of that name, which is then replaced itself.
 
     Raises:
         WriteError: if it cannot be written; BusyError, a BlockingIOError, if another process is writing it.
     """
-    target = Path(path).resolve()
-    partial = target.with_name(f".{target.name}.partial")
+    target = Path(path).resolve() if follow else Path(path).parent.resolve() / Path(path).name
+    partial = _partial(target)
     try:
+        if follow and os.path.islink(path) and not target.exists():
+            raise WriteError(errno.ENOENT, f"it is a link to {target}, which is not there", str(path))
         target.parent.mkdir(parents=True, exist_ok=True)
         with _replacing(target, partial, mode, sync) as file:
             yield file
@@ -58,15 +65,25 @@ def replacing(path: str | Path, mode: str = "w", *, sync: bool = True) -> Iterat
     except OSError as error:
         on_the_way = {str(name) for name in (partial, target, *target.parents)}
         if str(error.filename) in on_the_way or (error.filename is None and error.errno in FULL):
-            why = f"{error.filename} is no folder" if isinstance(error, FileExistsError) else error.strerror
+            why = error.strerror
+            if isinstance(error, FileExistsError):
+                why = f"{error.filename} is no folder"
+            elif error.errno == errno.ELOOP:
+                why = f"{error.filename} {error.strerror}"
             raise WriteError(error.errno, why, str(path)) from error
         raise
 
 
+def _partial(target: Path) -> Path:
+    name = f".{target.name}.partial"
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        name = f".{blake2b(os.fsencode(target.name), digest_size=16).hexdigest()}.partial"
+    return target.with_name(name)
+
+
 @contextmanager
 def _replacing(target: Path, partial: Path, mode: str, sync: bool) -> Iterator[IO[Any]]:
-    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
-    with open(partial, mode.replace("w", "a"), **text) as file:  # type: ignore[call-overload]
+    with open_own(partial, mode.replace("w", "a")) as file:
         _take(file, partial, target)
         file.truncate(0)
         try:
@@ -74,8 +91,8 @@ def _replacing(target: Path, partial: Path, mode: str, sync: bool) -> Iterator[I
             file.flush()
             if sync:
                 os.fsync(file.fileno())
-            if target.exists():
-                shutil.copymode(target, partial)
+            if target.is_file() and not target.is_symlink():
+                _like(target, partial)
             os.replace(partial, target)
         except BaseException:
             with suppress(OSError):
@@ -83,6 +100,39 @@ def _replacing(target: Path, partial: Path, mode: str, sync: bool) -> Iterator[I
             raise
     if sync:
         _sync_folder(target.parent)
+
+
+def open_own(path: Path, mode: str) -> IO[Any]:
+    """Open a file whose name no user chose: what an earlier process left, but no link out of its folder, nor a device.
+
+    Raises:
+        OSError: it is one of these. A folder from elsewhere can hold such a thing under any name.
+    """
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
+
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    try:
+        file: IO[Any] = open(path, mode, opener=opener, **text)  # type: ignore[call-overload]
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+            raise
+    else:
+        status = os.fstat(file.fileno())
+        if stat.S_ISREG(status.st_mode) and status.st_nlink <= 1:
+            return file
+        file.close()
+    raise OSError(errno.ELOOP, "is in the way, a link, a device or a folder", str(path))
+
+
+def _like(target: Path, partial: Path) -> None:
+    """Give a new file the owner and the permissions of the one that it replaces."""
+    before, now = target.stat(), partial.stat()
+    if (before.st_uid, before.st_gid) != (now.st_uid, now.st_gid):
+        with suppress(PermissionError):  # only root may give a file away
+            os.chown(partial, before.st_uid, before.st_gid)
+    shutil.copymode(target, partial)
 
 
 def _take(file: IO[Any], partial: Path, target: Path) -> None:
@@ -117,7 +167,7 @@ def back_up(path: str | Path) -> Path:
     copy, oldest = (path.with_name(f"{path.name}.{suffix}") for suffix in ("bak", "orig"))
     if copy.exists() and not oldest.exists():
         os.replace(copy, oldest)
-    with replacing(copy, "wb") as out, open(path, "rb") as file:
+    with replacing(copy, "wb", follow=False) as out, open(path, "rb") as file:
         shutil.copyfileobj(file, out)
     shutil.copystat(path, copy)
     return copy
@@ -167,14 +217,16 @@ def require_json(path: Path) -> bool:
     return suffix == ".jsonl"
 
 
-def write_rows(path: str | Path, rows: Iterable[Any], **layout: Any) -> int:
+def write_rows(path: str | Path, rows: Iterable[Any], *, follow: bool = True, **layout: Any) -> int:
     """Write rows to a ``.json`` or ``.jsonl`` file, atomically, and return how many there were.
+
+    `follow`: as for `replacing`; `layout`: arguments of `RowWriter`.
 
     Raises:
         ValueError: for another suffix.
     """
     lines = require_json(Path(path))
-    with replacing(path) as file:
+    with replacing(path, follow=follow) as file:
         writer = RowWriter(file, lines=lines, **layout)
         for row in rows:
             writer.write(row)

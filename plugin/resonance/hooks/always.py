@@ -1,7 +1,8 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """What `always` names become: each takes the original and falls through to it for stock recipes.
 
-Other rooms are imported inside functions, because this one is loaded while LlamaFactory is.
+Other rooms are imported inside functions, because this one is loaded while LlamaFactory is. What the way of a stock
+recipe needs, of ours and of LlamaFactory's, is looked up before the wrapper is made: without it no name is rebound.
 """
 
 from __future__ import annotations
@@ -32,21 +33,23 @@ def data_arguments(original: type) -> type:
 
 
 def get_train_args(original: Callable[..., Any]) -> Callable[..., Any]:
+    from ..arguments import policy_recipe, recipe
+
     upstream = sys.modules[original.__module__]
 
     @wraps(original)
     def wrapper(args: dict[str, Any] | list[str] | None = None) -> Any:
-        from ..arguments import policy_recipe, recipe
-
-        given = upstream.read_args(args)
+        given = recipe.as_given(args)
         keys = given if isinstance(given, dict) else recipe.read(given)
-        if isinstance(given, dict):
-            if recipe.needs_resonance(given):
-                registry.require(*routes.scopes(given))
+        if recipe.needs_resonance(keys):
+            registry.require(*(routes.scopes(keys) if keys is given else routes.EVERY))
+        elif not registry.holds("arguments"):
+            return original(args)
+        if given and isinstance(given, dict):
             recipe.check(given, upstream)
         else:
             recipe.check_flags(keys)
-        parsed = original(given)
+        parsed = original(given or args)  # which explains a file that cannot be read
         _, data_args, training_args, finetuning_args, generating_args = parsed
         policy_recipe.restore_stage(keys, training_args, finetuning_args, generating_args)
         policy_recipe.restore_resume(keys, training_args, finetuning_args)
@@ -54,8 +57,7 @@ def get_train_args(original: Callable[..., Any]) -> Callable[..., Any]:
         ours = routes.find(values) is not None
         if ours:  # flags are known only now
             registry.require(*routes.scopes(values))
-        if hasattr(finetuning_args, "pref_engine"):  # else our keys are not there, and the recipe is stock
-            recipe.check_parsed(given, data_args, training_args, finetuning_args, generating_args)
+        recipe.check_parsed(given, data_args, training_args, finetuning_args, generating_args)
         if ours and training_args.should_log:
             for message in registry.warnings(*routes.scopes(values)):
                 logger.warning(message)
@@ -67,11 +69,14 @@ def get_train_args(original: Callable[..., Any]) -> Callable[..., Any]:
 def run_stage(original: Callable[..., Any]) -> Callable[..., Any]:
     """The run function of a stage, with the names rebound that a recipe's route needs."""
     signature = inspect.signature(original)
+    names = [f"{kind}_args" for kind in ("model", "data", "training", "finetuning")]
+    if missing := [name for name in names if name not in signature.parameters]:  # another package's wrapper
+        raise TypeError(f"{original.__module__}.{original.__qualname__} has no {', '.join(missing)} by name")
 
     @wraps(original)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         call = signature.bind(*args, **kwargs)
-        four = [call.arguments[f"{kind}_args"] for kind in ("model", "data", "training", "finetuning")]
+        four = [call.arguments[name] for name in names]
         values = routes.values_of(*four[1:])
         route = routes.find(values)
         if route is None:
@@ -107,10 +112,10 @@ def run_ppo(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def launch(original: Callable[..., Any]) -> Callable[..., Any]:
+    from .torchrun import prefer_own_torchrun
+
     @wraps(original)
     def wrapper() -> Any:
-        from .torchrun import prefer_own_torchrun
-
         prefer_own_torchrun(sys.argv)
         return original()
 
@@ -124,10 +129,10 @@ def chat_engine(original: type) -> type:
 
 
 def get_v1_args(original: Callable[..., Any]) -> Callable[..., Any]:
+    from ..arguments import recipe
+
     @wraps(original)
     def wrapper(args: dict[str, Any] | list[str] | None = None) -> Any:
-        from ..arguments import recipe
-
         given = sys.argv[1:] if args is None else args
         recipe.refuse_under_v1(given if isinstance(given, dict) else recipe.read(given))
         return original(args)

@@ -133,8 +133,9 @@ class Registry:
             except Exception as exc:  # any failure of ours must leave upstream usable; it is reported, not hidden
                 error = f"{patch.replacement} could not replace {patch.target}: {type(exc).__name__}: {exc}"
             if error is not None:
+                if error not in self._errors.values():  # a version that is not supported fails all of them alike
+                    print(f"[resonance] patch not applied: {error}", file=sys.stderr)  # noqa: T201 (there is no log yet)
                 self._errors[patch.target] = error
-                print(f"[resonance] patch not applied: {error}", file=sys.stderr)  # noqa: T201 (before there is a log)
 
     # -- during a run ---------------------------------------------------------------------------------------------
 
@@ -151,6 +152,10 @@ class Registry:
                 + "\n  - ".join(dict.fromkeys(errors.values()))
                 + "\nRun `resonance doctor` for the state of every patch."
             )
+
+    def holds(self, *scopes: Scope) -> bool:
+        """Whether every patch of these scopes is in force or can be, but for optional ones."""
+        return not self._problems(scopes, optional=False)
 
     def warnings(self, *scopes: Scope) -> list[str]:
         """What a run that needs these scopes warns of: an untested version, optional patches it goes without."""

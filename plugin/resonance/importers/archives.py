@@ -124,7 +124,7 @@ def _is_there(target: Path, size: int) -> bool:
 
 
 def _write(member: _Member, target: Path, archive: Path) -> None:
-    with member.open() as source, replacing(target, "wb", sync=False) as file:
+    with member.open() as source, replacing(target, "wb", sync=False, follow=False) as file:
         left = member.size
         while block := source.read(min(left + 1, 1 << 20)):
             left -= len(block)

@@ -159,7 +159,7 @@ class Media:
             encoded, suffix = encode(data, self.format)
         except Exception as error:  # whatever a decoder makes of foreign bytes
             raise Skip("image cannot be opened", f"{name}, {len(data)} bytes: {_fault(error)}") from None
-        with replacing(stem.with_suffix(suffix), "wb", sync=encoded is not data) as file:
+        with replacing(stem.with_suffix(suffix), "wb", sync=encoded is not data, follow=False) as file:
             file.write(encoded)
         return stem.with_suffix(suffix)
 

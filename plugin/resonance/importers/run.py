@@ -26,7 +26,6 @@ from .work import ROWS, SKIPPED, STATE, Tally, Work
 
 CHECKPOINT = 256  # raw rows between two states on disk
 SLOW = 5.0  # seconds between two, if rows are slow
-PATIENCE = 5.0  # seconds to wait for another import's change to the same dataset_info.json
 SOME = 20  # so many first rows without a column: it is another kind of file
 
 Progress = Callable[[Tally, float], object]
@@ -202,23 +201,14 @@ def _list_skipped(work: Work, path: Path) -> Path | None:
     if not work.tally.listed:
         path.unlink(missing_ok=True)
         return None
-    write_rows(path, (row for _, row in read_rows(work.folder / SKIPPED)))
+    write_rows(path, (row for _, row in read_rows(work.folder / SKIPPED)), follow=False)
     return path
 
 
 def _register(plan: Plan, result: Result) -> None:
-    """Register the data file, once no other process, such as a second import, writes the same dataset_info.json."""
     info = plan.job.info_path
     given = {"columns": dict.fromkeys(ALIASES) | plan.columns(result.tally.columns)}
-    until = time.monotonic() + PATIENCE
     try:
-        entry = infer_entry(result.file, info, given)
-        while result.change is None:
-            try:
-                result.change = register(info, result.name, entry, force=plan.job.force)
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    raise
-                time.sleep(0.05)
+        result.change = register(info, result.name, infer_entry(result.file, info, given), force=plan.job.force)
     except (ValueError, OSError) as error:  # the data are good all the same
         result.entry_error = str(error)

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..datafiles.write import RowWriter, replacing
+from ..datafiles.write import RowWriter, open_own, replacing
 from .spec import Skip
 
 STATE, ROWS, SKIPPED = "state.json", "rows.jsonl", "skipped.jsonl"
@@ -71,13 +71,16 @@ class Work:
         if self.resumed:
             self._take_up()
         folder.mkdir(parents=True, exist_ok=True)
-        self.rows = open(folder / ROWS, "a", encoding="utf-8", newline="\n")
-        self.skips = open(folder / SKIPPED, "a", encoding="utf-8", newline="\n")
+        self.rows, self.skips = open_own(folder / ROWS, "a"), open_own(folder / SKIPPED, "a")
         self._rows, self._skips = RowWriter(self.rows, lines=True), RowWriter(self.skips, lines=True)
         if not self.resumed:
             self.rows.truncate(0)
             self.skips.truncate(0)
-            self.save(None)
+            try:
+                self.save(None)
+            except BaseException:
+                self.remove()
+                raise
 
     def _take_up(self) -> None:
         state_file = self.folder / STATE
@@ -123,7 +126,7 @@ class Work:
             os.fsync(file.fileno())
             sizes[name] = os.fstat(file.fileno()).st_size
         state = {"order": self.order, "position": position, "sizes": sizes, "tally": asdict(self.tally)}
-        with replacing(self.folder / STATE) as out:
+        with replacing(self.folder / STATE, follow=False) as out:
             json.dump(state, out, indent=1)
 
     def close(self) -> None:

@@ -35,6 +35,9 @@ IMAGE_SIZES = "_image_sizes"
 OVERLONG = "_overlong"
 """JSON in a row that has just been tokenized: what was found too long and what was done; empty for a row that fits."""
 
+LARGEST_SCORE = (2 - 2**-23) * 2.0**127
+"""The largest number of float32."""
+
 
 def score_problem(value: Any) -> str | None:
     """Return what is wrong with one score, or None if it is a finite number.
@@ -46,9 +49,12 @@ def score_problem(value: Any) -> str | None:
     if isinstance(value, bool) or not isinstance(value, (Real, Decimal)):
         return f"not a number but {type(value).__name__} {value!r:.60}"
     try:
-        return None if math.isfinite(value) else f"not finite but {value}"
+        number = float(value)
     except OverflowError:
         return "a whole number beyond what a float holds"
+    if not math.isfinite(number):
+        return f"not finite but {value}"
+    return None if abs(number) <= LARGEST_SCORE else f"larger than a batch holds, 3.4e+38 (float32): {number:g}"
 
 
 @dataclass(frozen=True)

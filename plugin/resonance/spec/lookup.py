@@ -7,6 +7,7 @@ Imports the user's module.
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -105,6 +106,8 @@ def import_function(name: str, title: str) -> Callable[..., Any]:
     fn = getattr(module, function_name)
     if not callable(fn):
         raise ValueError(f"{title} is {type(fn).__name__}, which cannot be called; name a function.")
+    if inspect.isbuiltin(fn):  # which may take anything by position, such as os.system a command
+        raise ValueError(f"{title} is not written in Python, so it is no function of this kind; name one of yours.")
     return fn
 
 

@@ -47,6 +47,7 @@ UGLY_PAIRS = {
     "half character": ({"chosen": "It is \ud83d."}, "not Unicode", "a text holds half a character ('\\ud83d' at 6)"),
     "no score": ({"score_chosen": None}, "bad score", "`score_chosen` is missing"),
     "NaN": ({"score_chosen": float("nan")}, "bad score", "`score_chosen` is not finite but nan"),
+    "too large": ({"score_chosen": -1e300}, "bad score", "`score_chosen` is larger than a batch holds, 3.4e+38"),
     "infinite": ({"score_rejected": float("inf")}, "bad score", "`score_rejected` is not finite but inf"),
     "score as text": ({"score_chosen": "4.5"}, "bad score", "`score_chosen` is not a number but str '4.5'"),
     "score true": ({"score_chosen": True}, "bad score", "`score_chosen` is not a number but bool True"),

@@ -80,7 +80,8 @@ class Repair:
         """
         if self.scan.rows and not self.scan.entry.columns:
             raise ValueError(f"--fix {self.out}: nobody knows which column is what, so no row can be judged.")
-        with replacing(self.out) as kept, replacing(dropped_file(self.out)) as dropped, quiet():
+        dropped_rows = replacing(dropped_file(self.out), follow=False)
+        with replacing(self.out) as kept, dropped_rows as dropped, quiet():
             writer = RowWriter(kept, lines=self.out.suffix.lower() == ".jsonl")
             for path in self.scan.entry.files:
                 self._file(path, writer, dropped)

@@ -101,7 +101,13 @@ def told(error: Exception) -> str:
         return str(error)
     if not isinstance(error, WriteError):
         return f"{error.filename}: {error.strerror}"
-    cures = {errno.ENOSPC: "free some space", errno.EDQUOT: "free some space", errno.EWOULDBLOCK: "wait for it to end"}
+    cures = {
+        errno.ENOSPC: "free some space",
+        errno.EDQUOT: "free some space",
+        errno.EWOULDBLOCK: "wait for it to end",
+        errno.ELOOP: "look where it came from, and delete it",
+        errno.ENOENT: "delete the link, or give another name",
+    }
     return f"{error}\nNext: {cures.get(error.errno or 0, 'choose a file or folder that you may write')}"
 
 
