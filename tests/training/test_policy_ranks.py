@@ -12,8 +12,15 @@ from training.mixed import same_numbers
 from training.policies import LORA, VARIANTS, completions, policy_recipe, write_policy
 from training.test_ranks import ROOT, TWO_RANKS
 
-# Of one micro-batch, so that the random numbers of a prompt do not depend on how many there are.
-BY_CHUNK = {"ppo": {"rollout_batch_size": 4}, "grpo": {"rollout_batch_size": 2}}
+# Prompts of half a micro-batch or a whole one are generated for together, whoever has them; of five held-out ones one
+# rank generates three times and the other once.
+ALIKE = {
+    "rollout_batch_size": 2,
+    "eval_dataset": "heldout",
+    "eval_strategy": "steps",
+    "eval_steps": 4,
+    "eval_num_generations": 2,
+}
 WAYS: dict[str, dict[str, Any]] = {"full": {}, "lora": LORA}
 TIMES = ("time/",)
 
@@ -30,7 +37,7 @@ def one_rank(train_many, data):
 
     def run(variant, way):
         if (variant, way) not in known:
-            changes = {**BY_CHUNK[variant], **WAYS[way], "gradient_accumulation_steps": 2}
+            changes = {**ALIKE, **WAYS[way], "gradient_accumulation_steps": 2}
             known[variant, way] = train_many({"one": policy_recipe(data, variant, **changes)})["one"]
             assert known[variant, way].returncode == 0, known[variant, way].output[-4000:]
         return known[variant, way]
@@ -49,7 +56,7 @@ def case(variant, way, stage):
 )
 def test_two_ranks(variant, way, stage, data, one_rank, recipe, train):
     engine = {"deepspeed": str(ROOT / "examples" / "deepspeed" / f"ds_{stage}_config.json"), "use_cpu": None}
-    changes = {**BY_CHUNK[variant], **WAYS[way], **(engine if stage else {})}
+    changes = {**ALIKE, **WAYS[way], **(engine if stage else {})}
     two, one = train(recipe(**policy_recipe(data, variant, **changes)), **TWO_RANKS), one_rank(variant, way)
     together, alone = completions(two.output_dir), completions(one.output_dir)
     assert [line["completion"] for line in together] == [line["completion"] for line in alone]

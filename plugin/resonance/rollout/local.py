@@ -71,6 +71,7 @@ class LocalRollout:
             attention_mask=mask,
             past_key_values=cache,
             use_cache=True,
+            synced_gpus=False,  # under ZeRO-3 the weights are whole, and ranks may have unequally many prompts
             do_sample=not sampling.greedy,
             max_new_tokens=sampling.max_new_tokens,
             min_new_tokens=sampling.min_new_tokens or None,

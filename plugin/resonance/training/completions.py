@@ -50,18 +50,19 @@ class Completer:
         """
         if not self.settings.preset.dynamic_sampling:
             return self._draw(version)
-        group, wanted = self.sizes.group, self.sizes.chunk * self.sizes.chunks
+        group, wanted = self.sizes.group, self.sizes.prompts
         tries = self.settings.values["dynamic_sampling_tries"]
         kept: list[list[Sample]] = []
         for _ in range(tries):
             drawn = self._draw(version)
             groups = [drawn[i : i + group] for i in range(0, len(drawn), group)]
-            kept += [members for members in groups if not is_flat(members)]
-            if min(gather_object([len(kept)])) >= wanted:  # all ranks draw again, or none
-                return [sample for members in kept[:wanted] for sample in members]
+            found = gather_object([members for members in groups if not is_flat(members)])
+            kept += sorted(found, key=lambda members: members[0].place)  # of all ranks, in the order of the prompts
+            if len(kept) >= wanted:
+                return [sample for members in self.sizes.mine(kept[:wanted]) for sample in members]
         raise ValueError(
-            f"dynamic_sampling: of {tries * self.sizes.prompts} prompts drawn for one rollout, {len(kept)} on this "
-            f"rank (it needs {wanted}) have completions whose rewards differ: the policy does nearly all right, or "
+            f"dynamic_sampling: of {tries * self.sizes.prompts} prompts drawn for one rollout, {len(kept)} (it "
+            f"needs {wanted}) have completions whose rewards differ: the policy does nearly all right, or "
             f"none. Take prompts of another difficulty, more num_generations (now {group}), a higher temperature, a "
             f"higher dynamic_sampling_tries (now {tries}), or `dynamic_sampling: false`."
         )

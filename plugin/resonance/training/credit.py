@@ -155,11 +155,13 @@ class Credit:
         cut = sum(sample.completion.finish_reason == "length" for sample in samples)
         bare = sum(sample.total is None for sample in samples)
         cut, bare, count = map(int, self.total(torch.tensor([cut, bare, len(samples)])).tolist())
-        left_out = ", and mask_truncated leaves those out" if self.settings.preset.mask_truncated else ""
+        masked = cut and self.settings.preset.mask_truncated
+        cures = ["raise max_new_tokens", "set `mask_truncated: false`"] if masked else []
+        cures += ["give `rewards` one that judges every completion"] if bare else []
         raise ValueError(
             f"No completion of this rollout can be learned from. Of {count}, {cut} were cut off at max_new_tokens"
-            f"{left_out}; {bare} have no reward: every reward returned None for them. Raise max_new_tokens, set "
-            "`mask_truncated: false`, or give `rewards` one that judges every completion."
+            f"{', and mask_truncated leaves those out' if masked else ''}; {bare} have no reward, because every "
+            f"reward returned None for them. To do: {', or '.join(cures)}."
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -46,16 +46,21 @@ class GeneratingEvaluation(Trainer):
 
     def _rewards(self, rows: Any, count: int, sampling: Sampling) -> dict[str, float]:
         world, rank = self.args.world_size, self.args.process_index
-        mine = list(range(rank, len(rows), world))
+        block = self.settings.values["rollout_batch_size"] or 1  # what is generated together is so on any rank
+        mine = [place for place in range(len(rows)) if place // block % world == rank]
         own = [rows[place] for place in mine]
         seeds = [seed_of(self.settings.seed, -1 - place) for place in mine]
         groups = self.completer.rollout.generate(own, count, sampling, self.state.global_step, seeds)
         completions = [one for group in groups for one in group]
-        texts, scores = self.completer.judge([row for row in own for _ in range(count)], completions)
-        parts = [dict(zip(scores.parts, values, strict=True)) for values in zip(*scores.parts.values(), strict=True)]
-        samples = [
-            Sample(mine[i // count], mine[i // count], completions[i], texts[i], parts[i], scores.totals[i])
-            for i in range(len(completions))
-        ]
+        samples = []
+        if completions:  # there may be more ranks than rows
+            texts, scores = self.completer.judge([row for row in own for _ in range(count)], completions)
+            parts = [
+                dict(zip(scores.parts, values, strict=True)) for values in zip(*scores.parts.values(), strict=True)
+            ]
+            samples = [
+                Sample(mine[i // count], mine[i // count], completions[i], texts[i], parts[i], scores.totals[i])
+                for i in range(len(completions))
+            ]
         everything = sorted(gather_object(samples), key=lambda sample: sample.place)
         return rollout_metrics(everything, count)

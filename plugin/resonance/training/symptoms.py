@@ -67,7 +67,7 @@ def _flat(shares: Sequence[float]) -> str:
         return ""
     return (
         "frac_zero_std: 1: in no group do the rewards of the completions differ, so that none is learned from. Take "
-        " prompts of another difficulty, more num_generations, a higher temperature, or `dynamic_sampling: true`."
+        "prompts of another difficulty, more num_generations, a higher temperature, or `dynamic_sampling: true`."
     )
 
 
@@ -94,9 +94,8 @@ def _truncation(shares: Sequence[float]) -> str:
     if not shares or _mean(shares[-FEW:]) <= TRUNCATED:
         return ""
     return (
-        f"completions/clipped_ratio: {_mean(shares[-FEW:]):.0%} of the completions are cut off at max_new_tokens, so "
-        "that they are rewarded for half an answer. Raise max_new_tokens, or set `mask_truncated: true` or an "
-        "overlong_buffer."
+        f"completions/clipped_ratio: {_mean(shares[-FEW:]):.0%} of the completions are cut off at max_new_tokens, and "
+        "rewarded for half an answer or left out. Raise max_new_tokens, or use an overlong_buffer."
     )
 
 
