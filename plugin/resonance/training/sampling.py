@@ -101,7 +101,7 @@ class GroupingTrainer(Trainer):
         rows = self.train_dataset if train_dataset is None else train_dataset
         sampler = super()._get_train_sampler(with_lengths(rows, self.args, self.engine.may_share))
         asked = asked_grouping(self.finetuning_args.group_prompts)
-        prompts = PromptOrder(asked, self.engine.may_share(), self.args.train_batch_size, self.args.data_seed)
+        prompts = PromptOrder(asked, self.engine.may_share(), self._train_batch_size, self.args.data_seed)
         return prompts.sampler(seeded(sampler, self.args, self._epoch), rows, self._epoch)
 
     def _epoch(self) -> int:
