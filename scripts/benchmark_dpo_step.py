@@ -3,6 +3,7 @@
 
     python scripts/benchmark_dpo_step.py --ratio 2b --mode lora --json rows.json
     python scripts/benchmark_dpo_step.py --batch 4             # uneven pairs: what their padding costs
+    python scripts/benchmark_dpo_step.py --answers 4           # six pairs of a prompt: together, and in turn
     python scripts/benchmark_dpo_step.py --data                # no step: JPEG pairs through both collators
 
 The model is small, but its parts cost relative to each other what those of a 2B or a 7B model cost: output head to
@@ -26,6 +27,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks import answers
 from benchmarks.resident import in_a_fork, reset_peak, resident, return_memory_at_once
 from benchmarks.small_step import (
     SHAPES,
@@ -71,13 +73,13 @@ class Row:
 class Bench:
     """Steps of several variants on one batch, all compared with the first variant's loss and gradient.
 
-    `floors`: FLOPs of the floor, by variant.
+    `floors`: FLOPs of the floor, by variant. `first`: variants that are never left out.
     """
 
-    def __init__(self, model: Any, steps: dict[str, Callable[[], Any]], floors: dict[str, float]) -> None:
-        self.steps, self.floors = steps, floors
+    def __init__(self, model: Any, steps: dict[str, Any], floors: dict[str, float], first: tuple[str, ...]) -> None:
+        self.steps, self.floors, self.first = steps, floors, first
         self.parameters = [p for p in model.parameters() if p.requires_grad]
-        self.order = [*FIRST, *(name for name in steps if name not in FIRST)]
+        self.order = [*first, *(name for name in steps if name not in first)]
         self.rows: dict[str, Row] = {}
         self.loss: float | None = None
         self.gradients: list[Any] = []
@@ -132,8 +134,8 @@ class Bench:
         return time.process_time() - start, loss.item()
 
     def in_time(self, until: float) -> Iterator[str]:
-        """FIRST, and of the others those that can begin before `until`."""
-        return (variant for variant in self.order if variant in FIRST or time.time() < until)
+        """`first`, and of the others those that can begin before `until`."""
+        return (variant for variant in self.order if variant in self.first or time.time() < until)
 
     def run(self, repetitions: int, started: float) -> list[Row]:
         """All rows. Memory is weighed in a child process meanwhile; what is timed for good is timed after that."""
@@ -146,7 +148,7 @@ class Bench:
             if variant in self.rows:
                 self.rows[variant].activation_mb, self.rows[variant].peak_mb = activations, activations + gradients
         for again in range(repetitions):
-            for variant in FIRST if again else self.rows:
+            for variant in self.first if again else self.rows:
                 if time.time() + 1.5 * self.rows[variant].seconds < started + WALL:
                     self.time(variant)
         return [self.rows[variant] for variant in self.steps if variant in self.rows]
@@ -173,19 +175,26 @@ def make_steps(model: Any, reference: Any, batches: tuple[Any, Any], folder: str
     return steps | {AUTO: our_step(ours, model, batch, auto), CACHED: our_step(ours, model, batch, auto, cached)}
 
 
-def measure(ratio: str, mode: str, count: int, repetitions: int, started: float) -> list[Row]:
+def measure(args: argparse.Namespace, started: float) -> list[Row]:
     import llamafactory.train.dpo.trainer  # noqa: F401  (first, or trl believes that mergekit is installed)
     import torch
 
     torch.set_num_threads(1)
     return_memory_at_once(True)
-    model, reference = build(SHAPES[ratio], mode)
-    pairs = make_pairs(count)
-    batch, small = (make_batch(model, SHAPES[ratio]["vocabulary"], p) for p in (pairs, make_pairs(count, 1 / 16)))
+    model, reference = build(SHAPES[args.ratio], args.mode)
+    vocabulary = SHAPES[args.ratio]["vocabulary"]
+    first: tuple[str, ...] = FIRST
     with tempfile.TemporaryDirectory() as folder:
-        steps = make_steps(model, reference, (batch, small), folder)
-    floors = {name: floor_flops(ratio, mode, pairs, reference=name != CACHED) for name in steps}
-    rows = Bench(model, steps, floors).run(repetitions, started)
+        if args.answers:
+            pairs = [answers.floor_pair(args.answers)]
+            steps = answers.make_steps(model, reference, vocabulary, args.answers, folder)
+            first = tuple(steps)
+        else:
+            pairs = make_pairs(args.batch)
+            batch, small = (make_batch(model, vocabulary, p) for p in (pairs, make_pairs(args.batch, 1 / 16)))
+            steps = make_steps(model, reference, (batch, small), folder)
+    floors = {name: floor_flops(args.ratio, args.mode, pairs, reference=name != CACHED) for name in steps}
+    rows = Bench(model, steps, floors, first).run(args.repetitions, started)
     if missing := sorted(set(steps) - {row.variant for row in rows}):
         print(f"left out for want of time: {', '.join(missing)}")
     return rows
@@ -211,21 +220,22 @@ def main() -> int:
     parser.add_argument("--ratio", choices=sorted(SHAPES), default="2b", help="cost of the parts to each other, as in")
     parser.add_argument("--mode", choices=("lora", "full"), default="lora")
     parser.add_argument("--batch", type=int, default=1, help="uneven pairs a micro-batch, as long as one pair in all")
+    parser.add_argument("--answers", type=int, default=0, help="all pairs of so many answers to one prompt instead")
     parser.add_argument("--data", action="store_true", help="the collators instead of the step")
     parser.add_argument("--json", type=Path, help="write the rows here")
     parser.add_argument("--repetitions", type=int, default=2)
     args = parser.parse_args()
-    if args.batch < 1:
-        parser.error(f"--batch: {args.batch}; allowed: a whole number from 1")
+    if args.batch < 1 or (args.answers and (args.answers < 2 or args.batch > 1)):
+        parser.error("allowed: --batch from 1, or --answers from 2 alone")
     if args.data:
         from benchmarks.collators import compare
 
         compared, wrong = compare()
         written = [asdict(row) for row in compared]
     else:
-        rows = measure(args.ratio, args.mode, args.batch, args.repetitions, started)
+        rows = measure(args, started)
         written = [asdict(row) for row in rows]
-        many = "one pair" if args.batch == 1 else f"{args.batch} pairs"
+        many = f"all pairs of {args.answers} answers" if args.answers else f"pairs: {args.batch}"
         print(f"{args.ratio} ratio, {args.mode}, {many}; {time.time() - started:.0f} s in all")
         show(rows)
         wrong = [row.variant for row in rows if not (row.dloss <= LIMIT and row.dgrad_rel <= LIMIT)]

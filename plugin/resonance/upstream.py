@@ -97,6 +97,7 @@ class FinetuningArguments(Protocol):
     pref_loss_params: Mapping[str, Any] | str | None
     pref_speedups: Any  # a word, names with commas or in a list, or false
     image_feature_cache: str | bool
+    group_prompts: str | bool
     allow_missing_weights: bool
     precompute_ref_log_probs: bool
     ref_log_probs_dir: str | None

@@ -121,14 +121,15 @@ def test_our_keys_beside_a_loss_that_llamafactory_trains(caplog):
     assert "pref_loss_params, uni_dpo_tau_ref: no effect" in caplog.text and "pref_engine: resonance" in caplog.text
 
 
-def test_default_speedups_that_are_written_down_are_not_ignored_in_silence(caplog):
-    given = {"pref_speedups": "auto"}
+@pytest.mark.parametrize("key", ["pref_speedups", "group_prompts"])
+def test_a_default_that_asks_for_something_is_not_ignored_in_silence(key, caplog):
+    given = {key: "auto"}
     with caplog.at_level("WARNING", logger="llamafactory"):
-        recipe.check_parsed({}, None, None, parsed_values(stage="dpo", pref_speedups=False, image_feature_cache=False))
+        recipe.check_parsed({}, None, None, parsed_values(stage="dpo", image_feature_cache=False, **{key: False}))
         assert not caplog.text
         recipe.check_parsed(given, None, None, parsed_values(stage="dpo"))
-    assert "pref_speedups: no effect" in caplog.text and "pref_engine: resonance" in caplog.text
-    with pytest.raises(ValueError, match="pref_speedups: has a meaning in stage: dpo only"):
+    assert f"{key}: no effect" in caplog.text and "pref_engine: resonance" in caplog.text
+    with pytest.raises(ValueError, match=f"{key}: has a meaning in stage: dpo only"):
         recipe.check_parsed(given, None, None, parsed_values(stage="rm"))
 
 

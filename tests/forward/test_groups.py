@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 import torch
@@ -121,6 +123,39 @@ def test_equal_answers_are_read_once(family):
     assert rows.segments.pieces.ends[0] == [0, *(rows.segments.pieces.ends[0][1:])]
     assert sorted(len(ends) for ends in rows.segments.pieces.ends) == [4, 6]
     compare(model, batch, MASKED)
+
+
+def six_pairs(model, family, others):
+    """All pairs of four answers to a prompt, and `others` of prompts of their own: chosen rows, then rejected."""
+    some = [[picture(model, seed)] if family != "qwen2" else [] for seed in (1, 2, 3)]
+    six = list(combinations(range(4), 2))
+    seeds = [a for a, _ in six] + [b for _, b in six]
+    given = [Prompt(some[0], [[5, 9, 3, 12][seed] for seed in seeds], seeds)]
+    given += [Prompt(pictures, [4, 8]) for pictures in (some[1], [], some[2])[:others]]
+    order = [[*range(6 * side, 6 * side + 6), *range(12 + side, 12 + 2 * others, 2)] for side in (0, 1)]
+    return answers(model, given, order=order[0] + order[1])
+
+
+@pytest.mark.parametrize("others", [0, 3], ids=["of one prompt", "and other prompts"])
+@pytest.mark.parametrize("mode", ["lora", "full"])
+@pytest.mark.parametrize("family", ["qwen2_vl", "llava_next", "qwen2"])
+def test_six_pairs_have_llamafactorys_loss_and_gradient(family, mode, others, llamafactory):
+    model = for_training(make(FAMILIES[family]()), mode, "reentrant")
+    batch = six_pairs(model, family, others)
+    batch.pop("rope_deltas", None)
+
+    def loss(logps):
+        chosen, rejected = logps.chunk(2)
+        return -torch.nn.functional.logsigmoid(0.1 * (chosen - rejected)).mean()
+
+    theirs = loss(llamafactory(model, batch).sums)
+    theirs.backward()
+    expected = gradients(model)
+    prepared = Forward(SPEEDUPS, always=True).prepare(batch, model)
+    ours = loss(sums(Forward.call(model, model, prepared)))
+    ours.backward()
+    assert abs((ours - theirs).item()) < 1e-5 and worst(gradients(model), expected)[0] < 1e-5
+    assert len(prepared.layout.targets) == 29 + 12 * others  # each answer once
 
 
 def test_equal_answers_to_different_prompts_are_read_for_each():

@@ -233,8 +233,10 @@ class Prompt:
     seeds: list[int] | None = None
 
 
-def answers(model: Any, prompts: list[Prompt], order: int | None = None, left: bool = False) -> dict[str, Any]:
-    """A batch of any number of answers to each prompt: prompt by prompt, or shuffled by the seed `order`."""
+def answers(
+    model: Any, prompts: list[Prompt], order: int | list[int] | None = None, left: bool = False
+) -> dict[str, Any]:
+    """Any number of answers to each prompt: prompt by prompt, shuffled by the seed `order`, or in that order."""
     rows, firsts, shown = [], [], []
     for i, prompt in enumerate(prompts):
         generator = torch.Generator().manual_seed(100 + i)
@@ -247,10 +249,10 @@ def answers(model: Any, prompts: list[Prompt], order: int | None = None, left: b
             rows.append(torch.cat([start, torch.randint(20, VOCABULARY, (length,), generator=generator)]))
             firsts.append(len(start))
             shown.append(prompt.pictures)
-    places = torch.arange(len(rows))
-    if order is not None:
-        places = torch.randperm(len(rows), generator=torch.Generator().manual_seed(order))
-    rows, firsts, shown = ([column[place] for place in places.tolist()] for column in (rows, firsts, shown))
+    places = list(range(len(rows))) if order is None else order
+    if isinstance(places, int):
+        places = torch.randperm(len(rows), generator=torch.Generator().manual_seed(places)).tolist()
+    rows, firsts, shown = ([column[place] for place in places] for column in (rows, firsts, shown))
     return collate(model, rows, firsts, [one for pictures in shown for one in pictures], left)
 
 

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from PIL import Image
 
 from resonance.rows.collate import shown_by_row
 from resonance.rows.images import SHOWN, Shown, reading_once
@@ -82,6 +83,25 @@ def test_what_is_processed_once(images, videos, audios, processed):
     assert [len(seen[0]) for seen in plugin.seen] == [processed]
     expected = Plugin()._get_mm_inputs(images, videos, audios, SimpleNamespace())
     assert set(found) == set(expected) and all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+def decoded(colour, size=(3, 2)):
+    return Image.new("RGB", size, colour)
+
+
+def test_decoded_images_are_known_by_what_they_show():
+    """A set with embedded images decodes one for each row anew, as `overlong: shrink_image` does."""
+
+    def order(images):
+        plugin = SimpleNamespace(_get_mm_inputs=lambda some, *_: {"pixel_values": torch.zeros(len(some), 1)})
+        return reading_once(plugin, lambda: True)._get_mm_inputs(images, [], [], None)[SHOWN]["image"].order
+
+    images = [decoded("red"), decoded("blue"), decoded("red"), decoded("red", (2, 3)), decoded("red").convert("L")]
+    assert order(images * 2) == [0, 1, 0, 2, 3] * 2
+    other_palette = [decoded("red").convert("P", palette=Image.Palette.ADAPTIVE) for _ in range(2)]
+    other_palette[1].putpalette([0, 0, 255] * 256)
+    assert other_palette[0].tobytes() == other_palette[1].tobytes()
+    assert order(other_palette) == [0, 1]
 
 
 def test_pixels_that_stay_there_once():

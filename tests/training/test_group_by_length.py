@@ -89,7 +89,7 @@ def runs(tmp_path_factory, train_many):
     ours = {**base, "pref_loss": "hinge"}
     return train_many(
         {
-            "random": ours,
+            "random": {**ours, "group_prompts": False},
             "grouped": {**ours, **GROUPED, **EVALUATED},
             "other spelling": {**ours, "group_by_length": True},
             "LlamaFactory": {**base, **GROUPED},

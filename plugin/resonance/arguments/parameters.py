@@ -13,6 +13,7 @@ from numbers import Real
 from typing import Any, get_args
 
 from .features import feature_cache_bytes
+from .grouping import asked_grouping
 from .preference import DEFAULTS, PreferenceArguments
 from .reference import reference_problems
 from .speedups import asked_speedups
@@ -92,7 +93,12 @@ def problems(values: Mapping[str, Any]) -> list[str]:
     found: list[str] = []
     if values["pref_engine"] not in ENGINES:
         found.append(f"pref_engine: {values['pref_engine']!r} is not one of {', '.join(ENGINES)}")
-    for check, key in ((asked_speedups, "pref_speedups"), (feature_cache_bytes, "image_feature_cache")):
+    checks = {
+        "pref_speedups": asked_speedups,
+        "image_feature_cache": feature_cache_bytes,
+        "group_prompts": asked_grouping,
+    }
+    for key, check in checks.items():
         try:
             check(values[key])
         except ValueError as exc:

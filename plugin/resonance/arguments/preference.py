@@ -89,6 +89,16 @@ class PreferenceArguments(ReferenceKeys):
             )
         },
     )
+    group_prompts: str = field(
+        default="auto",
+        metadata={
+            "help": (
+                "Pairs of one prompt follow one another in an epoch, so that a micro-batch reads the prompt and equal "
+                "answers once: auto (where that saves work: rows share prompts, a micro-batch has several pairs, "
+                "shared_prefix is on), true, or false (LlamaFactory's order)."
+            )
+        },
+    )
     allow_missing_weights: bool = field(
         default=False,
         metadata={
@@ -103,6 +113,8 @@ class PreferenceArguments(ReferenceKeys):
 KEYS = tuple(f.name for f in fields(PreferenceArguments))
 # With LlamaFactory's defaults of the keys that decide whether ours have a meaning.
 DEFAULTS = {"stage": "sft", "pref_loss": "sigmoid"} | {f.name: f.default for f in fields(PreferenceArguments)}
+
+ASKING = ("pref_speedups", "group_prompts")  # keys whose defaults ask for something
 
 
 def runs_on_resonance(values: Mapping[str, Any]) -> bool:
@@ -121,11 +133,11 @@ def runs_on_resonance(values: Mapping[str, Any]) -> bool:
 def idle_keys(values: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> list[str]:
     """Our keys that a recipe sets although LlamaFactory's own trainer runs it, which does not read them.
 
-    `given`: the recipe as it is written, where that is known; the default of `pref_speedups` asks for something, so
-    writing it down is seen there only. What is switched off (`off` is false in YAML) is so without us.
+    `given`: the recipe as it is written, where that is known; some defaults ask for something, and that they are
+    written down is seen there only. What is switched off (`off` is false in YAML) is so without us.
     """
     idle = [key for key in KEYS if key in values and values[key] != DEFAULTS[key] and values[key] is not False]
-    return [*idle, "pref_speedups"] if (given or {}).get("pref_speedups") == DEFAULTS["pref_speedups"] else idle
+    return idle + [key for key in ASKING if (given or {}).get(key) == DEFAULTS[key]]
 
 
 def report(found: list[str]) -> str:

@@ -17,11 +17,14 @@ from typing import Any
 from ..upstream import DataArguments, FinetuningArguments, TrainingArguments
 from . import data, parameters, policy, policy_checks, policy_recipe, preference
 from .environment import may_have_other_keys
+from .grouping import grouping_problems
 from .places import dataset_problems, output_problems
 from .resume import resume_point
 from .roads import road_problems, v1_problems
 
 logger = logging.getLogger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
+# What is checked of the training arguments; which of the last two there is depends on Transformers.
+_OF_A_RUN = ("do_train", "do_eval", "output_dir", "train_sampling_strategy", "group_by_length")
 # Keys of Transformers 4 that Transformers 5 has under other names.
 _NOW = {"group_by_length": "train_sampling_strategy: group_by_length"}
 
@@ -93,7 +96,7 @@ def check_parsed(
     ours = preference.runs_on_resonance(values) or trains_policy
     if not isinstance(given, Mapping):  # a mapping has been through `check`
         flags = {**vars(data_args), **values}
-        flags |= {name: getattr(training_args, name) for name in ("do_train", "do_eval", "output_dir")}
+        flags |= {name: getattr(training_args, name, None) for name in _OF_A_RUN}
         found = data.problems(flags) + road_problems(flags, values) + policy_recipe.stage_problems(flags)
         if trains_policy:
             found += policy_recipe.problems(flags | vars(training_args) | vars(generating_args), read(given))
@@ -173,8 +176,8 @@ def unknown_keys(given: Mapping[str, Any], known: frozenset[str]) -> list[str]:
 
 
 def run_problems(values: Mapping[str, Any]) -> list[str]:
-    """Problems of a run on our trainer that are not about the loss: data sets, reference, output, other back-ends."""
-    found = dataset_problems(values) + output_problems(values.get("output_dir"))
+    """Problems of a run on our trainer that are not about the loss: data, order, reference, output, back-ends."""
+    found = dataset_problems(values) + output_problems(values.get("output_dir")) + grouping_problems(values)
     if values.get("use_kt"):
         found.append(f"use_kt: pref_loss: {values.get('pref_loss')} runs on Resonance's trainer, not on that back-end")
     try:

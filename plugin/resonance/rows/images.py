@@ -2,7 +2,8 @@
 """Each distinct image of a batch is read, resized and normalised once.
 
 LlamaFactory's collator lists the images of a batch of pairs twice, for the chosen and for the rejected rows, and an
-image may stand in several rows. Its plugins hand the list to a processor in `_get_mm_inputs`.
+image may stand in several rows: as a path, as bytes, or decoded for each row anew. Its plugins hand the list to a
+processor in `_get_mm_inputs`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from itertools import accumulate
 from typing import Any
 
 import torch
+from PIL import Image
 
 SHOWN = "shown_images"  # entry of a batch whose pixels hold each image once: `Shown` by kind
 _PIXELS = {"image": "pixel_values", "video": "pixel_values_videos"}
@@ -87,14 +89,21 @@ def _process_once(
 
 def _numbers(media: list[Any]) -> list[int]:
     """For each medium the number of the first one that it is equal to, counted without gaps."""
+    objects = {id(medium): medium for medium in media}
+    if len(objects) == 1:
+        return [0] * len(media)
     known: dict[Any, int] = {}
-    return [known.setdefault(_identity(medium), len(known)) for medium in media]
+    numbers = {name: known.setdefault(_identity(medium), len(known)) for name, medium in objects.items()}
+    return [numbers[id(medium)] for medium in media]
 
 
 def _identity(medium: Any) -> Any:
-    """The path or the bytes of a medium that is on disk, of others the object: two that are equal are equal."""
+    """What two media that are equal have in common: path or bytes if they are on disk, of decoded images all that
+    Pillow compares; others are equal to themselves only."""
     if isinstance(medium, Mapping):
         return _identity(medium["bytes"] if medium.get("bytes") is not None else medium.get("path"))
+    if isinstance(medium, Image.Image):
+        return medium.mode, medium.size, repr(medium.info), str(medium.getpalette()), medium.tobytes()
     if isinstance(medium, str | bytes):
         return medium
     return os.fspath(medium) if isinstance(medium, os.PathLike) else id(medium)

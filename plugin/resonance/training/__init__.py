@@ -8,7 +8,8 @@
 | `speedups.py` | which speed-ups an engine uses; `features.py`: whether it keeps features of pictures |
 | `reference.py` | log-probabilities of pairs on disk in place of a reference model |
 | `preference.py` | the trainer of preference losses |
-| `meters.py`, `resume.py`, `sampling.py` | what trainers have in common: log lines, checkpoints, order by length |
+| `meters.py`, `resume.py`, `sampling.py` | what trainers have in common: log lines, checkpoints, order of rows |
+| `prompt_order.py` | pairs of one prompt in one micro-batch; `same_prompt.py`: which these are |
 | `weights.py` | models that are complete, or an error |
 | `curves.py`, `empty.py` | what a run leaves; a run that took no step |
 """

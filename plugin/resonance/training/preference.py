@@ -40,8 +40,8 @@ class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, Custo
 
     Differences from LlamaFactory's trainer: the loss is looked up in `resonance.losses`; models are called by an
     `Engine`, the reference first, when no graph of the policy holds memory yet; scores never reach a model;
-    `group_by_length` knows how long a pair is; metrics stay on the device until they are logged; the running baseline
-    of `bco_pair` and `pref_bco_weight` survives a resume.
+    pairs of a prompt come together; `group_by_length` knows how long a pair is; metrics stay on the device until they
+    are logged; the running baseline of `bco_pair` and `pref_bco_weight` survives a resume.
     """
 
     ref_model: Any

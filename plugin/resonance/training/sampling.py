@@ -1,8 +1,9 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Pairs of about the same length in a batch, when the recipe asks for it.
+"""In which order a run takes its pairs: of about the same length in a batch, of one prompt in a batch, or as it comes.
 
-Transformers' own sampler does the grouping (`train_sampling_strategy: group_by_length`, before
-Transformers 5 `group_by_length: true`). It cannot tell how long a pair is, and stops at one: this can.
+Transformers' own sampler groups by length (`train_sampling_strategy: group_by_length`, before
+Transformers 5 `group_by_length: true`). It cannot tell how long a pair is, and stops at one: this can. For prompts see
+`prompt_order.py`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ import torch
 from transformers import Trainer
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from typing_extensions import override
+
+from ..arguments.grouping import asked_grouping
+from .prompt_order import PromptOrder
 
 GROUPED = "group_by_length"
 _ROWS = 1000  # of a set that are looked at together
@@ -90,13 +94,18 @@ def seeded(sampler: Any, args: Any, epoch: Callable[[], int]) -> Any:
 
 
 class GroupingTrainer(Trainer):
-    """A Trainer of pairs, with an engine, whose `group_by_length` knows how long they are."""
+    """A Trainer of pairs, with an engine, that knows how long they are and which answer the same prompt."""
 
     @override
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         rows = self.train_dataset if train_dataset is None else train_dataset
         sampler = super()._get_train_sampler(with_lengths(rows, self.args, self.engine.may_share))
-        return seeded(sampler, self.args, lambda: int(self.state.epoch or 0))
+        asked = asked_grouping(self.finetuning_args.group_prompts)
+        prompts = PromptOrder(asked, self.engine.may_share(), self._train_batch_size, self.args.data_seed)
+        return prompts.sampler(seeded(sampler, self.args, self._epoch), rows, self._epoch)
+
+    def _epoch(self) -> int:
+        return int(self.state.epoch or 0)
 
     @override
     def _get_eval_sampler(self, eval_dataset: Any) -> Any:
