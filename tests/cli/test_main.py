@@ -156,6 +156,32 @@ def test_shipped_recipes_say_what_they_are_for() -> None:
         assert {"purpose", "data", "command", "gpus"} <= set(recipe.header), recipe.name
 
 
+@pytest.mark.parametrize(
+    ("code", "ended", "following"),
+    [
+        (1, "ended with 1; its last lines name the cause.", "correct that, then resonance"),
+        (-9, "was killed by signal 9.", "resonance"),
+    ],
+)
+def test_precompute_runs_llamafactory_alone_and_says_how_to_go_on(
+    examples: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output, code: int, ended: str, following: str
+) -> None:
+    Path("r.yaml").write_text("")
+    Path("colorsys.py").write_text("raise SystemExit('a file of the working folder was executed')")
+    commands: list[list[str]] = []
+
+    def run(command: list[str]) -> subprocess.CompletedProcess[str]:
+        commands.append(command)
+        return subprocess.CompletedProcess(command, code)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("resonance.cli.precompute.subprocess.run", run)
+        assert main(["precompute", "r.yaml", "a=b"]) == 1
+    assert f"the run {ended}\nNext: {following} precompute r.yaml a=b (rows" in capsys.readouterr().err
+    python = commands[0][: commands[0].index("-m")]
+    assert subprocess.run([*python, "-c", "import colorsys"]).returncode == 0
+
+
 @pytest.mark.parametrize(("mark", "code"), [("ok", 0), ("warn", 0), ("fail", 1)])
 def test_doctor_exits_by_what_it_finds(monkeypatch: pytest.MonkeyPatch, capsys: Output, mark: str, code: int) -> None:
     report = Report({"Versions": [Finding(mark, "torch", "2.0\nold", "pip install torch")]})

@@ -253,7 +253,7 @@ def test_command(cli_env, tmp_path):
     assert command("precompute", "nowhere.yaml")[0] == command("precompute", str(path), "what")[0] == 2
     code, output = command("precompute", str(path), "pref_loss=simpo")
     assert code == 1 and "simpo has no reference model" in output
-    assert f"Next: resonance precompute {path} pref_loss=simpo (rows" in output
+    assert f"Next: correct that, then resonance precompute {path} pref_loss=simpo (rows" in output
 
 
 # -- ranks ------------------------------------------------------------------------------------------------------------

@@ -27,7 +27,9 @@ def run(args: argparse.Namespace) -> int:
     command = [sys.executable, "-P", "-m", "llamafactory.cli", "train", str(args.recipe), *args.overrides, *_ALWAYS]
     code = subprocess.run(command).returncode
     if code:
-        print(f"resonance precompute: the run ended with {code}; its last lines say why.", file=sys.stderr)
-        again = shlex.join([str(args.recipe), *args.overrides])
-        print(f"Next: resonance precompute {again} (rows that were finished are kept)", file=sys.stderr)
+        again = shlex.join(["resonance", "precompute", str(args.recipe), *args.overrides])
+        ended = f"was killed by signal {-code}" if code < 0 else f"ended with {code}; its last lines name the cause"
+        then = "" if code < 0 else "correct that, then "
+        print(f"resonance precompute: the run {ended}.", file=sys.stderr)
+        print(f"Next: {then}{again} (rows that were finished are kept)", file=sys.stderr)
     return 1 if code else 0
