@@ -33,8 +33,10 @@ class Change:
 def read_info(path: Path) -> dict[str, Any]:
     """Return the entries of a dataset_info.json by name; none if there is no such file.
 
+    An entry that is no object does not stand in the way of the others.
+
     Raises:
-        RowError: if it is no JSON object of objects, or names an entry twice; says where.
+        RowError: if it is no JSON object, or names an entry twice; says where.
     """
     return _parse(_text(path), path)
 
@@ -104,12 +106,12 @@ def _parse(text: str, path: Path) -> dict[str, Any]:
 
     try:
         entries = json.loads(text, object_pairs_hook=unique)
+    except RecursionError as error:
+        raise RowError(f"{path}: {error}.") from error
     except json.JSONDecodeError as error:
         raise RowError(f"{path} (line {error.lineno}, column {error.colno}): {error.msg}.") from error
     if not isinstance(entries, dict):
         raise RowError(f"{path}: is a {type(entries).__name__} where an object with an entry for each set is needed.")
-    if wrong := [name for name, entry in entries.items() if not isinstance(entry, dict)]:
-        raise RowError(f"{path}: entry {', '.join(wrong)} is no object.")
     return entries
 
 

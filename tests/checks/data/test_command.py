@@ -117,7 +117,7 @@ def test_several_targets_are_counted_together(folder, make_pair) -> None:
         (["hub"], "is loaded from a/b; only data sets on this machine are read here. Import or download it."),
         (["gone"], "gone.json is not there. Download it, or correct the entry in"),
         (["pairs", "--score-range", "5", "0"], "the lower one goes first"),
-        (["pairs", "--model", "x"], "--model and --template go together"),
+        (["pairs", "--model", "x"], "--model needs --template"),
         (["pairs", "--cutoff-len", "9"], "need --model and --template"),
         (["pairs", "--limit", "-1"], "--limit -1: is 0 or more"),
         (["pairs", "--model", "x", "--template", "y", "--cutoff-len", "0"], "--cutoff-len 0: is 1 or more"),

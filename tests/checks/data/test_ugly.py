@@ -163,11 +163,13 @@ def test_entries_that_do_not_fit(folder, make_pair, entry, kind, message) -> Non
     assert any(p["kind"] == kind and p["row"] is None and message in p["message"] for p in problems), problems
 
 
-def test_placeholders_in_a_set_without_media_are_a_warning(folder, make_pair) -> None:
+def test_placeholders_in_a_set_without_media_are_text_for_a_template_without_media_alone(folder, make_pair) -> None:
     columns = {"prompt": "instruction", "chosen": "chosen", "rejected": "rejected"}
     folder.write([make_pair(0, instruction="What does <video> do in HTML?")], columns=columns)
     result = folder.check("pairs", "--json")
-    assert (result.code, result.by_kind()) == (0, {"placeholder in text": [0]})
+    assert (result.code, result.by_kind()) == (1, {"placeholder count": [0]})
+    assert folder.check("pairs", "--json", "--template", "qwen2_vl").code == 1
+    assert folder.check("pairs", "--json", "--template", "llama3").problems == []
 
 
 def test_media_that_are_no_images(folder, make_pair) -> None:

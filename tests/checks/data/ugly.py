@@ -83,7 +83,7 @@ UGLY_CHATS = {
         "message not text",
         "a message's content is list",
     ),
-    "empty answer": ([HUMAN, {"from": "gpt", "value": " "}], "empty response", "the answer is empty or missing"),
+    "empty answer": ([HUMAN, {"from": "gpt", "value": " "}], "empty answer", "the answer is empty"),
     "no content": ([{"from": "human", "value": None}, GPT], "invalid turns", "a message has no content"),
     "no placeholder": (
         [{"from": "human", "value": "?"}, GPT],

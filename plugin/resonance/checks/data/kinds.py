@@ -43,6 +43,8 @@ KINDS: dict[str, Kind] = {
     "column missing": _error("Correct `columns` of the dataset_info.json entry, or the file."),
     "row unreadable": _error(CURES["row unreadable"]),
     "mixed column": _error(CURES["mixed column"]),
+    "large number": _error(CURES["large number"]),
+    "dates": _error(CURES["dates"] + " --fix OUT.json writes one."),
     "late column": _error(CURES["late column"] + " --fix OUT.json writes one."),
     # one row
     INVALID_TURNS: _error("Turns alternate, the first and the last one of the prompt are the user's. " + ROW_CHANGED),
@@ -73,7 +75,7 @@ KINDS: dict[str, Kind] = {
     "entry unread": _warning("Correct the name in dataset_info.json, or take it out."),
     "score order": _warning("If that is most rows, `score_chosen` and `score_rejected` may name each other's column."),
     "empty prompt": _warning("Check which column is the prompt."),
-    "placeholder in text": _warning("Declare the media column in the entry, or train with a text-only template."),
+    "empty answer": _warning("LlamaFactory trains on it; remove the row unless it is meant."),
     "image animated": _warning("Only the first frame is seen: save it as an image, or use `videos`."),
     "image CMYK": _warning("Colours shift when it is converted: save it as RGB."),
     "image 16 bit": _warning("Converting to RGB clips it to white: scale it to 8 bits."),

@@ -32,6 +32,7 @@ class TokenCounter:
         self.image = Tally("Tokens of images")
         if not os.path.isdir(model) and _is_path(model):
             raise ValueError(f"--model {model}: there is no such folder.")
+        expands(template)
         try:
             self._load({"model_name_or_path": model, "template": template, "cutoff_len": cutoff_len, **settings})
         except (ValueError, OSError, KeyError, ImportError) as error:
@@ -41,15 +42,11 @@ class TokenCounter:
     def _load(self, settings: dict[str, Any]) -> None:
         with quiet():
             from llamafactory.data import get_template_and_fix_tokenizer
-            from llamafactory.data.template import TEMPLATES
             from llamafactory.hparams import get_infer_args
             from llamafactory.model import load_tokenizer
 
             from ...rows.encode import PairEncoder
 
-            if settings["template"] not in TEMPLATES:
-                near = get_close_matches(settings["template"], TEMPLATES, 3, cutoff=0.0)
-                raise ValueError(f"there is no such template; nearest: {', '.join(near)}")
             model_args, data_args, _, _ = get_infer_args(settings)
             loaded = load_tokenizer(model_args)
             template = get_template_and_fix_tokenizer(loaded["tokenizer"], data_args)
@@ -72,6 +69,21 @@ class TokenCounter:
         if lengths.total > self.cutoff_len:
             parts = f"prompt {lengths.prompt} with {lengths.image_tokens} of images, answer {lengths.response}"
             yield "too long", f"{lengths.total} tokens ({parts}); cutoff_len is {self.cutoff_len}"
+
+
+def expands(template: str) -> bool:
+    """Whether a template knows media; ValueError if there is no such template."""
+    with quiet():
+        from llamafactory.data.template import TEMPLATES
+
+        from ...rows.validate.rules import expands_placeholders
+
+    if template not in TEMPLATES:
+        near = get_close_matches(template, TEMPLATES, 3, cutoff=0.0)
+        raise ValueError(
+            f"--template {template} cannot be loaded: there is no such template; nearest: {', '.join(near)}"
+        )
+    return expands_placeholders(template)
 
 
 def _is_path(model: str) -> bool:

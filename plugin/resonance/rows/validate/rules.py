@@ -168,9 +168,13 @@ class RowChecker:
 
 def make_row_checker(dataset_attr: DatasetAttr, data_args: DataArguments, plan: RowPlan) -> RowChecker:
     """Return the checker of one dataset."""
+    local = dataset_attr.load_from in ("script", "file")
+    return RowChecker(data_args.media_dir if local else None, expands_placeholders(data_args.template), plan)
+
+
+def expands_placeholders(template: str | None) -> bool:
+    """Whether ``<image>`` and its like stand for media in a template; for a text-only one they are ordinary text."""
     from llamafactory.data.template import TEMPLATES
 
-    local = dataset_attr.load_from in ("script", "file")
-    plugin = getattr(TEMPLATES.get(data_args.template), "mm_plugin", None)
-    expands = any(getattr(plugin, f"{name}_token", None) for name in PLACEHOLDERS)
-    return RowChecker(data_args.media_dir if local else None, expands, plan)
+    plugin = getattr(TEMPLATES.get(template), "mm_plugin", None)
+    return any(getattr(plugin, f"{name}_token", None) for name in PLACEHOLDERS)
