@@ -165,7 +165,7 @@ def test_entries_that_do_not_fit(folder, make_pair, entry, kind, message) -> Non
 
 def test_placeholders_in_a_set_without_media_are_text_for_a_template_without_media_alone(folder, make_pair) -> None:
     columns = {"prompt": "instruction", "chosen": "chosen", "rejected": "rejected"}
-    folder.write([make_pair(0, instruction="What does <video> do in HTML?")], columns=columns)
+    folder.write([make_pair(0, instruction="What does <video> do in HTML?", images=None)], columns=columns)
     result = folder.check("pairs", "--json")
     assert (result.code, result.by_kind()) == (1, {"placeholder count": [0]})
     assert folder.check("pairs", "--json", "--template", "qwen2_vl").code == 1

@@ -43,6 +43,8 @@ class Entry:
         media_dir: the folder that media paths start from.
         origin: where the entry comes from, for the report.
         complaints: what is wrong with the entry itself, as (kind, message).
+        guessed: it is in no dataset_info.json but told from the first rows.
+        answers_alone: it says so itself; a rejected answer beside is left on purpose.
     """
 
     name: str
@@ -54,6 +56,8 @@ class Entry:
     media_dir: str
     origin: str
     complaints: tuple[tuple[str, str], ...] = ()
+    guessed: bool = False
+    answers_alone: bool = False
 
     @property
     def has_media(self) -> bool:
@@ -93,7 +97,9 @@ def _entry(data: DataSet, info_path: Path, media_dir: str | None) -> Entry:
     inside = path.resolve().is_relative_to(info_path.parent.resolve())
     media_dir = media_dir or str(info_path.parent if inside else path.parent)
     try:
-        return parse_entry(str(path), (path,), infer_usual(path, info_path), media_dir, "read as its first rows look")
+        told = "read as its first rows look"
+        entry = parse_entry(str(path), (path,), infer_usual(path, info_path), media_dir, told)
+        return replace(entry, guessed=True)
     except (ValueError, OSError) as error:  # the scan tells of a file of which no row can be read
         told = f"{error.problem}. Columns found: {error.found}" if isinstance(error, Unclear) else ""
         complaint = (("unknown columns", told),) * bool(told)
@@ -127,6 +133,7 @@ def parse_entry(name: str, files: tuple[Path, ...], raw: dict[str, Any], media_d
         tags={tag: tags.get(tag) for tag in TAGS} if isinstance(tags, dict) else dict(TAGS),
         media_dir=media_dir,
         origin=origin,
+        answers_alone=raw.get("ranking") is False,
     )
     complaints += _undeclared(entry)
     found = [("entry", complaint) for complaint in complaints]

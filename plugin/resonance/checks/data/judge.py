@@ -164,7 +164,7 @@ class Judge:
             label = f"`{key}`" if key == column else f"`{key}` (column `{column}`)"
             value: Any = row.get(column)
             if problem := score_problem(value):
-                yield "bad score", f"{label} is {problem}"
+                yield "score gap" if self.entry.guessed else "bad score", f"{label} is {problem}"
                 continue
             scores.append(value)
             low, high = self.options.score_range or (value, value)

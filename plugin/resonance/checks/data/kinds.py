@@ -40,6 +40,10 @@ KINDS: dict[str, Kind] = {
     "unknown columns": _error(
         "`resonance data register --help` says how to name columns, `resonance data import --list` what is converted."
     ),
+    "rejected unread": _error(
+        'Name both answers in the entry, with "ranking": true; for the answers alone write "ranking": false. Rows of '
+        "another layout are converted: `resonance data import --list`."
+    ),
     "column missing": _error("Correct `columns` of the dataset_info.json entry, or the file."),
     "row unreadable": _error(CURES["row unreadable"]),
     "mixed column": _error(CURES["mixed column"]),
@@ -72,6 +76,12 @@ KINDS: dict[str, Kind] = {
     "duplicate prompt": _warning("Fine for several pairs a prompt; keep them on one side of a train/eval split."),
     "contradiction": _warning("Another row prefers the other answer; decide which one is right."),
     # worth knowing
+    "media unread": _warning(
+        "Name the column in the entry: `resonance data register FILE --set columns.images=NAME`."
+    ),
+    "score gap": _warning(
+        "No loss but one that weighs pairs by scores needs them: give every row both, or leave them."
+    ),
     "entry unread": _warning("Correct the name in dataset_info.json, or take it out."),
     "score order": _warning("If that is most rows, `score_chosen` and `score_rejected` may name each other's column."),
     "empty prompt": _warning("Check which column is the prompt."),

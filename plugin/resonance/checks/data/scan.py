@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ...datafiles.read import RowError, RowReader
+from ...datafiles.sample import Table
+from ...datafiles.unread import is_rejected, media_kind
 from ...rows.fields import SCORE_FIELDS, score_problem
 from ...rows.validate.column_types import text_places
 from ...rows.validate.findings import EMPTY_RESPONSE, INVALID_TURNS
@@ -47,6 +49,7 @@ class Scan:
         seconds: how long it took.
         columns: types of the columns, by file.
         tallies: numbers for histograms, by name.
+        beside: which columns are not read, in words, by file.
     """
 
     entry: Entry
@@ -59,6 +62,7 @@ class Scan:
     seconds: float = 0.0
     columns: dict[str, Columns] = field(default_factory=dict)
     tallies: dict[str, Tally] = field(default_factory=dict)
+    beside: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.judge = Judge(self.entry, self.options)
@@ -91,6 +95,8 @@ class Scan:
             self.findings.add(Problem(file, row, unread(path), message))
 
         before = self.rows
+        if self.entry.columns:
+            self._unread(file, path)
         try:
             head = JsonHead()
             reader, rows = rows_of(self.entry, path, unreadable_line, head)
@@ -138,6 +144,24 @@ class Scan:
             self.findings.add(Problem(file, None, "file unreadable", told))
         if self.entry.complaints and self.findings.rows("error", [file]) == columns.count:
             self.findings.discard(file, WRONG_ENTRY)
+
+    def _unread(self, file: str, path: Path) -> None:
+        """Tell of columns that the entry does not name; a rejected answer among them is half of a pair."""
+        try:
+            table = Table.of(path)
+        except (RowError, OSError):
+            return  # the scan tells why
+        entry, read = self.entry, self.entry.columns.values()
+        self.beside[file] = table.told_unread(read)
+        lost = [name for name in table.names if is_rejected(name) and name not in read and table.values(name)]
+        if lost and not entry.ranking and not entry.answers_alone:
+            told = f"{', '.join(lost)}: not read, because the set has no pairs; half of each pair would be lost"
+            self.findings.add(Problem(file, None, "rejected unread", told))
+        media = [name for name in table.names if name not in read and media_kind(table.values(name))]
+        self.judge.align.beside |= set(media)
+        if media and not entry.has_media:
+            told = f"{', '.join(media)}: looks like media, and the entry names none"
+            self.findings.add(Problem(file, None, "media unread", told))
 
     def _window(self, file: str, columns: Columns, window: list[tuple[int, Any]]) -> None:
         prepared = [(number, row, *self.judge.aligned(row)) for number, row in window]
