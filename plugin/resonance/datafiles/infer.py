@@ -122,7 +122,9 @@ def _named(table: Table, key: str, aliases: tuple[str, ...]) -> Iterator[str]:
         yield from (alias for alias in aliases if table.values(alias))
         return
     yield from (alias for alias in aliases[:SURE] if table.values(alias))
-    yield from (name for name in (*aliases[SURE:], *table.names) if media_kind(table.values(name)) == key)
+    others = [name for other in MEDIA_COLUMNS if other != key for name in ALIASES[other][:SURE]]
+    names = dict.fromkeys((*aliases[SURE:], *table.names))
+    yield from (name for name in names if name not in others and media_kind(table.values(name)) == key)
 
 
 def _formatting(table: Table, columns: dict[str, str]) -> str:

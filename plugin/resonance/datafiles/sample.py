@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .read import SUFFIXES, RowError, data_files, read_rows
-from .unread import told_unread
+from .unread import media_kind, told_unread
 
 SAMPLE = 100  # rows looked at
 _KINDS = {"str": "text", "bool": "true/false", "float": "number", "int": "number", "dict": "object"}
@@ -50,8 +50,9 @@ class Table:
         return list(dict.fromkeys(name for row in self.rows for name in row))
 
     def told_unread(self, read: Collection[str], cure: str = "") -> str:
-        """Which columns are not read; see `unread.told_unread`."""
-        return told_unread({name: self.values(name) for name in self.names}, read, cure)
+        """Which columns that hold anything are not read; see `unread.told_unread`."""
+        values = {name: self.values(name) for name in self.names if name not in read}
+        return told_unread({name: media_kind(found) for name, found in values.items() if found}, cure)
 
     def values(self, name: str) -> list[Any]:
         return [row[name] for row in self.rows if row.get(name) is not None]

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from .columns import MEDIA_SUFFIXES
@@ -39,19 +39,15 @@ def is_rejected(name: str) -> bool:
     return "rejected" in name.lower()
 
 
-def told_unread(values: Mapping[str, list[Any]], read: Collection[str], cure: str = "") -> str:
+def told_unread(kinds: Mapping[str, str | None], cure: str = "") -> str:
     """``not read: id, img_path (looks like pictures)``; empty if there is nothing to tell.
 
     Args:
-        values: of each column, without null; a column without values is nothing to read.
-        read: the columns that are read.
+        kinds: columns that are not read, and the media column that each suits, if any.
         cure: what to do about media, with ``{key}`` for the key of ``columns`` and ``{name}`` for the column.
     """
     told = []
-    for name, found in values.items():
-        if name in read or not found:
-            continue
-        kind = media_kind(found)
+    for name, kind in kinds.items():
         hint = f": {cure.format(key=kind, name=name)}" if cure else ""
         told.append(f"{name} (looks like {LOOKS[kind]}{hint})" if kind else name)
     return f"not read: {', '.join(told)}" if told else ""
