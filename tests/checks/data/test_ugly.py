@@ -60,6 +60,7 @@ def test_every_kind_is_in_a_test() -> None:
 def test_sound_files_have_no_problems(folder, make_pair) -> None:
     rows = [make_pair(i) for i in range(6)]
     rows[3]["images"], rows[4]["images"] = ["images/padded.jpg"], ["images/no_end.png"]
+    rows[5]["images"] = ["images/opaque.png"]
     for file in ("pairs.json", "pairs.jsonl", "pairs.parquet"):
         folder.write(rows, file)
         result = folder.check("pairs", "--json", "--strict")

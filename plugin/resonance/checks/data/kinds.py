@@ -89,6 +89,7 @@ KINDS: dict[str, Kind] = {
     "image animated": _warning("Only the first frame is seen: save it as an image, or use `videos`."),
     "image CMYK": _warning("Colours shift when it is converted: save it as RGB."),
     "image 16 bit": _warning("Converting to RGB clips it to white: scale it to 8 bits."),
+    "image transparent": _warning("Save it on a white ground; an import that writes pictures does (--copy-images)."),
     "image turned": _warning("Its EXIF orientation is not applied in training: save the pixels turned."),
     "image oversized": _warning("It is decoded in full for every step: save it smaller."),
 }

@@ -12,11 +12,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from ...datafiles.write import replacing
 from ...rows.validate.findings import Finding
 from ...rows.validate.rules import image_source
+from ...rows.vision.opening import open_image
 from .findings import Findings
 from .images import open_source
 from .kinds import KINDS, Found, has_error
@@ -88,7 +87,7 @@ def thumbnail(image: Any) -> str | None:
         source = image_source(image, None)
         if isinstance(source, Finding):
             return None
-        with open_source(source) as file, Image.open(file) as opened:
+        with open_source(source) as file, open_image(file) as opened:
             opened.draft("RGB", (SIDE, SIDE))
             if opened.width * opened.height > LARGEST:
                 return None

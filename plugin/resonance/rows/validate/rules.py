@@ -19,6 +19,7 @@ from ...upstream import DataArguments
 from ..fields import PLACEHOLDERS, ROW, SOURCE
 from ..plan import RowPlan
 from ..types import DatasetAttr, Row
+from ..vision.opening import open_image
 from .findings import EMPTY_RESPONSE, IDENTICAL_PAIR, INVALID_TURNS, Finding
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def image_finding(image: Any, media_dir: str | None) -> Finding | None:
     if isinstance(source, Finding):
         return source
     try:
-        with Image.open(BytesIO(source) if isinstance(source, bytes) else source):
+        with open_image(BytesIO(source) if isinstance(source, bytes) else source):
             return None
     except Exception as error:
         return unreadable(source, error)

@@ -15,6 +15,8 @@ from typing import Any
 
 from PIL import Image, ImageFile
 
+from .opening import open_image
+
 # Last bytes of a whole file, but for padding. WebP is read to its end when it is opened.
 ENDINGS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82", "GIF": b";", "WEBP": b""}
 PADDING, TAIL = b"\0\r\n ", 64
@@ -94,13 +96,13 @@ def image_size(image: Any) -> tuple[int, int]:
     if isinstance(image, str | os.PathLike):
         status = os.stat(image)
         return _file_size(os.fspath(image), status.st_mtime_ns, status.st_size)
-    with Image.open(BytesIO(image) if isinstance(image, bytes) else image) as opened:
+    with open_image(BytesIO(image) if isinstance(image, bytes) else image) as opened:
         return _size_of_whole(opened)
 
 
 @lru_cache(REMEMBERED)
 def _file_size(path: str, modified: int, length: int) -> tuple[int, int]:
-    with Image.open(path) as opened:
+    with open_image(path) as opened:
         return _size_of_whole(opened)
 
 
