@@ -8,6 +8,7 @@ of a pair is tokenized once.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from typing import Any
 from llamafactory.data.processor.pairwise import PairwiseDatasetProcessor
 from llamafactory.extras.constants import AUDIO_PLACEHOLDER, IGNORE_INDEX, IMAGE_PLACEHOLDER, VIDEO_PLACEHOLDER
 
+from .fields import PLACEHOLDERS
 from .overlong.lengths import Lengths
 from .vision.counter import counting_from_headers
 
@@ -43,6 +45,30 @@ class PairIds:
         return Lengths(len(self.prompt), len(self.chosen), len(self.rejected), image + answers)
 
 
+class MediaTokenError(ValueError):
+    """A text holds a token of the model for media, for which there is no medium: the model would fail on the batch."""
+
+
+def media_tokens(plugin: Any, processor: Any) -> frozenset[str]:
+    """Return what a model's template and its processor write for a part of a picture, video or sound."""
+    names = [f"{name}_token" for name in PLACEHOLDERS]
+    found = [getattr(owner, name, None) for owner in (plugin, processor) for name in names]
+    return frozenset(str(token) for token in found if token)
+
+
+def media_token(row: dict[str, Any], tokens: Iterable[str]) -> str | None:
+    """Return which text of an aligned row holds one of the tokens, in words; ``<image>`` itself may be in messages."""
+    texts = [("system prompt", row["_system"]), ("description of the tools", row["_tools"])]
+    texts += [("prompt", message["content"]) for message in row["_prompt"]]
+    texts += [("answer", message["content"]) for message in row["_response"]]
+    for token in sorted(tokens):
+        expands = token in PLACEHOLDERS.values()
+        for name, text in texts[:2] if expands else texts:
+            if text and token in text:
+                return f"the {name} holds `{token}`, which the model reads as a part of a medium: remove or rewrite it"
+    return None
+
+
 class PairEncoder:
     """Encode aligned pairs without truncating them.
 
@@ -55,11 +81,18 @@ class PairEncoder:
     def __init__(self, template: Any, tokenizer: Any, processor: Any) -> None:
         self.template, self.processor = template, processor
         self.tokenizer = RememberingTokenizer(tokenizer)
+        self.media_tokens = media_tokens(template.mm_plugin, processor)
         endless = SimpleNamespace(cutoff_len=sys.maxsize)
         self._llamafactory = PairwiseDatasetProcessor(template, self.tokenizer, processor, endless)
 
     def __call__(self, row: dict[str, Any]) -> PairIds:
-        """Encode one row: ``_prompt``, ``_response`` (two messages), ``_system``, ``_tools`` and media."""
+        """Encode one row: ``_prompt``, ``_response`` (two messages), ``_system``, ``_tools`` and media.
+
+        Raises:
+            MediaTokenError: if a text holds what the model reads as a medium; whatever the model's processor raises.
+        """
+        if (found := media_token(row, self.media_tokens)) is not None:
+            raise MediaTokenError(found)
         with counting_from_headers(self.template.mm_plugin, self.processor):
             chosen, labels, rejected, _ = self._llamafactory._encode_data_example(
                 prompt=row["_prompt"],

@@ -264,6 +264,8 @@ def films(case: Case, draw: random.Random) -> str | None:
     value = draw.choice((None, [], [{"url": "a.mp4"}], [7], ["gone.mp4"], [{"path": "a.mp4"}], [None]))
     for row in _mappings(case):
         row[f"{kind}s"] = copy.deepcopy(value)
+        if isinstance(row.get("instruction"), str):
+            row["instruction"] += f"<{kind}>" * len(value or [])
     return f"{kind}s are {value!r}"
 
 

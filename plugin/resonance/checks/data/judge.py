@@ -11,7 +11,7 @@ from ...datafiles.columns import FORMATTINGS, SCORE_FIELDS
 from ...rows.fields import score_problem
 from ...rows.validate.column_types import type_name
 from ...rows.validate.findings import EMPTY_RESPONSE, INVALID_TURNS
-from ...rows.validate.rules import file_finding, placeholder_findings, skip_reason, text_finding
+from ...rows.validate.rules import medium_finding, placeholder_findings, skip_reason, text_finding
 from .align import Aligner, Unreadable
 from .duplicates import Duplicates, Leakage
 from .entry import Entry
@@ -153,7 +153,7 @@ class Judge:
                 yield from self.probe(frame).problems
         for name in ("video", "audio"):
             for item in aligned[f"_{name}s"] or ():
-                if isinstance(item, str) and (finding := file_finding(name, item, self.probe.media_dir)):
+                if (finding := medium_finding(name, item, self.probe.media_dir)) is not None:
                     yield finding[:2]
 
     def _scores(self, row: dict[str, Any]) -> Iterator[Found]:

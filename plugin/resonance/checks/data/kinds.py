@@ -61,6 +61,7 @@ KINDS: dict[str, Kind] = {
     "score out of range": _error("Rescale the scores (`resonance data score-scale`), or correct --score-range."),
     "placeholder count": _error(CURES["placeholder count"] + " --fix inserts them where a row has none."),
     "too long": _error("Raise `cutoff_len`, shrink images (`image_max_pixels`), or set `overlong` in the recipe."),
+    "media token": _error("Write it otherwise, as `<| image_pad |>`, or remove the row."),
     "not measured": _error("Correct the row; the message is that of the model's own processor."),
     # media
     "image missing": _error(CURES["image missing"] + " `resonance data fix-paths` rewrites paths."),
@@ -69,6 +70,8 @@ KINDS: dict[str, Kind] = {
     "image truncated": _error("The file breaks off: copy or download it again, or remove the row."),
     "video missing": _error(CURES["video missing"]),
     "audio missing": _error(CURES["audio missing"]),
+    "video unreadable": _error(CURES["video unreadable"]),
+    "audio unreadable": _error(CURES["audio unreadable"]),
     # between rows and sets
     "leaked row": _error("Remove the row from one of the two sets; --fix leaves it out."),
     "leaked image": _warning("Decide whether the sets may share images; the questions about them differ."),

@@ -54,12 +54,16 @@ class TokenCounter:
 
     def __call__(self, aligned: dict[str, Any]) -> Iterator[Found]:
         """Yield a finding for a row that is too long or cannot be tokenized; its lengths go into the histograms."""
+        from ...rows.encode import MediaTokenError
         from ...rows.overlong.policy import measure
 
         if not aligned["_response"]:
             return
         try:
             lengths = measure(aligned, self.encoder)
+        except MediaTokenError as error:
+            yield "media token", str(error)
+            return
         except Exception as error:  # whatever the model's own processor raises is told with the row
             yield "not measured", f"cannot be tokenized ({type(error).__name__}: {error})"
             return

@@ -126,6 +126,26 @@ def file_finding(name: str, path: str, media_dir: str | None) -> Finding | None:
     return Finding(f"{name} missing", f"{name} {path!r} does not exist (looked for {' and '.join(tried)})")
 
 
+def medium_finding(name: str, item: Any, media_dir: str | None) -> Finding | None:
+    """Return what is wrong with a video or an audio, without opening it; frames of a video are images.
+
+    Args:
+        name: video or audio.
+        item: a path, for a video also a list of frames, or what `datasets` decoded.
+        media_dir: as for `file_finding`.
+    """
+    if isinstance(item, str):
+        return file_finding(name, item, media_dir)
+    if isinstance(item, dict):
+        held = f"a mapping with {sorted(map(str, item))}"
+    elif item is None or isinstance(item, (bool, int, float, bytes)) or (name == "audio" and isinstance(item, list)):
+        held = f"{type(item).__name__} {item!r:.60}"
+    else:
+        return None
+    wanted = "a path or a list of frames is" if name == "video" else "a path is"
+    return Finding(f"{name} unreadable", f"{'an' if name == 'audio' else 'a'} {name} is {held}, but {wanted} needed")
+
+
 @dataclass(frozen=True)
 class RowChecker:
     """Check aligned rows, one by one or a table at a time.
@@ -162,8 +182,10 @@ class RowChecker:
     def _media(self, row: Row) -> Iterator[Finding]:
         found = [image_finding(image, self.media_dir) for image in row["_images"] or []]
         for name in ("video", "audio"):
-            paths = (item for item in row[f"_{name}s"] or [] if isinstance(item, str))
-            found += [file_finding(name, path, self.media_dir) for path in paths]
+            found += [medium_finding(name, item, self.media_dir) for item in row[f"_{name}s"] or []]
+        for video in row["_videos"] or []:
+            frames = video if isinstance(video, list) else []
+            found += [image_finding(frame, self.media_dir) for frame in frames]
         return filter(None, found)
 
 
