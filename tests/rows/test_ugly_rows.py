@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 import traceback
+import zlib
 
 import pytest
 
@@ -449,3 +450,45 @@ def test_a_missing_frame_of_a_video_stops_before_the_first_step(data, load, make
     entries["pairs"]["columns"]["videos"] = "videos"
     info.write_text(json.dumps(entries))
     assert "row 1: image 'images/no.png' does not exist" in refused(load)
+
+
+# -- images whose header is sound -------------------------------------------------------------------------------------
+
+
+def png_chunk(kind: bytes, body: bytes) -> bytes:
+    return len(body).to_bytes(4) + kind + body + zlib.crc32(kind + body).to_bytes(4)
+
+
+def test_pngs_that_decoding_fails_on_are_found_before_the_first_step(data, load, make_pair):
+    path = write_with(data, make_pair, {})
+    whole = (data.folder / "images/3.png").read_bytes()
+    bomb = png_chunk(b"zTXt", b"note\0\0" + zlib.compress(bytes(2 << 20)))  # more than Pillow unpacks
+    note = png_chunk(b"zTXt", b"note\0\0" + zlib.compress(b"a note"))
+    pixels = whole.index(b"IDAT") + 6
+    for broken, error in (
+        (whole[:-12] + bomb + whole[-12:], "Decompressed data too large"),
+        (whole[:pixels] + bytes([whole[pixels] ^ 255]) + whole[pixels + 1 :], "broken data stream"),
+    ):
+        (data.folder / "images/3.png").write_bytes(broken)
+        assert f"{path}, row 3: cannot be tokenized" in (message := refused(load))
+        assert error.lower() in message.lower()
+    (data.folder / "images/3.png").write_bytes(whole[:-12] + note + whole[-12:])
+    assert kept(load) == list(range(6))
+
+
+def test_an_image_that_fails_in_a_batch_is_named_with_its_path(data, tokenizer_module):
+    from resonance.rows.collate import undecodable
+
+    sound, broken = data.folder / "images/1.png", data.folder / "images/2.png"
+    whole = broken.read_bytes()
+    body = zlib.compress(b"no pixels")
+    head = whole[: whole.index(b"IDAT") - 4]
+    broken.write_bytes(head + png_chunk(b"IDAT", body) + png_chunk(b"IEND", b""))
+    rows = [
+        {"_source": "a.json", "_row": i, "images": [str(path)]}
+        for i, path in enumerate((sound, broken, broken, sound))
+    ]
+    told = undecodable(rows)
+    assert f"a.json row 1: image '{broken}' cannot be read (OSError" in told and "a.json row 2: " in told
+    assert "row 0" not in told and "`resonance data check NAME --decode` finds all of them." in told
+    assert undecodable(rows[:1]) == undecodable([{"_source": "a", "_row": 0}]) == ""

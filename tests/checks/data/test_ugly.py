@@ -265,6 +265,8 @@ def test_a_body_that_is_broken_within_is_seen_by_decoding(folder, make_pair) -> 
     folder.write([make_pair(0), make_pair(1, images=["images/scratched.png"])])
     with Image.open(folder.path / "images/scratched.png") as image:
         assert image.size == (43, 30)
+    assert folder.found("pairs") == {"image truncated": [1]}  # by the checksum
+    folder.write([make_pair(0), make_pair(1, images=["images/few_pixels.png"])])
     assert folder.found("pairs") == {}
     assert folder.found("pairs", "--decode") == {"image truncated": [1]}
 
