@@ -84,7 +84,7 @@ def _size(source: Any, length: int) -> str:
     import PIL
     from PIL import Image
 
-    from ..rows.vision.opening import open_image
+    from .pictures import open_image
 
     size = f"{length / 1024:.0f} KiB" if length >= 1024 else f"{length} bytes"
     try:

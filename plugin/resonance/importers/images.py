@@ -123,7 +123,7 @@ class Media:
         if self.copy or self.format != "keep":
             return self._written(self._store(path.read_bytes(), str(path)))
         try:
-            from ..rows.vision.opening import open_image  # here, so that `resonance ls` need not import PIL
+            from ..datafiles.pictures import open_image  # here, so that `resonance ls` need not import PIL
 
             open_image(path).close()
         except Exception as error:  # whatever a decoder makes of foreign bytes
@@ -203,7 +203,7 @@ def encode(data: bytes, wanted: str) -> tuple[bytes, str]:
     Raises:
         OSError, ValueError, ...: whatever PIL finds wrong.
     """
-    from ..rows.vision.opening import is_see_through, open_image
+    from ..datafiles.pictures import is_see_through, open_image
 
     with open_image(BytesIO(data)) as image:
         kind = image.format or ""
