@@ -143,3 +143,29 @@ def test_a_stock_recipe_keeps_the_defaults(tmp_path):
     )
     assert {key: getattr(data_args, key) for key in data.KEYS} == data.DEFAULTS
     assert data_args.media_dir == "data"
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ("s.json", "is 's.json', but an object with a file_name is needed"),
+        ({"file_name": "s.json", "columns": ["prompt"]}, "its columns are ['prompt'], but an object is needed"),
+        ({"file_name": "s.json", "tags": None}, "its tags are None, but an object is needed"),
+        ({"ranking": True}, "its file_name is None, but the name of a file or folder is needed"),
+        ({"file_name": ["a.json"]}, "its file_name is ['a.json'], but the name of a file or folder is needed"),
+    ],
+)
+def test_an_entry_of_the_wrong_shape_is_a_problem_of_the_recipe(entry, told):
+    from resonance.arguments.places import dataset_problems
+
+    (problem,) = dataset_problems({"dataset": "bad", "dataset_dir": {"bad": entry}})
+    assert problem.startswith("dataset: 'bad' in dataset_dir: ") and told in problem
+
+
+def test_a_list_of_sets_in_another_encoding_is_a_problem_of_the_recipe(tmp_path):
+    from resonance.arguments.places import dataset_problems
+
+    for content, told in (('{"é": {}}'.encode("latin-1"), "cannot read"), (b"[]", "is no JSON object")):
+        (tmp_path / "dataset_info.json").write_bytes(content)
+        (problem,) = dataset_problems({"dataset": "set", "dataset_dir": str(tmp_path)})
+        assert told in problem and "dataset_info.json" in problem

@@ -137,11 +137,11 @@ def test_a_file_that_changes_while_it_is_read(tmp_path: Path, name: str, change:
 
 
 def test_what_is_no_data_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "rows.txt").write_text("x")
+    (tmp_path / "rows.md").write_text("x")
     (tmp_path / "rows.parquet").write_text("no table")
     (tmp_path / "latin.json").write_bytes(b'["\xe9"]')
-    with pytest.raises(RowError, match=r"files of type \.txt are not read"):
-        data_files(tmp_path / "rows.txt")
+    with pytest.raises(RowError, match=r"files of type \.md are not read"):
+        data_files(tmp_path / "rows.md")
     with pytest.raises(RowError, match="no such file"):
         data_files(tmp_path / "absent.json")
     with pytest.raises(RowError, match="cannot be read"):

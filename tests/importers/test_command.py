@@ -467,3 +467,24 @@ def test_another_dataset_info_is_named_in_what_comes_next(
     following = capsys.readouterr().out.split("Next: resonance ")[1].splitlines()[0]
     assert following.endswith(f"--dataset-dir '{info.parent}'") and main(shlex.split(following)) == 0
     assert f"entry 'rlaif_v' of {info}" in capsys.readouterr().out
+
+
+def test_columns_that_are_not_read_are_named_and_survive_a_restart(tmp_path, capsys) -> None:
+    row = {"prompt": "What?", "chosen": "Yes.", "rejected": "No.", "figure": "a/1.jpg", "id": 7, "note": None}
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps([row, {**row, "prompt": "Who?"}]))
+    assert main(["data", "import", "plain_dpo", str(path), "--out", str(tmp_path / "out")]) == 0
+    assert "2 pairs written\nnot read: figure (looks like pictures), id\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("importer", ["openvlthinker", "trl"])
+def test_an_importer_that_would_leave_half_of_a_pair_names_the_one_that_does_not(tmp_path, capsys, importer) -> None:
+    messages = [{"role": "user", "content": "What?"}, {"role": "assistant", "content": "Yes."}]
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps([{"messages": messages, "rejected_response": "No."}] * 3))
+    command = ["data", "import", importer, str(path), "--out", str(tmp_path / "out")]
+    assert main(command) == 1
+    told = capsys.readouterr().err
+    assert "that is what these importers read: ms_swift" in told and "openvlthinker," not in told
+    assert main([*command[:2], "ms_swift", *command[3:]]) == 0
+    assert "3 pairs written" in capsys.readouterr().out

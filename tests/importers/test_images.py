@@ -96,7 +96,7 @@ def test_a_format_that_was_asked_for(kind: str, tmp_path: Path) -> None:
         with opened(tmp_path, path) as image:
             assert image.format == kind.upper()
     with opened(tmp_path, paths[2]) as image:  # what is transparent is white, not the black below
-        assert image.convert("RGBA").getpixel((3, 3)) == ((255,) * 4 if kind == "jpeg" else (0, 0, 0, 0))
+        assert (image.mode, image.getpixel((3, 3))) == ("RGB", (255,) * 3)
 
 
 def test_a_format_that_was_asked_for_holds_for_files_too(tmp_path: Path) -> None:
@@ -172,3 +172,53 @@ def test_videos(tmp_path: Path) -> None:
     ):
         with pytest.raises(Skip, match=reason):
             store.video(bad, tmp_path)
+
+
+SIGN = Image.new("RGBA", (40, 20), (0, 0, 0, 0))
+SIGN.paste((0, 0, 0, 255), (0, 0, 20, 20))
+RED_PART = Image.new("RGB", (40, 20), "red")
+RED_PART.paste((0, 0, 255), (0, 0, 20, 20))
+TURNED = Image.Exif()
+TURNED[0x0112] = 6
+ONE_PICTURE = {
+    "rgba": saved(SIGN, "PNG"),
+    "la": saved(SIGN.convert("LA"), "PNG"),
+    "palette": saved(SIGN.convert("P"), "PNG", transparency=SIGN.convert("P").getpixel((30, 10))),
+    "webp": saved(SIGN, "WEBP", lossless=True),
+    "opaque": saved(RED_PART.convert("RGBA"), "PNG"),
+    "turned": saved(RED_PART, "JPEG", quality=95, exif=TURNED),
+    "cmyk": saved(RED_PART.convert("CMYK"), "JPEG", quality=95),
+    "16 bit": saved(Image.new("I;16", (40, 20), 40_000), "PNG"),
+}
+
+
+@pytest.mark.parametrize("name", ONE_PICTURE)
+def test_a_picture_is_the_same_in_every_format(name: str, tmp_path: Path) -> None:
+    """Up to JPEG's loss, training sees the same pixels whatever `--image-format` is."""
+    seen = {}
+    for kind in ("keep", "png", "jpeg"):
+        path = media(tmp_path / kind, format=kind, copy=True).image(ONE_PICTURE[name], None)
+        with opened(tmp_path / kind, path) as image:
+            seen[kind] = numpy.asarray(image.convert("RGB"), dtype=int)
+    for kind in ("png", "jpeg"):
+        assert seen[kind].shape == seen["keep"].shape
+        away = abs(seen[kind] - seen["keep"])[2:-2, [3, 8, 30, 36]]  # from the edge between the two colours
+        assert away.max() <= (0 if kind == "png" and name not in ("turned", "cmyk", "webp") else 4)
+    if name in ("rgba", "la", "palette", "webp"):
+        assert seen["keep"][10, 30].min() > 250 and seen["keep"][10, 5].max() < 5
+
+
+def test_only_the_formats_of_pictures_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow would start Ghostscript on an EPS file, whatever it is called."""
+    from PIL import EpsImagePlugin
+
+    def started(*arguments: object) -> None:
+        raise AssertionError("Ghostscript was started")
+
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", started)
+    data = saved(RED_PART, "EPS")
+    (tmp_path / "a.png").write_bytes(data)
+    for store in (media(tmp_path), media(tmp_path, copy=True), media(tmp_path, format="png")):
+        for reference in (data, "a.png"):
+            with pytest.raises(Skip, match="image cannot be opened"):
+                store.image(reference, tmp_path)

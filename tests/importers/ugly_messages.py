@@ -22,6 +22,8 @@ TALK = {"conversations": [{"from": "user", "value": "What?"}, {"from": "assistan
 
 NOT_ONE_PROMPT = "chosen and rejected are not two answers to one prompt"
 NOT_FITTING = "models_output and final_ranking do not fit together"
+SWIFT = {"messages": [user("What?"), {"role": "assistant", "content": "Yes."}], "rejected_response": "No."}
+
 
 UGLY = [
     Ugly("another set's row", {"question": "What?"}, "no column chosen or models_output", "question", "mm_rlhf"),
@@ -149,6 +151,28 @@ UGLY = [
         "an answer that is a list", PAIR | {"prompt": "?", "chosen": ["a"]}, "chosen is not text", "list", "plain_dpo"
     ),
     Ugly(
+        "a score of 400 digits",
+        PAIR | {"prompt": "?", "score_chosen": 10**400, "score_rejected": 1},
+        "score_chosen is not a number",
+        "1000",
+        "plain_dpo",
+    ),
+    Ugly(
+        "other images for the rejected answer",
+        SWIFT | {"rejected_images": ["1.png"]},
+        "the two answers see different images",
+        "1.png",
+        "ms_swift",
+    ),
+    Ugly("messages that are text", SWIFT | {"messages": "Hi"}, "messages is no list of messages", "'Hi'", "ms_swift"),
+    Ugly(
+        "nothing rejected",
+        SWIFT | {"rejected_response": None},
+        "no column rejected_messages or rejected_response",
+        "messages",
+        "ms_swift",
+    ),
+    Ugly(
         "conversations that are text",
         {"conversations": "Hi"},
         "conversations is no list of messages",
@@ -165,6 +189,7 @@ UGLY = [
 ]
 SOUND_ROWS = {
     "mm_rlhf": MM,
+    "ms_swift": SWIFT,
     "uni_dpo": UNI,
     "trl": TRL,
     "povid": POVID,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 import traceback
+import zlib
 
 import pytest
 
@@ -368,3 +369,132 @@ def test_rows_of_the_usual_type_are_counted_without_the_row_itself(tmp_path):
     explained = str(explain_unreadable([str(path)], ValueError()))
     assert "row 1: `a` is a number 1, where 1 other row has text" in explained
     assert "row 1: `b[]` is a number 2, where 1 other row has text" in explained
+
+
+# -- a model's own tokens, and media that are neither paths nor frames ------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"instruction": "<image>What is <|image_pad|>?"}, "the prompt holds `<|image_pad|>`"),
+        ({"chosen": "It is <|image_pad|>."}, "the answer holds `<|image_pad|>`"),
+        ({"rejected": "<|video_pad|> it is."}, "the answer holds `<|video_pad|>`"),
+        ({"system": "Look at <|image_pad|>."}, "the system prompt holds `<|image_pad|>`"),
+    ],
+)
+def test_a_models_own_media_token_stops_before_the_first_step(data, load, make_pair, change, told):
+    path = write_with(data, make_pair, {3: change})
+    info = data.folder / "dataset_info.json"
+    entries = json.loads(info.read_text())
+    if "system" in change:
+        entries["pairs"]["columns"]["system"] = "system"
+        info.write_text(json.dumps(entries))
+    message = refused(load)
+    assert f"{path}, row 3: cannot be tokenized (MediaTokenError: {told}, which the model reads as" in message
+
+
+def test_other_special_tokens_of_a_model_are_text(data, load, make_pair):
+    write_with(data, make_pair, {3: {"chosen": "<|vision_start|>It<|im_end|> <tool_call>"}})
+    assert kept(load) == list(range(6))
+
+
+def test_the_media_tokens_of_other_families():
+    from types import SimpleNamespace
+
+    from resonance.rows.encode import media_token, media_tokens
+
+    row = {"_prompt": [{"role": "user", "content": "<image>?"}], "_system": "", "_tools": ""}
+    row["_response"] = [{"role": "assistant", "content": "<IMG_CONTEXT>"}]
+    internvl = media_tokens(
+        SimpleNamespace(image_token="<image>", video_token="<video>", audio_token=None),
+        SimpleNamespace(image_token="<IMG_CONTEXT>"),
+    )
+    assert media_token(row, internvl).startswith("the answer holds `<IMG_CONTEXT>`")
+    llava = media_tokens(SimpleNamespace(image_token="<image>"), None)
+    assert media_token(row, llava) is None
+    assert media_token({**row, "_system": "<image>"}, llava).startswith("the system prompt holds `<image>`")
+    assert media_token({**row, "_tools": '[{"name": "<image>"}]'}, llava).startswith(
+        "the description of the tools holds"
+    )
+    assert media_tokens(SimpleNamespace(), None) == frozenset()
+
+
+@pytest.mark.parametrize("kind", ["video", "audio"])
+@pytest.mark.parametrize(
+    ("item", "told"),
+    [
+        ({"url": "a", "crop": 2}, "a mapping with ['crop', 'url']"),
+        (7, "int 7"),
+        (None, None),
+        ("gone", "does not exist"),
+    ],
+)
+def test_videos_and_audios_that_are_no_paths_stop_before_the_first_step(data, load, make_pair, kind, item, told):
+    rows = [make_pair(i) for i in range(3)]
+    rows = [{**row, "instruction": f"<image><{kind}>?", f"{kind}s": [item]} for row in rows]
+    data.write(rows)
+    info = data.folder / "dataset_info.json"
+    entries = json.loads(info.read_text())
+    entries["pairs"]["columns"][f"{kind}s"] = f"{kind}s"
+    info.write_text(json.dumps(entries))
+    message = refused(load)
+    assert "row 2: " in message
+    assert (
+        told or "NoneType None"
+    ) in message and f"3 {kind} {'missing' if item == 'gone' else 'unreadable'}" in message
+
+
+def test_a_missing_frame_of_a_video_stops_before_the_first_step(data, load, make_pair):
+    rows = [
+        make_pair(i) | {"instruction": "<image><video>?", "videos": [["images/1.png", "images/no.png"]]}
+        for i in (0, 1)
+    ]
+    data.write(rows)
+    info = data.folder / "dataset_info.json"
+    entries = json.loads(info.read_text())
+    entries["pairs"]["columns"]["videos"] = "videos"
+    info.write_text(json.dumps(entries))
+    assert "row 1: image 'images/no.png' does not exist" in refused(load)
+
+
+# -- images whose header is sound -------------------------------------------------------------------------------------
+
+
+def png_chunk(kind: bytes, body: bytes) -> bytes:
+    return len(body).to_bytes(4) + kind + body + zlib.crc32(kind + body).to_bytes(4)
+
+
+def test_pngs_that_decoding_fails_on_are_found_before_the_first_step(data, load, make_pair):
+    path = write_with(data, make_pair, {})
+    whole = (data.folder / "images/3.png").read_bytes()
+    bomb = png_chunk(b"zTXt", b"note\0\0" + zlib.compress(bytes(2 << 20)))  # more than Pillow unpacks
+    note = png_chunk(b"zTXt", b"note\0\0" + zlib.compress(b"a note"))
+    pixels = whole.index(b"IDAT") + 6
+    for broken, error in (
+        (whole[:-12] + bomb + whole[-12:], "Decompressed data too large"),
+        (whole[:pixels] + bytes([whole[pixels] ^ 255]) + whole[pixels + 1 :], "broken data stream"),
+    ):
+        (data.folder / "images/3.png").write_bytes(broken)
+        assert f"{path}, row 3: cannot be tokenized" in (message := refused(load))
+        assert error.lower() in message.lower()
+    (data.folder / "images/3.png").write_bytes(whole[:-12] + note + whole[-12:])
+    assert kept(load) == list(range(6))
+
+
+def test_an_image_that_fails_in_a_batch_is_named_with_its_path(data, tokenizer_module):
+    from resonance.rows.collate import undecodable
+
+    sound, broken = data.folder / "images/1.png", data.folder / "images/2.png"
+    whole = broken.read_bytes()
+    body = zlib.compress(b"no pixels")
+    head = whole[: whole.index(b"IDAT") - 4]
+    broken.write_bytes(head + png_chunk(b"IDAT", body) + png_chunk(b"IEND", b""))
+    rows = [
+        {"_source": "a.json", "_row": i, "images": [str(path)]}
+        for i, path in enumerate((sound, broken, broken, sound))
+    ]
+    told = undecodable(rows)
+    assert f"a.json row 1: image '{broken}' cannot be read (OSError" in told and "a.json row 2: " in told
+    assert "row 0" not in told and "`resonance data check NAME --decode` finds all of them." in told
+    assert undecodable(rows[:1]) == undecodable([{"_source": "a", "_row": 0}]) == ""

@@ -28,10 +28,12 @@ def dataset_problems(values: Mapping[str, Any]) -> list[str]:
         path = Path(folder, DATASET_INFO)
         try:
             info = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, json.JSONDecodeError) as exc:
+        except (OSError, ValueError) as exc:  # no JSON, or not UTF-8
             return [f"dataset_dir: cannot read {path}: {exc}"]
     else:
         path, info = Path("dataset_dir"), folder
+    if not isinstance(info, dict):
+        return [f"dataset_dir: {path} is no JSON object with an entry for each set"]
 
     found = []
     for key in ("dataset", "eval_dataset"):
@@ -42,6 +44,9 @@ def dataset_problems(values: Mapping[str, Any]) -> list[str]:
                 found.append(
                     f"{key}: {name!r} is not in {path}; nearest: {', '.join([*near, *rest]) or 'none, it is empty'}"
                 )
+                continue
+            if wrong := _entry_problem(info[name]):
+                found.append(f"{key}: {name!r} in {path}: {wrong}")
                 continue
             if values.get("stage") == "ppo":
                 if info[name].get("ranking"):
@@ -54,6 +59,19 @@ def dataset_problems(values: Mapping[str, Any]) -> list[str]:
             asks = "score_margin" if chosen_by is not None else _loss_with_scores(values)
             found += [f"{key}: {problem}" for problem in _score_problems(name, info[name], path, asks)]
     return found
+
+
+def _entry_problem(entry: Any) -> str | None:
+    """What is wrong with the shape of an entry, at which LlamaFactory's parser fails."""
+    if not isinstance(entry, dict):
+        return f"is {entry!r:.60}, but an object with a file_name is needed"
+    for group in ("columns", "tags"):
+        if not isinstance(entry.get(group, {}), dict):
+            return f"its {group} are {entry[group]!r:.60}, but an object is needed"
+    hubs = ("hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name")
+    if not any(hub in entry for hub in hubs) and not isinstance(entry.get("file_name"), str):
+        return f"its file_name is {entry.get('file_name')!r:.60}, but the name of a file or folder is needed"
+    return None
 
 
 def _names(given: Any) -> list[str]:

@@ -11,10 +11,12 @@ __all__ = [
     "COLUMNS",
     "FORMATTINGS",
     "MEDIA_COLUMNS",
+    "MEDIA_SUFFIXES",
     "PLACEHOLDERS",
     "ROLES",
     "SCORE_FIELDS",
     "SIDES",
+    "SURE",
     "TAGS",
 ]
 
@@ -40,9 +42,21 @@ ALIASES: dict[str, tuple[str, ...]] = {
         )
         for side in SIDES
     },
-    "images": ("images", "image"),
-    "videos": ("videos", "video"),
-    "audios": ("audios", "audio"),
+    **{
+        f"{kind}s": (
+            f"{kind}s",
+            kind,
+            *(f"{kind}_{word}" for word in ("path", "paths", "file", "files", "url", "urls")),
+        )
+        for kind in ("image", "video", "audio")
+    },
+}
+ALIASES["images"] += ("img", "imgs", "img_path", "img_paths", "picture", "pictures")
+SURE = 2  # the first names of a medium tell by themselves, of the others and of any other name the values decide
+MEDIA_SUFFIXES: dict[str, tuple[str, ...]] = {
+    "images": (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
+    "videos": (".mp4", ".mkv", ".avi", ".mov", ".webm", ".flv", ".m4v", ".mpg", ".mpeg"),
+    "audios": (".wav", ".mp3", ".flac", ".ogg", ".m4a", ".opus", ".aac"),
 }
 # What LlamaFactory's parser takes for granted if an entry has no `columns`, or no `tags`, at all.
 COLUMNS = {"prompt": "instruction", "query": "input", "response": "output", "messages": "conversations"}

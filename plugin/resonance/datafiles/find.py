@@ -68,7 +68,7 @@ def find(what: str, info_path: Path) -> DataSet:
     if os.path.isfile(path) or (os.path.isdir(path) and what not in read_info(info_path)):
         for info in dict.fromkeys((info_path, path.parent / INFO)):
             for name, entry in read_info(info).items():
-                file_name = entry.get("file_name")
+                file_name = entry.get("file_name") if isinstance(entry, dict) else None
                 if isinstance(file_name, str) and same_file(info.parent / file_name, path):
                     return DataSet(path, info.parent, info, name, entry)
         return DataSet(path, path.parent)
@@ -84,11 +84,16 @@ def _registered_path(what: str, info_path: Path) -> Path:
         known = f"nearest: {', '.join(near)}" if near else f"there are: {', '.join(entries) or 'none'}"
         raise ValueError(f"{what}: no such file, and no such name in {info_path} ({known}).")
     entry = entries[what]
+    if not isinstance(entry, dict):
+        raise ValueError(f"{info_path}, {what}: is {entry!r:.60}, but an object with a file_name is needed.")
     if (hub := next((entry[key] for key in HUBS if key in entry), None)) is not None:
         here = "only data sets on this machine are read here. Import or download it."
         raise ValueError(f"{what} is loaded from {hub}; {here}")
     if not isinstance(entry.get("file_name"), str):
-        raise ValueError(f"{info_path}, {what}: has no file_name.")
+        if "file_name" not in entry:
+            raise ValueError(f"{info_path}, {what}: has no file_name.")
+        found = f"{entry['file_name']!r:.60}"
+        raise ValueError(f"{info_path}, {what}: `file_name` is {found}, but the name of a file or folder is needed.")
     path = info_path.parent / entry["file_name"]
     if not os.path.exists(path):
         raise ValueError(f"{what}: its file {path} is not there. Download it, or correct the entry in {info_path}.")

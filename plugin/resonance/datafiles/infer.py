@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .columns import ALIASES, FORMATTINGS, ROLES, TAGS
+from .columns import ALIASES, FORMATTINGS, MEDIA_COLUMNS, ROLES, SURE, TAGS
 from .sample import Table
+from .unread import is_rejected, media_kind
 
 ALPACA_ONLY, MESSAGES_ONLY = ("prompt", "query", "response", "history"), ("messages",)
 SETTINGS = ("formatting", "ranking", "num_samples")  # other keys of an entry that suit a file
@@ -52,10 +54,14 @@ def infer_entry(
         columns.pop("response", None)
         columns.pop("kto_tag", None)
     _check(table, formatting, columns, ranking, left_out={key for key, name in named.items() if name is None})
+    if not ranking and given.get("ranking") is None:
+        _refuse_half_a_pair(table, columns)
 
     entry: dict[str, Any] = {"file_name": _file_name(Path(file), info_path)}
     settings = {"formatting": formatting, "ranking": ranking, "num_samples": given.get("num_samples")}
     entry |= {key: value for key, value in settings.items() if value not in ("alpaca", False, None)}
+    if given.get("ranking") is False:
+        entry["ranking"] = False  # answers alone, although there are pairs
     entry["columns"] = columns
     if formatting != "alpaca" and (tags := _tags(table, columns, given.get("tags", {}))):
         entry["tags"] = tags
@@ -102,12 +108,23 @@ def _columns(table: Table, given: dict[str, str | None]) -> dict[str, str]:
                 hint = f"Did you mean {near[0]}?" if near else f"Give {key} the name of one of these."
                 raise table.error(f"there is no column {name!r}, which {key} is to be", hint)
         else:
-            name = next((alias for alias in aliases if alias not in columns.values() and table.values(alias)), None)
+            name = next((each for each in _named(table, key, aliases) if each not in columns.values()), None)
             if key == "kto_tag" and name is not None and table.kind(name) != "true/false":
                 name = None  # `label` is a common name for other things
         if name is not None:
             columns[key] = name
     return columns
+
+
+def _named(table: Table, key: str, aliases: tuple[str, ...]) -> Iterator[str]:
+    """The columns that may be meant, the likeliest first; media under unusual names are known by their values."""
+    if key not in MEDIA_COLUMNS:
+        yield from (alias for alias in aliases if table.values(alias))
+        return
+    yield from (alias for alias in aliases[:SURE] if table.values(alias))
+    others = [name for other in MEDIA_COLUMNS if other != key for name in ALIASES[other][:SURE]]
+    names = dict.fromkeys((*aliases[SURE:], *table.names))
+    yield from (name for name in names if name not in others and media_kind(table.values(name)) == key)
 
 
 def _formatting(table: Table, columns: dict[str, str]) -> str:
@@ -140,6 +157,16 @@ def _check(table: Table, formatting: str, columns: dict[str, str], ranking: bool
                 f"{'a ' if kind == 'object' else ''}{'message object' if kind == 'object' else kind}",
                 "Convert the file: `resonance data import --help` lists what can be read.",
             )
+
+
+def _refuse_half_a_pair(table: Table, columns: dict[str, str]) -> None:
+    """Raise ValueError if a column holds rejected answers, and the rows would be read as answers alone."""
+    if lost := [name for name in table.names if is_rejected(name) and table.values(name)]:
+        raise table.error(
+            f"{', '.join(lost)}: rejected answers, which would not be read",
+            "Name both answers: --set columns.chosen=NAME --set columns.rejected=NAME; or convert the file, see "
+            "`resonance data import --list`; or pass --set ranking=false for the answers alone.",
+        )
 
 
 def _tags(table: Table, columns: dict[str, str], given: dict[str, str | None]) -> dict[str, str]:

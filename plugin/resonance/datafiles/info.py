@@ -35,8 +35,10 @@ class Change:
 def read_info(path: Path) -> dict[str, Any]:
     """Return the entries of a dataset_info.json by name; none if there is no such file.
 
+    An entry that is no object does not stand in the way of the others.
+
     Raises:
-        RowError: if it is no JSON object of objects, or names an entry twice; says where.
+        RowError: if it is no JSON object, or names an entry twice; says where.
     """
     return _parse(_text(path), path)
 
@@ -125,8 +127,6 @@ def _parse(text: str, path: Path) -> dict[str, Any]:
         raise RowError(f"{path}: cannot be read ({error}).") from error
     if not isinstance(entries, dict):
         raise RowError(f"{path}: is a {type(entries).__name__} where an object with an entry for each set is needed.")
-    if wrong := [name for name, entry in entries.items() if not isinstance(entry, dict)]:
-        raise RowError(f"{path}: entry {', '.join(wrong)} is no object.")
     return entries
 
 

@@ -50,7 +50,7 @@ class JsonLayout:
         except FileNotFoundError as error:
             raise RowError(f"{path}: no such file.") from error
         ascii_only = head.isascii() and _ESCAPE.search(head) is not None
-        if suffix == ".jsonl" or not re.match(rb"\s*\[", head):
+        if not re.match(rb"\s*\[", head):
             if suffix == ".json" and _is_one_object(head):
                 told = "is one JSON object where a list of rows is needed; put its rows into a list [...]"
                 raise RowError(f"{path}: {told}.")

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
+from ..rows.validate.json_lines import BLANK, BLOCK, pieces
 from .json_list import TOO_DEEP, JsonList, RowError, too_deep
 from .tables import table_batches
 
 SUFFIXES = (".json", ".jsonl", ".parquet", ".csv", ".arrow")
-BLANK = b"\xef\xbb\xbf \t\r\n"  # a byte order mark, white space
+TEXT = ".txt"  # a row a line, for pre-training; read by its own name only, because notes in folders end so too
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 OnError = Callable[[int, str], None]
@@ -41,7 +42,7 @@ def data_files(path: str | Path) -> list[Path]:
         raise RowError(f"{path}: {looked}{''.join(unfinished)}.")
     if not path.is_file():
         raise RowError(f"{path}: no such file or folder.")
-    if path.suffix.lower() not in SUFFIXES:
+    if path.suffix.lower() not in (*SUFFIXES, TEXT):
         kind = path.suffix or "(no suffix)"
         raise RowError(f"{path}: files of type {kind} are not read; use {', '.join(SUFFIXES)}.")
     return [path]
@@ -52,14 +53,16 @@ class RowReader:
     """Iterate over the rows of one file as ``(row number from 0, value)``.
 
     Args:
-        path: a file with one of SUFFIXES. ``.json`` holds a list of rows, or one row a line as ``.jsonl`` does.
+        path: a file with one of SUFFIXES. ``.json`` and ``.jsonl`` hold a list of rows, or one row after the other,
+            mostly one a line.
         on_error: called with (row number, what is wrong) for a line that is no JSON; the row is then left out.
             None raises instead. A list that breaks off raises in any case: nothing after the break can be trusted.
 
     Attributes:
         done: the part of the file that has been read, from 0 to 1.
-        lines: whether it is read as JSON, one row a line; known once the first row is out.
-        start: bytes before the line that was read last, if so.
+        lines: whether it is read as JSON, one row after the other; known once the first row is out.
+        start: bytes before the row that was read last, if so.
+        wrapped: whether a row of them spans several lines.
 
     Raises:
         RowError: while iterating; names file, row, line and column.
@@ -70,6 +73,7 @@ class RowReader:
     done: float = field(default=0.0, init=False)
     lines: bool = field(default=False, init=False)
     start: int = field(default=0, init=False)
+    wrapped: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         (self.path,) = data_files(self.path)
@@ -106,7 +110,9 @@ class RowReader:
                 raise RowError(f"{self.path}: is UTF-16; save it as UTF-8.")
         if suffix == ".csv":
             yield from self._csv_rows()
-        elif suffix == ".jsonl" or _first_character(self.path) != "[":
+        elif suffix == TEXT:
+            yield from self._text_rows()
+        elif not _is_list(self.path):
             self.lines = True
             yield from self._json_lines()
         else:
@@ -117,21 +123,20 @@ class RowReader:
         return open(self.path, encoding="utf-8-sig", newline="" if self.path.suffix.lower() == ".csv" else None)
 
     def _json_lines(self) -> Iterator[tuple[int, Any]]:
-        size = max(self.path.stat().st_size, 1)
-        read, row = 0, -1
+        size, row = max(self.path.stat().st_size, 1), -1
         with open(self.path, "rb") as file:
-            for number, line in enumerate(file, 1):
-                self.start, read = read, read + len(line)
-                self.done = read / size
-                row += bool(line.strip(BLANK))
+            for number, start, text in pieces(file):
+                self.start, self.done = start, (start + len(text)) / size
+                self.wrapped |= b"\n" in text.strip()
+                row += bool(text.strip(BLANK))
                 try:
-                    if text := line.decode("utf-8-sig" if number == 1 else "utf-8").strip():
-                        value = json.loads(text)
-                        if too_deep(value, text.count("[") + text.count("{")):
+                    if decoded := text.decode("utf-8-sig" if number == 1 else "utf-8").strip():
+                        value = json.loads(decoded)
+                        if too_deep(value, decoded.count("[") + decoded.count("{")):
                             raise ValueError(TOO_DEEP)
                         yield row, value
                 except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are the first
-                    cut = "" if line.endswith(b"\n") else "; is the file cut off?"
+                    cut = "" if text.endswith(b"\n") else "; is the file cut off?"
                     self._complain(row, f"line {number} is not valid JSON ({error}){cut}")
 
     def _complain(self, row: int, message: str) -> None:
@@ -147,10 +152,18 @@ class RowReader:
                 self.done = min(stream.read / size, 1.0)
                 yield value
 
+    def _text_rows(self) -> Iterator[tuple[int, Any]]:
+        with self._open() as file:
+            try:
+                yield from ((number, {"text": line.rstrip("\n")}) for number, line in enumerate(file))
+            except UnicodeDecodeError as error:
+                raise RowError(f"{self.path}: is not UTF-8 ({error}); save it as UTF-8.") from error
+
     def _csv_rows(self) -> Iterator[tuple[int, Any]]:
         with self._open() as file:
             try:
-                for number, row in enumerate(csv.DictReader(file, strict=True)):
+                rows = (row for row in csv.DictReader(file, strict=True) if not _is_blank(row))
+                for number, row in enumerate(rows):
                     if more := row.pop(None, None):
                         self._complain(number, f"has {len(row) + len(more)} cells, and the header has {len(row)}")
                     else:
@@ -177,8 +190,21 @@ def read_rows(path: str | Path, on_error: OnError | None = None) -> Iterator[tup
     yield from RowReader(Path(path), on_error)
 
 
-def _first_character(path: Path) -> str:
+def _is_blank(row: dict[Any, Any]) -> bool:
+    """Whether a row of a CSV file is an empty line with spaces in it."""
+    first, *others = row.values()
+    return not first.strip() and set(others) <= {None}
+
+
+def _is_list(path: Path) -> bool:
+    """Whether a JSON file is one list of rows, rather than rows one after the other, of which the first is a list."""
     with open(path, encoding="utf-8-sig", errors="replace") as file:
         while (character := file.read(1)).isspace():
             pass
-        return character
+        if character != "[" or path.suffix.lower() == ".json":
+            return character == "["
+        try:
+            json.loads(character + file.readline(BLOCK))
+        except (ValueError, RecursionError):
+            return True
+        return not file.read(BLOCK).strip()

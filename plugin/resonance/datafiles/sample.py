@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from .read import SUFFIXES, RowError, data_files, read_rows
+from .unread import media_kind, told_unread
 
 SAMPLE = 100  # rows looked at
 _KINDS = {"str": "text", "bool": "true/false", "float": "number", "int": "number", "dict": "object"}
@@ -46,6 +48,11 @@ class Table:
     @property
     def names(self) -> list[str]:
         return list(dict.fromkeys(name for row in self.rows for name in row))
+
+    def told_unread(self, read: Collection[str], cure: str = "") -> str:
+        """Which columns that hold anything are not read; see `unread.told_unread`."""
+        values = {name: self.values(name) for name in self.names if name not in read}
+        return told_unread({name: media_kind(found) for name, found in values.items() if found}, cure)
 
     def values(self, name: str) -> list[Any]:
         return [row[name] for row in self.rows if row.get(name) is not None]

@@ -84,9 +84,11 @@ def _size(source: Any, length: int) -> str:
     import PIL
     from PIL import Image
 
+    from .pictures import open_image
+
     size = f"{length / 1024:.0f} KiB" if length >= 1024 else f"{length} bytes"
     try:
-        with Image.open(source) as image:
+        with open_image(source) as image:
             return f"{image.width}x{image.height} {image.format}, {size}"
     except PIL.UnidentifiedImageError:
         return f"no image, {size}"

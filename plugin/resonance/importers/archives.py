@@ -16,13 +16,13 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from ..datafiles.columns import MEDIA_SUFFIXES
 from ..datafiles.read import SUFFIXES
 from ..datafiles.text import digest
 from ..datafiles.write import replacing
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-FILMS = (".mp4", ".avi", ".mkv", ".mov", ".webm")
+IMAGES, FILMS = MEDIA_SUFFIXES["images"], MEDIA_SUFFIXES["videos"]
 WANTED = (*SUFFIXES, *IMAGES, *FILMS)
 SHOWN = 5  # members named in a message
 DAMAGED = (

@@ -7,7 +7,9 @@ import json
 import math
 from typing import Any
 
-from .spec import MissingColumn, Skip
+from ..datafiles.columns import ALIASES
+from ..datafiles.unread import is_rejected
+from .spec import Example, MissingColumn, Skip
 
 
 def value(row: dict[str, Any], *names: str) -> Any:
@@ -31,7 +33,7 @@ def number(given: Any, name: str) -> float:
     """A finite number, also when written as text; Skip for anything else."""
     try:
         found = math.nan if isinstance(given, bool) else float(given)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # the last for whole numbers of hundreds of digits
         found = math.nan
     if not math.isfinite(found):
         raise Skip(f"{name} is not a number", repr(given)[:80])
@@ -56,6 +58,49 @@ def references(row: dict[str, Any], *names: str) -> list[Any]:
     """What the first of these columns holds that is not empty, as a list; none if all are absent or empty."""
     given: Any = next((row[name] for name in names if row.get(name)), [])
     return given if isinstance(given, list) else [given]
+
+
+def media(row: dict[str, Any], kind: str) -> list[Any]:
+    """The images, videos or audios of a row, from the first of the columns that are usually called so."""
+    return references(row, *ALIASES[kind])
+
+
+def scores(row: dict[str, Any]) -> tuple[float, float] | None:
+    """The scores of both answers under their usual names, None if one has none; Skip if one is no number."""
+    names = [
+        next((name for name in ALIASES[key] if row.get(name) is not None), None)
+        for key in ("score_chosen", "score_rejected")
+    ]
+    if names[0] is None or names[1] is None:
+        return None
+    return number(row[names[0]], names[0]), number(row[names[1]], names[1])
+
+
+class ReadRow(dict[str, Any]):
+    """A raw row that notes which of its columns are asked for, so that those left out can be named."""
+
+    def __init__(self, row: dict[str, Any]) -> None:
+        super().__init__(row)
+        self.read: set[str] = set()
+
+    def __getitem__(self, name: str) -> Any:
+        self.read.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """As a mapping's own."""
+        self.read.add(name)
+        return super().get(name, default)
+
+    @property
+    def unread(self) -> dict[str, Any]:
+        """The columns with something in them that nobody has asked for."""
+        return {name: held for name, held in self.items() if name not in self.read and held not in (None, "", [], {})}
+
+
+def half_a_pair(example: Example, row: ReadRow) -> str | None:
+    """The column with the rejected answer that an example without a pair leaves out; None if there is none."""
+    return None if example.chosen is not None else next(filter(is_rejected, row.unread), None)
 
 
 def below(reference: Any, folder: str) -> Any:

@@ -123,9 +123,9 @@ class Media:
         if self.copy or self.format != "keep":
             return self._written(self._store(path.read_bytes(), str(path)))
         try:
-            from PIL import Image  # here, so that `resonance ls` need not
+            from ..datafiles.pictures import open_image  # here, so that `resonance ls` need not import PIL
 
-            Image.open(path).close()
+            open_image(path).close()
         except Exception as error:  # whatever a decoder makes of foreign bytes
             raise Skip("image cannot be opened", f"{path}: {_fault(error)}") from None
         return self._written(path)
@@ -196,32 +196,33 @@ def _is_file(path: Path) -> bool:
 def encode(data: bytes, wanted: str) -> tuple[bytes, str]:
     """Bytes and suffix of an image as JPEG or PNG of a mode that every reader knows.
 
-    JPEG and PNG stay as they are, unless they are CMYK or have 16 bits; of animations the first frame is taken.
+    JPEG and PNG stay as they are, unless they are CMYK, have 16 bits or are transparent in places; of animations the
+    first frame is taken.
     Everything is decoded once, so an image cut short raises.
 
     Raises:
         OSError, ValueError, ...: whatever PIL finds wrong.
     """
-    from PIL import Image
+    from ..datafiles.pictures import is_see_through, open_image
 
-    with Image.open(BytesIO(data)) as image:
+    with open_image(BytesIO(data)) as image:
         kind = image.format or ""
         wanted_kinds = {"keep": ("JPEG", "MPO", "PNG"), "jpeg": ("JPEG", "MPO"), "png": ("PNG",)}[wanted]
         keep = kind in wanted_kinds and image.mode in SAME[kind]
         if keep and kind != "PNG":
             image.draft(image.mode, (image.width // 8, image.height // 8))  # reads all of the stream, at less cost
         image.load()
-        if keep:
+        if keep and not is_see_through(image):
             return data, SUFFIX[kind]
         jpeg = wanted == "jpeg" or wanted == "keep" and kind in LOSSY
-        plain = _plain(image, flat=jpeg)
+        plain = _plain(image)
         out = BytesIO()
         plain.save(out, "JPEG", quality=QUALITY) if jpeg else plain.save(out, "PNG")
         return out.getvalue(), ".jpg" if jpeg else ".png"
 
 
-def _plain(image: Image, flat: bool) -> Image:
-    """L, RGB or RGBA with 8 bits; `flat` puts what is transparent on white."""
+def _plain(image: Image) -> Image:
+    """L or RGB with 8 bits; what is transparent lies on white, where training would see black."""
     from PIL import Image
 
     if image.mode.startswith("I;16"):
@@ -231,4 +232,4 @@ def _plain(image: Image, flat: bool) -> Image:
     if image.mode in ("1", "L") or not image.has_transparency_data:
         return image.convert("L" if image.mode in ("1", "L") else "RGB")
     image = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB") if flat else image
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")

@@ -95,7 +95,10 @@ class Plan:
             return []
         info = self.job.info_path
         there = read_info(info).get(self.name)
-        if not there or os.path.abspath(info.parent / str(there.get("file_name", ""))) == os.path.abspath(self.file):
+        if there is None:
+            return []
+        there = there if isinstance(there, dict) else {}
+        if os.path.abspath(info.parent / str(there.get("file_name", ""))) == os.path.abspath(self.file):
             return []
         stands = there.get("file_name") or there.get("hf_hub_url") or "something else"
         choices = "choose another --name, --force to change it, or --no-register"

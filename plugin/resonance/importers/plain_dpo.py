@@ -6,19 +6,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .columns import references, text
+from .columns import media, scores, text
 from .spec import Example, Importer, Options, question
 
 
 def convert(row: dict[str, Any], options: Options) -> Iterable[Example]:
-    """One row, one pair."""
-    images = references(row, "image", "images")
-    yield Example(question(text(row, "prompt")), text(row, "chosen"), text(row, "rejected"), images=images)
+    """One row, one pair; media and scores under any of their usual names."""
+    turns, chosen, rejected = question(text(row, "prompt")), text(row, "chosen"), text(row, "rejected")
+    images, videos = media(row, "images"), media(row, "videos")
+    yield Example(turns, chosen, rejected, images=images, videos=videos, scores=scores(row))
 
 
 IMPORTER = Importer(
     name="plain_dpo",
-    summary="your own pairs: [{image, prompt, chosen, rejected}], all text; image is optional",
+    summary="your own pairs: [{image, prompt, chosen, rejected}], all text; image, video and two scores are optional",
     convert=convert,
     terms="yours",
 )

@@ -16,6 +16,7 @@ from ..datafiles.infer import infer_entry
 from ..datafiles.info import Change, register
 from ..datafiles.read import read_rows
 from ..datafiles.write import RowWriter, replacing, write_rows
+from .columns import ReadRow, half_a_pair
 from .images import Media, nearby_root
 from .job import Job, Plan
 from .layout import checked, to_row, uniform
@@ -115,12 +116,16 @@ def _read(plan: Plan, source: Source, media: Media, work: Work, progress: Progre
     left = None if plan.job.max_rows is None else plan.job.max_rows - tally.rows_in
     missing, saved = 0, tally.seconds
     for raw in islice(source.rows(work.position), left):
+        row = ReadRow(raw.value) if isinstance(raw.value, dict) else None
+        raw.value = raw.value if row is None else row
         for result in converted(importer, raw, media, options):
             if isinstance(result, Skip):
                 work.skip(raw.file, raw.row, result)
                 missing += isinstance(result, MissingColumn)
             else:
                 work.write(result)
+        if row is not None:
+            tally.note(row)
         tally.rows_in += 1
         tally.seconds = time.monotonic() - started
         if missing == tally.rows_in == SOME:
@@ -188,6 +193,8 @@ def converted(importer: Importer, raw: Raw, media: Media, options: dict[str, Any
 
 def _finished(importer: Importer, example: Example, raw: Raw, media: Media) -> dict[str, Any] | Skip:
     try:
+        if isinstance(raw.value, ReadRow) and (lost := half_a_pair(example, raw.value)) is not None:
+            raise MissingColumn(f"{lost} would be lost", "an answer alone would be left of a pair")
         example = checked(example)
         example.images = [media.image(image, raw.folder) for image in example.images]
         example.videos = [media.video(video, raw.folder) for video in example.videos]

@@ -7,6 +7,7 @@ from typing import Any
 
 from . import (
     mm_rlhf,
+    ms_swift,
     openvlthinker,
     plain_dpo,
     povid,
@@ -19,6 +20,8 @@ from . import (
     vlquery_json,
     vqa_rad,
 )
+from .columns import ReadRow, half_a_pair
+from .layout import checked
 from .spec import Example, Importer, Skip
 
 IMPORTERS: dict[str, Importer] = {
@@ -34,6 +37,7 @@ IMPORTERS: dict[str, Importer] = {
         vqa_rad,
         openvlthinker,
         trl,
+        ms_swift,
         plain_dpo,
         vlquery_json,
     )
@@ -46,7 +50,9 @@ def fitting(row: dict[str, Any]) -> list[str]:
 
 
 def _fits(importer: Importer, row: dict[str, Any]) -> bool:
+    noted = ReadRow(row)
     try:
-        return any(isinstance(example, Example) for example in importer.convert(row, importer.settled({})))
+        examples = [each for each in importer.convert(noted, importer.settled({})) if isinstance(each, Example)]
+        return any(checked(example) and half_a_pair(example, noted) is None for example in examples)
     except Skip:
         return False

@@ -15,7 +15,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..datafiles.unread import media_kind, told_unread
 from ..datafiles.write import RowWriter, open_own, replacing
+from .columns import ReadRow
 from .spec import Skip
 
 STATE, ROWS, SKIPPED = "state.json", "rows.jsonl", "skipped.jsonl"
@@ -33,6 +35,8 @@ class Tally:
         listed: how many of both have a line in the list.
         columns: of the rows, in the order of their first appearance.
         showing: the rows, by number, in which a column appears first.
+        unread: columns of raw rows that nobody asked for, and the media column that each suits, if any.
+        read: their other columns.
         seconds: spent, over all starts.
         finished: the source has been read to its end.
     """
@@ -44,6 +48,8 @@ class Tally:
     listed: int = 0
     columns: list[str] = field(default_factory=list)
     showing: list[int] = field(default_factory=list)
+    unread: dict[str, str | None] = field(default_factory=dict)
+    read: list[str] = field(default_factory=list)
     seconds: float = 0.0
     finished: bool = False
 
@@ -51,6 +57,18 @@ class Tally:
     def unit(self) -> str:
         """What a written row is; a row that was read can give several."""
         return "pair" if "chosen" in self.columns else "example"
+
+    def note(self, row: ReadRow) -> None:
+        """Take in which columns of a raw row were read."""
+        self.read += [name for name in row.read if name not in self.read]
+        for name, value in row.unread.items():
+            if name not in self.unread:
+                self.unread[name] = media_kind([value])
+
+    @property
+    def told_unread(self) -> str:
+        """Which columns were not read, in words."""
+        return told_unread({name: kind for name, kind in self.unread.items() if name not in self.read})
 
 
 class Work:

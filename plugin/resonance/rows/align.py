@@ -22,6 +22,7 @@ from .validate.raw_columns import (
     PAIR_COLUMNS,
     require_columns,
     require_scores,
+    require_text,
     reversed_scores,
     score_columns,
     score_findings,
@@ -54,6 +55,7 @@ def align_dataset(
     if ROW not in names:  # read by something else than load_dataset: a cloud file, another hub
         dataset = number_rows(dataset, [(str(dataset_attr), None)])
     require_columns(dataset_attr, names, plan.reads_scores, PAIR_COLUMNS if plan.kind == "pairs" else ())
+    require_text(dataset_attr, dataset.features)
 
     scores = score_columns(dataset_attr) if plan.reads_scores else None
     align = _align_stream if streaming else _align_rows

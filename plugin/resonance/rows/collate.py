@@ -15,6 +15,8 @@ from llamafactory.data.collator import PairwiseDataCollatorWithPadding
 from .fields import CARRIED, IMAGE_SIZES, ROW, SOURCE
 from .images import SHOWN, Shown, reading_once
 from .overlong.shrink_image import resized
+from .validate.rules import unreadable
+from .vision.header import stored
 
 
 class LaysOut(Protocol):
@@ -62,7 +64,9 @@ class PreferenceCollator(PairwiseDataCollatorWithPadding):
             batch = super().__call__([at_counted_size(feature) for feature in features])
         except Exception as error:
             rows = describe_rows(features)
-            raise ValueError(f"Cannot build a batch from {rows} ({type(error).__name__}: {error}).") from error
+            raise ValueError(
+                f"Cannot build a batch from {rows} ({type(error).__name__}: {error}).{undecodable(features)}"
+            ) from error
         shown = batch.pop(SHOWN, None)
         if self.lay_out is not None and self.lay_out.ready:
             batch[self.lay_out.key] = self.lay_out(batch, None if shown is None else shown_by_row(shown, counts))
@@ -113,6 +117,21 @@ def stack_carried(features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
             )
         stacked |= {name: torch.tensor([row[name] for row in features], dtype=torch.float32) for name in names}
     return stacked
+
+
+def undecodable(features: list[dict[str, Any]]) -> str:
+    """Name the images of a batch that cannot be decoded, with what to do; empty if all can be."""
+    told = []
+    for feature in features:
+        for image in feature.get("images") or []:
+            try:
+                resized(image, (1, 1))
+            except Exception as error:  # whatever a decoder makes of broken bytes
+                source = stored(image)
+                found = unreadable(source if isinstance(source, str | bytes) else b"", error).message
+                told.append(f"\n  {describe_rows([feature])}: {found}")
+    cure = "\nReplace these images or remove the rows; `resonance data check NAME --decode` finds all of them."
+    return "".join(dict.fromkeys(told)) + cure if told else ""
 
 
 def describe_rows(features: list[dict[str, Any]]) -> str:

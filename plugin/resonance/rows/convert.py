@@ -9,7 +9,7 @@ from typing import Any
 
 from llamafactory.data.converter import get_dataset_converter as llamafactory_dataset_converter
 
-from .fields import CARRIED, ROW, SOURCE
+from .fields import CARRIED, ROW, SOURCE, own_value
 from .plan import RowPlan, get_plan
 from .prompts import PromptConverter, prompt_converter
 
@@ -46,7 +46,9 @@ class ScoredConverter:
         output[ROW] = example[ROW]
         for column, raw_name in zip(CARRIED, self.raw_names, strict=True):
             if column in self.plan.carried:
-                raw: Any = example[raw_name]  # the caller reports what is wrong with it, all at once
+                raw = own_value(
+                    example[raw_name], example[SOURCE]
+                )  # the caller reports what is wrong with it, all at once
                 output[column.aligned] = column.stand_in if column.problem(raw) else column.value(raw)
         return output
 

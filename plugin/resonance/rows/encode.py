@@ -16,6 +16,7 @@ from typing import Any
 from llamafactory.data.processor.pairwise import PairwiseDatasetProcessor
 from llamafactory.extras.constants import AUDIO_PLACEHOLDER, IGNORE_INDEX, IMAGE_PLACEHOLDER, VIDEO_PLACEHOLDER
 
+from .media_tokens import media_token, media_tokens
 from .overlong.lengths import Lengths
 from .vision.counter import counting_from_headers
 
@@ -43,6 +44,10 @@ class PairIds:
         return Lengths(len(self.prompt), len(self.chosen), len(self.rejected), image + answers)
 
 
+class MediaTokenError(ValueError):
+    """A text holds a token of the model for media, for which there is no medium: the model would fail on the batch."""
+
+
 class PairEncoder:
     """Encode aligned pairs without truncating them.
 
@@ -55,11 +60,18 @@ class PairEncoder:
     def __init__(self, template: Any, tokenizer: Any, processor: Any) -> None:
         self.template, self.processor = template, processor
         self.tokenizer = RememberingTokenizer(tokenizer)
+        self.media_tokens = media_tokens(template.mm_plugin, processor)
         endless = SimpleNamespace(cutoff_len=sys.maxsize)
         self._llamafactory = PairwiseDatasetProcessor(template, self.tokenizer, processor, endless)
 
     def __call__(self, row: dict[str, Any]) -> PairIds:
-        """Encode one row: ``_prompt``, ``_response`` (two messages), ``_system``, ``_tools`` and media."""
+        """Encode one row: ``_prompt``, ``_response`` (two messages), ``_system``, ``_tools`` and media.
+
+        Raises:
+            MediaTokenError: if a text holds what the model reads as a medium; whatever the model's processor raises.
+        """
+        if (found := media_token(row, self.media_tokens)) is not None:
+            raise MediaTokenError(found)
         with counting_from_headers(self.template.mm_plugin, self.processor):
             chosen, labels, rejected, _ = self._llamafactory._encode_data_example(
                 prompt=row["_prompt"],

@@ -57,6 +57,19 @@ def score_problem(value: Any) -> str | None:
     return None if abs(number) <= LARGEST_SCORE else f"larger than a batch holds, 3.4e+38 (float32): {number:g}"
 
 
+def number_in(value: Any) -> Any:
+    """Return the number that a text stands for, or the value as it is; a CSV file holds no numbers but text."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def own_value(value: Any, source: str) -> Any:
+    """Return what a cell of a source means: in CSV a number may be written as text."""
+    return number_in(value) if source.lower().endswith(".csv") else value
+
+
 @dataclass(frozen=True)
 class Column:
     """A column that travels with a row from the data file to the batch, beside those that LlamaFactory knows.

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import datasets
+import pandas
 import pyarrow.parquet
 from datasets.exceptions import DatasetGenerationError
 from datasets.fingerprint import Hasher
@@ -17,7 +18,7 @@ from ..upstream import DataArguments, TrainingArguments
 from .fields import ROW, SOURCE
 from .stream import Dataset, undecoded
 from .types import DatasetAttr, Row
-from .validate.json_files import explain_unreadable
+from .validate.json_files import explain_unreadable, require_unmixed
 
 
 def load_single_dataset(
@@ -48,12 +49,16 @@ def load_dataset(path: str, *args: Any, **kwargs: Any) -> Dataset:
     """
     files = kwargs.get("data_files")
     try:
+        if files and path == "csv":
+            kwargs = kwargs | _as_text(files[0])
         dataset = datasets.load_dataset(path, *args, **kwargs)
     except (DatasetGenerationError, ValueError) as error:
         explained = explain_unreadable(files, error) if files else None
         if explained is None:
             raise
         raise ValueError(explained) from error
+    if files and path == "json" and "float64" in str(dataset.features):
+        require_unmixed(files)
     split = str(kwargs.get("split") or "train")
     if files and split == "train" and len(files) > 1:
         return number_rows(dataset, [(file, _count_rows(path, file, kwargs.get("cache_dir"))) for file in files])
@@ -64,10 +69,18 @@ def load_dataset(path: str, *args: Any, **kwargs: Any) -> Dataset:
     return number_rows(dataset, [(label if split == "train" else f"{label} ({split})", None)])
 
 
+def _as_text(file: str) -> dict[str, Any]:
+    """Options by which the cells of a CSV file stay what they are; else "None" is nothing, and "007" the number 7."""
+    columns = pandas.read_csv(file, nrows=0).columns
+    features = datasets.Features({name: datasets.Value("string") for name in columns})
+    return {"features": features, "keep_default_na": False, "na_values": [""]}
+
+
 def _count_rows(kind: str, file: str, cache_dir: str | None) -> int:
     if kind == "parquet":
         return pyarrow.parquet.ParquetFile(file).metadata.num_rows
-    return len(datasets.load_dataset(kind, data_files=[file], split="train", cache_dir=cache_dir))
+    more = _as_text(file) if kind == "csv" else {}
+    return len(datasets.load_dataset(kind, data_files=[file], split="train", cache_dir=cache_dir, **more))
 
 
 def number_rows(dataset: Dataset, parts: Sequence[tuple[str, int | None]]) -> Dataset:

@@ -23,7 +23,7 @@ def hint_aligned(dataset: datasets.Dataset, dataset_attr: DatasetAttr) -> datase
     hints = {}
     for key in MEDIA_COLUMNS:
         column = getattr(dataset_attr, key, None)
-        if column is not None and _known(dataset, column):
+        if column and _known(dataset, column):
             feature = dataset.features[column]
             arrow = dataset.features.arrow_schema.field(column).type
             is_list = pyarrow.types.is_list(arrow) or pyarrow.types.is_large_list(arrow)

@@ -11,6 +11,7 @@ from PIL import Image
 
 from .validate.findings import Finding
 from .validate.rules import image_source
+from .vision.opening import open_image
 
 SIDE = 112  # pixels of a thumbnail
 LARGEST = 40_000_000  # pixels of an image that is decoded for one; JPEGs are decoded small
@@ -28,7 +29,7 @@ def thumbnail(image: Any) -> str | None:
         source = image_source(image, None)
         if isinstance(source, Finding):
             return None
-        with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as opened:
+        with open_image(BytesIO(source) if isinstance(source, bytes) else source) as opened:
             opened.draft("RGB", (SIDE, SIDE))
             return _data_uri(opened) if opened.width * opened.height <= LARGEST else None
     except Exception:  # what is wrong with it is reported where images are checked

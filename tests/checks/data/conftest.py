@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +106,10 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     raw = (folder / "3.png").read_bytes()
     (folder / "cut.png").write_bytes(raw[: len(raw) // 2])
     (folder / "scratched.png").write_bytes(raw[:200] + bytes(50) + raw[250:])
+    start, end = raw.index(b"IDAT") - 4, raw.index(b"IEND") - 4
+    pixels = b"IDAT" + zlib.compress(b"few")
+    chunk = (len(pixels) - 4).to_bytes(4) + pixels + zlib.crc32(pixels).to_bytes(4)
+    (folder / "few_pixels.png").write_bytes(raw[:start] + chunk + raw[end:])
     (folder / "no_end.png").write_bytes(raw[:-12])
     (folder / "empty.png").write_bytes(b"")
     (folder / "text.png").write_text("this is no image")
@@ -114,6 +119,14 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Image.new("I;16", (8, 8), 40000).save(folder / "deep.png")
     Image.new("1", (10_000, 9_000)).save(folder / "large.png")
     Image.new("1", (20_000, 9_000)).save(folder / "bomb.png")
+    clear = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+    clear.save(folder / "rgba.png")
+    clear.convert("LA").save(folder / "la.png")
+    clear.convert("P").save(folder / "palette.png", transparency=0)
+    Image.new("RGB", (8, 8)).save(folder / "key.png", transparency=(0, 0, 0))
+    noise.convert("RGBA").save(folder / "opaque.png")
+    noise.save(folder / "printer.eps")
+    (folder / "printer.png").write_bytes((folder / "printer.eps").read_bytes())
     exif = Image.Exif()
     exif[0x0112] = 6
     noise.save(folder / "turned.jpg", exif=exif)

@@ -117,7 +117,7 @@ def test_several_targets_are_counted_together(folder, make_pair) -> None:
         (["hub"], "is loaded from a/b; only data sets on this machine are read here. Import or download it."),
         (["gone"], "gone.json is not there. Download it, or correct the entry in"),
         (["pairs", "--score-range", "5", "0"], "the lower one goes first"),
-        (["pairs", "--model", "x"], "--model and --template go together"),
+        (["pairs", "--model", "x"], "--model needs --template"),
         (["pairs", "--cutoff-len", "9"], "need --model and --template"),
         (["pairs", "--limit", "-1"], "--limit -1: is 0 or more"),
         (["pairs", "--model", "x", "--template", "y", "--cutoff-len", "0"], "--cutoff-len 0: is 1 or more"),
@@ -577,3 +577,27 @@ def test_the_end_of_an_image_file(pictures, name, cut, padding, ends) -> None:
     data = out.getvalue() if name == "tiff" else (pictures / name).read_bytes()
     with Image.open(io.BytesIO(data[: len(data) - cut] + padding)) as image:
         assert has_end(image) is ends
+
+
+def test_a_models_own_media_token_is_found(folder, make_pair) -> None:
+    folder.write([make_pair(0), make_pair(1, chosen="It is <|image_pad|>.")])
+    assert folder.check("pairs").code == 0
+    (problem,) = folder.check("pairs", "--json", "--model", MODEL, "--template", "qwen2_vl").problems
+    assert (problem["kind"], problem["row"]) == ("media token", 1)
+    assert problem["message"].startswith(
+        "the answer holds `<|image_pad|>`, which the model reads as a part of a medium"
+    )
+
+
+@pytest.mark.parametrize("kind", ["video", "audio"])
+def test_media_that_hold_objects_are_errors(folder, make_pair, kind) -> None:
+    rows = [
+        make_pair(i, instruction=f"<image><{kind}>?", **{f"{kind}s": [{"url": "a.mp4", "crop": 1}]}) for i in (0, 1)
+    ]
+    columns = {"prompt": "instruction", "chosen": "chosen", "rejected": "rejected", "images": "images"}
+    folder.write(rows, columns=columns | {f"{kind}s": f"{kind}s"})
+    problems = folder.check("pairs", "--json").problems
+    errors = [each for each in problems if each["severity"] == "error"]
+    wanted = {"video": "video unreadable", "audio": "audio unreadable"}[kind]
+    assert [(each["kind"], each["row"]) for each in errors] == [(wanted, 0), (wanted, 1)]
+    assert "is a mapping with ['crop', 'url'], but a path" in errors[0]["message"]

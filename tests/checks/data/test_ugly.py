@@ -60,6 +60,7 @@ def test_every_kind_is_in_a_test() -> None:
 def test_sound_files_have_no_problems(folder, make_pair) -> None:
     rows = [make_pair(i) for i in range(6)]
     rows[3]["images"], rows[4]["images"] = ["images/padded.jpg"], ["images/no_end.png"]
+    rows[5]["images"] = ["images/opaque.png"]
     for file in ("pairs.json", "pairs.jsonl", "pairs.parquet"):
         folder.write(rows, file)
         result = folder.check("pairs", "--json", "--strict")
@@ -163,11 +164,13 @@ def test_entries_that_do_not_fit(folder, make_pair, entry, kind, message) -> Non
     assert any(p["kind"] == kind and p["row"] is None and message in p["message"] for p in problems), problems
 
 
-def test_placeholders_in_a_set_without_media_are_a_warning(folder, make_pair) -> None:
+def test_placeholders_in_a_set_without_media_are_text_for_a_template_without_media_alone(folder, make_pair) -> None:
     columns = {"prompt": "instruction", "chosen": "chosen", "rejected": "rejected"}
-    folder.write([make_pair(0, instruction="What does <video> do in HTML?")], columns=columns)
+    folder.write([make_pair(0, instruction="What does <video> do in HTML?", images=None)], columns=columns)
     result = folder.check("pairs", "--json")
-    assert (result.code, result.by_kind()) == (0, {"placeholder in text": [0]})
+    assert (result.code, result.by_kind()) == (1, {"placeholder count": [0]})
+    assert folder.check("pairs", "--json", "--template", "qwen2_vl").code == 1
+    assert folder.check("pairs", "--json", "--template", "llama3").problems == []
 
 
 def test_media_that_are_no_images(folder, make_pair) -> None:
@@ -262,6 +265,8 @@ def test_a_body_that_is_broken_within_is_seen_by_decoding(folder, make_pair) -> 
     folder.write([make_pair(0), make_pair(1, images=["images/scratched.png"])])
     with Image.open(folder.path / "images/scratched.png") as image:
         assert image.size == (43, 30)
+    assert folder.found("pairs") == {"image truncated": [1]}  # by the checksum
+    folder.write([make_pair(0), make_pair(1, images=["images/few_pixels.png"])])
     assert folder.found("pairs") == {}
     assert folder.found("pairs", "--decode") == {"image truncated": [1]}
 

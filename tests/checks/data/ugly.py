@@ -24,6 +24,11 @@ UGLY_PAIRS = {
     "animated": ({"images": ["images/moving.gif"]}, "image animated", "has more than one frame"),
     "CMYK": ({"images": ["images/print.jpg"]}, "image CMYK", "is CMYK"),
     "16 bit": ({"images": ["images/deep.png"]}, "image 16 bit", "has the mode I;16"),
+    "see-through": ({"images": ["images/rgba.png"]}, "image transparent", "is transparent in places"),
+    "see-through grey": ({"images": ["images/la.png"]}, "image transparent", "is transparent in places"),
+    "see-through palette": ({"images": ["images/palette.png"]}, "image transparent", "is transparent in places"),
+    "see-through colour": ({"images": ["images/key.png"]}, "image transparent", "is transparent in places"),
+    "a program for printers": ({"images": ["images/printer.png"]}, "image unreadable", "UnidentifiedImageError"),
     "turned": ({"images": ["images/turned.jpg"]}, "image turned", "has the EXIF orientation 6"),
     "more images": (
         {"images": ["images/0.png"] * 2},
@@ -84,7 +89,7 @@ UGLY_CHATS = {
         "message not text",
         "a message's content is list",
     ),
-    "empty answer": ([HUMAN, {"from": "gpt", "value": " "}], "empty response", "the answer is empty or missing"),
+    "empty answer": ([HUMAN, {"from": "gpt", "value": " "}], "empty answer", "the answer is empty"),
     "no content": ([{"from": "human", "value": None}, GPT], "invalid turns", "a message has no content"),
     "no placeholder": (
         [{"from": "human", "value": "?"}, GPT],

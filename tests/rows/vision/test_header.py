@@ -124,7 +124,9 @@ def test_a_file_is_opened_once_until_it_changes(tmp_path: Path, monkeypatch: pyt
     path = tmp_path / "image.png"
     noise().save(path)
     opened = []
-    monkeypatch.setattr(Image, "open", lambda source, opener=Image.open: opened.append(source) or opener(source))
+    monkeypatch.setattr(
+        Image, "open", lambda source, opener=Image.open, **more: opened.append(source) or opener(source, **more)
+    )
     assert [image_size(str(path)) for _ in range(3)] == [SIZE] * 3
     assert opened == [str(path)]
     Image.new("RGB", (7, 5)).save(path)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
@@ -27,10 +27,12 @@ class Unreadable(ValueError):
 class Aligner:
     """Turn raw rows of an entry into aligned ones: ``_prompt _response _system _tools _images _videos _audios``.
 
-    An aligned row has one more key, ``_broken``: why LlamaFactory drops the row, or None.
+    An aligned row has two more keys. ``_broken``: why LlamaFactory drops the row, or None; ``_beside``: its values in
+    the columns of `beside`, media that nobody reads.
     """
 
     entry: Entry
+    beside: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._absent = dict.fromkeys(self.entry.columns.values())  # as `datasets` fills up rows
@@ -65,7 +67,8 @@ class Aligner:
         except Exception as error:  # whatever it raises for rows that it was not made for
             told = self._fault(row) or f"LlamaFactory's converter fails ({type(error).__name__}: {error})"
             raise Unreadable(told) from error
-        return {**aligned, "_broken": self._why_dropped(row, aligned)}
+        beside = [row.get(name) for name in sorted(self.beside)]
+        return {**aligned, "_broken": self._why_dropped(row, aligned), "_beside": beside}
 
     def _fault(self, row: Row) -> str | None:
         """What a converter that failed was not made for, as far as it is known."""

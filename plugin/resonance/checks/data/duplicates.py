@@ -50,7 +50,7 @@ class Duplicates:
 
     def _prompt(self, aligned: dict[str, Any]) -> bytes:
         texts = [_text(message["content"]) for message in aligned["_prompt"]]
-        media = [item for key in ("_images", "_videos", "_audios") for item in aligned[key] or ()]
+        media = [item for key in ("_images", "_videos", "_audios", "_beside") for item in aligned[key] or ()]
         return digest(_text(aligned["_system"] or ""), *texts, b"", *map(_identity, media))
 
     def _place(self, file: str, row: int) -> int:

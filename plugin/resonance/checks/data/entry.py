@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import difflib
+import glob
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,11 +14,21 @@ from typing import Any
 from ...datafiles.columns import ALIASES, COLUMNS, FORMATTINGS, MEDIA_COLUMNS, SCORE_FIELDS, TAGS
 from ...datafiles.find import DataSet, find
 from ...datafiles.info import INFO
-from ...datafiles.read import SUFFIXES
+from ...datafiles.read import SUFFIXES, TEXT
 from ...datafiles.sample import Unclear
 from ...datafiles.usual import infer_usual
+from ...rows.validate.json_lines import BLANK
 
 OURS = (".skipped.jsonl", ".dropped.jsonl", INFO)  # files that lie beside data and hold none
+TYPES = {
+    suffix: "json" if suffix == ".jsonl" else suffix[1:] for suffix in (*SUFFIXES, TEXT)
+}  # as LlamaFactory has it
+_ANY = ("system", "tools", *MEDIA_COLUMNS, "kto_tag", "chosen", "rejected", *SCORE_FIELDS)
+READ = {  # the columns that LlamaFactory's converters look at
+    "alpaca": ("prompt", "query", "response", "history", *_ANY),
+    "sharegpt": ("messages", *_ANY),
+    "openai": ("messages", *_ANY),
+}
 
 
 @dataclass(frozen=True)
@@ -31,6 +43,8 @@ class Entry:
         media_dir: the folder that media paths start from.
         origin: where the entry comes from, for the report.
         complaints: what is wrong with the entry itself, as (kind, message).
+        guessed: it is in no dataset_info.json but told from the first rows.
+        answers_alone: it says so itself; a rejected answer beside is left on purpose.
     """
 
     name: str
@@ -42,6 +56,8 @@ class Entry:
     media_dir: str
     origin: str
     complaints: tuple[tuple[str, str], ...] = ()
+    guessed: bool = False
+    answers_alone: bool = False
 
     @property
     def has_media(self) -> bool:
@@ -72,13 +88,18 @@ def find_entries(target: str, dataset_dir: str, media_dir: str | None = None) ->
 def _entry(data: DataSet, info_path: Path, media_dir: str | None) -> Entry:
     path = data.path
     if data.raw is not None:
-        files = tuple(data.files) if path.is_file() else tuple(sorted(path.iterdir()))
+        files = (path,) if path.is_file() else tuple(sorted(path.iterdir()))
         origin = f"entry {data.name!r} of {data.info}"
-        return parse_entry(str(data.name), files, data.raw, media_dir or str(data.media_dir), origin)
+        entry = parse_entry(str(data.name), files, data.raw, media_dir or str(data.media_dir), origin)
+        wrong = [("entry", complaint) for complaint in _unloadable(data)]
+        readable = tuple(file for file in files if file.is_file() and file.suffix.lower() in TYPES)
+        return replace(entry, files=readable or (path,), complaints=(*wrong, *entry.complaints))
     inside = path.resolve().is_relative_to(info_path.parent.resolve())
     media_dir = media_dir or str(info_path.parent if inside else path.parent)
     try:
-        return parse_entry(str(path), (path,), infer_usual(path, info_path), media_dir, "read as its first rows look")
+        told = "read as its first rows look"
+        entry = parse_entry(str(path), (path,), infer_usual(path, info_path), media_dir, told)
+        return replace(entry, guessed=True)
     except (ValueError, OSError) as error:  # the scan tells of a file of which no row can be read
         told = f"{error.problem}. Columns found: {error.found}" if isinstance(error, Unclear) else ""
         complaint = (("unknown columns", told),) * bool(told)
@@ -93,21 +114,26 @@ def parse_entry(name: str, files: tuple[Path, ...], raw: dict[str, Any], media_d
         for key, value in (("columns", columns), ("tags", tags))
         if key in raw and not isinstance(value, dict)
     ]
-    known = tuple(ALIASES)
-    declared = {key: columns.get(key) for key in known} if isinstance(columns, dict) else COLUMNS
     formatting, ranking = raw.get("formatting", "alpaca"), bool(raw.get("ranking", False))
     if formatting not in FORMATTINGS:
         near = difflib.get_close_matches(str(formatting), FORMATTINGS, 1, cutoff=0.0)[0]
         complaints.append(f"`formatting` is {formatting!r}; there are {', '.join(FORMATTINGS)}. Did you mean {near}?")
+    if not str(raw.get("split", "train")).startswith("train"):
+        complaints.append(f"`split` is {raw['split']!r}, but the rows of files are all of the split 'train'")
+    known, unread = tuple(ALIASES), {"response"} if ranking else {"chosen", "rejected", *SCORE_FIELDS}
+    given = columns if isinstance(columns, dict) else COLUMNS
+    read = {key: given[key] for key in READ.get(formatting, known) if given.get(key) and key not in unread}
+    complaints += [f"`columns.{key}` is {name!r}, not a name" for key, name in read.items() if type(name) is not str]
     entry = Entry(
         name=name,
         files=files,
         formatting=formatting,
         ranking=ranking,
-        columns={key: column for key, column in declared.items() if isinstance(column, str)},
+        columns={key: column for key, column in read.items() if isinstance(column, str)},
         tags={tag: tags.get(tag) for tag in TAGS} if isinstance(tags, dict) else dict(TAGS),
         media_dir=media_dir,
         origin=origin,
+        answers_alone=raw.get("ranking") is False,
     )
     complaints += _undeclared(entry)
     found = [("entry", complaint) for complaint in complaints]
@@ -115,9 +141,31 @@ def parse_entry(name: str, files: tuple[Path, ...], raw: dict[str, Any], media_d
     return replace(entry, complaints=tuple(found))
 
 
+def _unloadable(data: DataSet) -> Iterator[str]:
+    """What keeps LlamaFactory from reading the files of an entry at all."""
+    names = [file.name for file in sorted(data.path.iterdir())] if data.path.is_dir() else [data.path.name]
+    kinds = {name: TYPES.get(os.path.splitext(name)[1]) for name in names}
+    if odd := [name for name, kind in kinds.items() if kind is None]:
+        yield (
+            f"LlamaFactory reads no file like {', '.join(odd[:3])}: names end in {', '.join(TYPES)}, in small letters"
+            + ", and a folder holds such files alone" * data.path.is_dir()
+        )
+    elif len(set(kinds.values())) > 1:
+        yield f"LlamaFactory reads files of one type; there are {', '.join(sorted(filter(None, set(kinds.values()))))}"
+    for file in (data.path / name for name in names) if data.path.is_dir() else (data.path,):
+        path = os.path.abspath(file)
+        if "::" in path or (glob.has_magic(path) and [os.path.abspath(each) for each in glob.glob(path)] != [path]):
+            yield f"`datasets` takes the path {path} for a pattern; rename the file or folder"
+            break
+    if data.info is not None and data.info.read_bytes().startswith(BLANK[:3]):
+        yield f"{data.info} begins with a byte order mark, at which LlamaFactory stops; save it as UTF-8 without"
+
+
 def _undeclared(entry: Entry) -> Iterator[str]:
     """What the entry lacks."""
     needed = ("chosen", "rejected") * entry.ranking + ("messages",) * (entry.formatting != "alpaca")
+    if entry.formatting == "alpaca" and not {"prompt", "query", "response", "chosen"} & entry.columns.keys():
+        needed = ("prompt", *needed)
     for key in needed:
         if key not in entry.columns:
             yield f'no column for `{key}`: add `"{key}": "<column>"` under "columns"'

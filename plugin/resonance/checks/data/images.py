@@ -23,9 +23,11 @@ from ...datafiles.text import DIGEST, digest
 from ...rows.validate.findings import Finding
 from ...rows.validate.rules import image_source, unreadable
 from ...rows.vision.header import has_end
+from ...rows.vision.opening import is_see_through, open_image
 
 ORIENTATION = 0x0112
 WORKERS = 16
+LOOKED = 200  # pictures with transparency whose pixels are looked at; --decode looks at all
 MAX_PIXELS = 89_478_485  # from here PIL warns; it refuses twice as many
 
 
@@ -51,6 +53,7 @@ class ImageProbe:
     max_pixels: int = MAX_PIXELS
     facts: dict[str, Facts] = field(default_factory=dict)
     sizes: array[int] = field(default_factory=lambda: array("I"))  # width, height of each file or embedded image
+    looked: list[str] = field(default_factory=list)
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(WORKERS))
 
     def look_ahead(self, images: Iterable[Any]) -> None:
@@ -93,7 +96,7 @@ class ImageProbe:
         if file.seek(0, os.SEEK_END) == 0:
             return Facts(None, (("image empty", f"{label} has no bytes"),))
         file.seek(0)
-        with Image.open(file) as image:
+        with open_image(file) as image:
             size, found = image.size, list(self._remarks(image, label))
             if self.decode or has_end(image) is False:
                 try:
@@ -114,6 +117,10 @@ class ImageProbe:
             yield "image CMYK", f"{label} is CMYK"
         if image.mode.startswith(("I", "F")):
             yield "image 16 bit", f"{label} has the mode {image.mode}"
+        if image.has_transparency_data and (self.decode or len(self.looked) < LOOKED):
+            self.looked.append(label)
+            if is_see_through(image):
+                yield "image transparent", f"{label} is transparent in places, which training sees as black or worse"
         if "exif" in image.info and (turn := image.getexif().get(ORIENTATION, 1)) not in (0, 1):
             yield "image turned", f"{label} has the EXIF orientation {turn}"
 

@@ -11,7 +11,7 @@ from ...datafiles.columns import FORMATTINGS, SCORE_FIELDS
 from ...rows.fields import score_problem
 from ...rows.validate.column_types import type_name
 from ...rows.validate.findings import EMPTY_RESPONSE, INVALID_TURNS
-from ...rows.validate.rules import file_finding, placeholder_findings, skip_reason, text_finding
+from ...rows.validate.rules import medium_finding, placeholder_findings, skip_reason, text_finding
 from .align import Aligner, Unreadable
 from .duplicates import Duplicates, Leakage
 from .entry import Entry
@@ -32,6 +32,7 @@ class Options:
         max_pixels: from how many pixels an image is called oversized.
         lengths: counts the tokens of rows; None not to.
         against: another set that must share no rows with this one.
+        text_only: the template knows no media, so ``<image>`` is ordinary text.
     """
 
     decode: bool = False
@@ -39,6 +40,7 @@ class Options:
     max_pixels: int = MAX_PIXELS
     lengths: TokenCounter | None = None
     against: Leakage | None = None
+    text_only: bool = False
 
 
 @dataclass
@@ -85,6 +87,9 @@ class Judge:
         if useless is not None:
             yield useless
             return
+        answers = [] if self.entry.ranking else aligned["_response"]
+        if answers and all(_blank(message["content"]) for message in answers):
+            yield "empty answer", "the answer is empty"
         yield from self._texts(aligned)
         yield from self._media(aligned)
         yield from self._scores(row)
@@ -107,8 +112,8 @@ class Judge:
             yield INVALID_TURNS, "a message has no content"
         elif self.entry.formatting == "alpaca" and "response" not in self.entry.columns:
             return
-        elif all(_blank(message["content"]) for message in response):
-            yield EMPTY_RESPONSE, "the answer is empty or missing"
+        elif all(message["content"] is None for message in response):
+            yield EMPTY_RESPONSE, "the answer is missing"
 
     def _texts(self, aligned: dict[str, Any]) -> Iterator[Found]:
         odd = text_finding(aligned)
@@ -123,7 +128,8 @@ class Judge:
             if (place := half_character(content)) is not None:
                 yield "not Unicode", f"a text holds half a character ({content[place]!r} at {place})"
                 break
-        yield from self._placeholders(aligned)
+        if not self.options.text_only:
+            yield from self._placeholders(aligned)
         if not any(message["content"].strip() for message in aligned["_prompt"]):
             yield "empty prompt", "the prompt is empty"
 
@@ -137,7 +143,7 @@ class Judge:
                 finding.message.replace("prompt + chosen", "the messages") for finding in placeholder_findings(whole)
             ]
         for message in found:
-            yield ("placeholder count" if self.entry.has_media else "placeholder in text"), message
+            yield "placeholder count", message
 
     def _media(self, aligned: dict[str, Any]) -> Iterator[Found]:
         for image in aligned["_images"] or ():
@@ -147,7 +153,7 @@ class Judge:
                 yield from self.probe(frame).problems
         for name in ("video", "audio"):
             for item in aligned[f"_{name}s"] or ():
-                if isinstance(item, str) and (finding := file_finding(name, item, self.probe.media_dir)):
+                if (finding := medium_finding(name, item, self.probe.media_dir)) is not None:
                     yield finding[:2]
 
     def _scores(self, row: dict[str, Any]) -> Iterator[Found]:
@@ -158,7 +164,7 @@ class Judge:
             label = f"`{key}`" if key == column else f"`{key}` (column `{column}`)"
             value: Any = row.get(column)
             if problem := score_problem(value):
-                yield "bad score", f"{label} is {problem}"
+                yield "score gap" if self.entry.guessed else "bad score", f"{label} is {problem}"
                 continue
             scores.append(value)
             low, high = self.options.score_range or (value, value)

@@ -40,9 +40,15 @@ KINDS: dict[str, Kind] = {
     "unknown columns": _error(
         "`resonance data register --help` says how to name columns, `resonance data import --list` what is converted."
     ),
+    "rejected unread": _error(
+        'Name both answers in the entry, with "ranking": true; for the answers alone write "ranking": false. Rows of '
+        "another layout are converted: `resonance data import --list`."
+    ),
     "column missing": _error("Correct `columns` of the dataset_info.json entry, or the file."),
     "row unreadable": _error(CURES["row unreadable"]),
     "mixed column": _error(CURES["mixed column"]),
+    "large number": _error(CURES["large number"]),
+    "dates": _error(CURES["dates"] + " --fix OUT.json writes one."),
     "late column": _error(CURES["late column"] + " --fix OUT.json writes one."),
     # one row
     INVALID_TURNS: _error("Turns alternate, the first and the last one of the prompt are the user's. " + ROW_CHANGED),
@@ -64,6 +70,8 @@ KINDS: dict[str, Kind] = {
     "image truncated": _error("The file breaks off: copy or download it again, or remove the row."),
     "video missing": _error(CURES["video missing"]),
     "audio missing": _error(CURES["audio missing"]),
+    "video unreadable": _error(CURES["video unreadable"]),
+    "audio unreadable": _error(CURES["audio unreadable"]),
     # between rows and sets
     "leaked row": _error("Remove the row from one of the two sets; --fix leaves it out."),
     "leaked image": _warning("Decide whether the sets may share images; the questions about them differ."),
@@ -71,13 +79,20 @@ KINDS: dict[str, Kind] = {
     "duplicate prompt": _warning("Fine for several pairs a prompt; keep them on one side of a train/eval split."),
     "contradiction": _warning("Another row prefers the other answer; decide which one is right."),
     # worth knowing
+    "media unread": _warning(
+        "Name the column in the entry: `resonance data register FILE --set columns.images=NAME`."
+    ),
+    "score gap": _warning(
+        "No loss but one that weighs pairs by scores needs them: give every row both, or leave them."
+    ),
     "entry unread": _warning("Correct the name in dataset_info.json, or take it out."),
     "score order": _warning("If that is most rows, `score_chosen` and `score_rejected` may name each other's column."),
     "empty prompt": _warning("Check which column is the prompt."),
-    "placeholder in text": _warning("Declare the media column in the entry, or train with a text-only template."),
+    "empty answer": _warning("LlamaFactory trains on it; remove the row unless it is meant."),
     "image animated": _warning("Only the first frame is seen: save it as an image, or use `videos`."),
     "image CMYK": _warning("Colours shift when it is converted: save it as RGB."),
     "image 16 bit": _warning("Converting to RGB clips it to white: scale it to 8 bits."),
+    "image transparent": _warning("Save it on a white ground; an import that writes pictures does (--copy-images)."),
     "image turned": _warning("Its EXIF orientation is not applied in training: save the pixels turned."),
     "image oversized": _warning("It is decoded in full for every step: save it smaller."),
 }

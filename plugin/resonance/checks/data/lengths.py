@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import Any
 
-from ...rows.validate.rules import media_token_finding, media_tokens
 from ..quiet import quiet
 from .kinds import Found
 from .tally import Tally
@@ -33,6 +32,7 @@ class TokenCounter:
         self.image = Tally("Tokens of images")
         if not os.path.isdir(model) and _is_path(model):
             raise ValueError(f"--model {model}: there is no such folder.")
+        expands(template)
         try:
             self._load({"model_name_or_path": model, "template": template, "cutoff_len": cutoff_len, **settings})
         except (ValueError, OSError, KeyError, ImportError) as error:
@@ -42,30 +42,26 @@ class TokenCounter:
     def _load(self, settings: dict[str, Any]) -> None:
         with quiet():
             from llamafactory.data import get_template_and_fix_tokenizer
-            from llamafactory.data.template import TEMPLATES
             from llamafactory.hparams import get_infer_args
             from llamafactory.model import load_tokenizer
 
             from ...rows.encode import PairEncoder
 
-            if settings["template"] not in TEMPLATES:
-                near = get_close_matches(settings["template"], TEMPLATES, 3, cutoff=0.0)
-                raise ValueError(f"there is no such template; nearest: {', '.join(near)}")
             model_args, data_args, _, _ = get_infer_args(settings)
             loaded = load_tokenizer(model_args)
             template = get_template_and_fix_tokenizer(loaded["tokenizer"], data_args)
             self.encoder = PairEncoder(template, loaded["tokenizer"], loaded["processor"])
-            self.media_tokens = media_tokens(template.mm_plugin)
 
     def __call__(self, aligned: dict[str, Any]) -> Iterator[Found]:
         """Yield a finding for a row that is too long or cannot be tokenized; its lengths go into the histograms."""
+        from ...rows.encode import MediaTokenError
         from ...rows.overlong.policy import measure
 
-        if (token := media_token_finding(aligned, self.media_tokens)) is not None:
-            yield token[:2]
-            return
         try:
             lengths = measure(aligned, self.encoder)
+        except MediaTokenError as error:
+            yield "media token", str(error)
+            return
         except Exception as error:  # whatever the model's own processor raises is told with the row
             yield "not measured", f"cannot be tokenized ({type(error).__name__}: {error})"
             return
@@ -76,6 +72,21 @@ class TokenCounter:
             answer = f", answer {lengths.response}" if lengths.response else ""
             parts = f"prompt {lengths.prompt} with {lengths.image_tokens} of images{answer}"
             yield "too long", f"{lengths.total} tokens ({parts}); cutoff_len is {self.cutoff_len}"
+
+
+def expands(template: str) -> bool:
+    """Whether a template knows media; ValueError if there is no such template."""
+    with quiet():
+        from llamafactory.data.template import TEMPLATES
+
+        from ...rows.validate.rules import tokens_of
+
+    if template not in TEMPLATES:
+        near = get_close_matches(template, TEMPLATES, 3, cutoff=0.0)
+        raise ValueError(
+            f"--template {template} cannot be loaded: there is no such template; nearest: {', '.join(near)}"
+        )
+    return bool(tokens_of(template))
 
 
 def _is_path(model: str) -> bool:

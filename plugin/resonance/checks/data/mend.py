@@ -12,10 +12,11 @@ from typing import Any
 
 from ...datafiles.columns import MEDIA_COLUMNS, PLACEHOLDERS
 from ...datafiles.fix import Findable
+from ...rows.fields import number_in
 from .align import Aligner, Unreadable
 from .columns import Columns
 from .entry import Entry
-from .rowfile import number_in, typed
+from .rowfile import typed
 
 Row = dict[str, Any]
 # Kinds of problems that may be put right here; a row with another one is left out of a copy.

@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...datafiles.read import RowError
+from ...datafiles.read import RowError, RowReader
+from ...datafiles.sample import Table
+from ...datafiles.unread import is_rejected, media_kind
 from ...rows.fields import SCORE_FIELDS, score_problem
+from ...rows.validate.column_types import text_places
 from ...rows.validate.findings import EMPTY_RESPONSE, INVALID_TURNS
 from ...rows.validate.json_head import JsonHead
 from ..quiet import quiet
@@ -20,7 +23,7 @@ from .entry import Entry
 from .findings import Findings, Problem
 from .judge import Judge, Options
 from .kinds import Found, has_error
-from .rowfile import rows_of, unread
+from .rowfile import rows_of, unloadable, unread
 from .tally import Tally
 
 WINDOW = 64  # rows whose images are opened side by side; each may hold its images as bytes
@@ -46,6 +49,7 @@ class Scan:
         seconds: how long it took.
         columns: types of the columns, by file.
         tallies: numbers for histograms, by name.
+        beside: which columns are not read, in words, by file.
     """
 
     entry: Entry
@@ -58,6 +62,7 @@ class Scan:
     seconds: float = 0.0
     columns: dict[str, Columns] = field(default_factory=dict)
     tallies: dict[str, Tally] = field(default_factory=dict)
+    beside: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.judge = Judge(self.entry, self.options)
@@ -90,6 +95,8 @@ class Scan:
             self.findings.add(Problem(file, row, unread(path), message))
 
         before = self.rows
+        if self.entry.columns:
+            self._unread(file, path)
         try:
             head = JsonHead()
             reader, rows = rows_of(self.entry, path, unreadable_line, head)
@@ -97,8 +104,7 @@ class Scan:
                 self._window(file, columns, window)
                 if self.progress is not None:
                     self.progress(file, self.rows, reader.done)
-            for late in head.findings(file):
-                self.findings.add(Problem(file, late.row, late.kind, late.message))
+            self._whole(file, columns, reader, head)
         except (RowError, OSError) as error:
             if self.rows == before:
                 self.findings.discard(file, (unread(path),))
@@ -110,17 +116,52 @@ class Scan:
                 self.findings.add(Problem(file, None, "no rows", "no row could be read"))
         self._close(file, path, columns)
 
+    def _whole(self, file: str, columns: Columns, reader: RowReader, head: JsonHead) -> None:
+        """Tell what keeps `datasets` from reading a JSON file as it stands there."""
+        entry, found = self.entry, list(head.findings(file))
+        if reader.lines:
+            texts = text_places(entry.formatting, entry.columns, entry.tags["content_tag"])
+            found += columns.dates(file, texts)
+        elif reader.path.suffix.lower() in (".json", ".jsonl"):
+            found += columns.large(file)
+        for each in found:
+            self.findings.add(Problem(file, each.row, each.kind, each.message))
+        if (why := unloadable(reader)) is not None:
+            self.findings.add(Problem(file, None, "file unreadable", why))
+
     def _close(self, file: str, path: Path, columns: Columns) -> None:
         """Tell what only the whole file shows."""
         if path.suffix.lower() != ".csv":
-            for row, message in columns.mixed(self.findings.rows_of("error", file)):
-                self.findings.add(Problem(file, row, "mixed column", message))
-        if columns.count:
-            for key, message in columns.missing(self.entry):
-                self.findings.discard(file, PER_ROW.get(key, ()))
-                self.findings.add(Problem(file, None, "column missing", message))
+            for mixed in columns.mixed(file, self.findings.rows_of("error", file)):
+                self.findings.add(Problem(file, mixed.row, mixed.kind, mixed.message))
+        missing = list(columns.missing(self.entry)) if columns.count else []
+        for key, message in missing:
+            self.findings.discard(file, PER_ROW.get(key, ()))
+            self.findings.add(Problem(file, None, "column missing", message))
+        if missing and columns.count == 1 and len(missing) == len(self.entry.columns):
+            self.findings.discard(file, ("column missing", "mixed column"))
+            told = "is one JSON object, which is read as one row; put its rows into a list [...]"
+            self.findings.add(Problem(file, None, "file unreadable", told))
         if self.entry.complaints and self.findings.rows("error", [file]) == columns.count:
             self.findings.discard(file, WRONG_ENTRY)
+
+    def _unread(self, file: str, path: Path) -> None:
+        """Tell of columns that the entry does not name; a rejected answer among them is half of a pair."""
+        try:
+            table = Table.of(path)
+        except (RowError, OSError):
+            return  # the scan tells why
+        entry, read = self.entry, self.entry.columns.values()
+        self.beside[file] = table.told_unread(read)
+        lost = [name for name in table.names if is_rejected(name) and name not in read and table.values(name)]
+        if lost and not entry.ranking and not entry.answers_alone:
+            told = f"{', '.join(lost)}: not read, because the set has no pairs; half of each pair would be lost"
+            self.findings.add(Problem(file, None, "rejected unread", told))
+        media = [name for name in table.names if name not in read and media_kind(table.values(name))]
+        self.judge.align.beside |= set(media)
+        if media and not entry.has_media:
+            told = f"{', '.join(media)}: looks like media, and the entry names none"
+            self.findings.add(Problem(file, None, "media unread", told))
 
     def _window(self, file: str, columns: Columns, window: list[tuple[int, Any]]) -> None:
         prepared = [(number, row, *self.judge.aligned(row)) for number, row in window]

@@ -47,6 +47,7 @@ def _head(scan: Scan) -> Iterator[str]:
     rate = f" ({scan.rows / scan.seconds:,.0f} rows/s)" if scan.seconds else ""
     media = f", media below {entry.media_dir}" if entry.has_media else ""
     yield f"  {count(scan.rows, 'row')} in {scan.seconds:.1f} s{rate}{media}"
+    yield from (f"  {told}" for told in dict.fromkeys(scan.beside.values()) if told)
     yield ""
 
 

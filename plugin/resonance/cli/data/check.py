@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--score-range", nargs=2, type=float, metavar=("LOW", "HIGH"), help="scores outside are errors")
     add("--against", metavar="OTHER", help="another file, folder or name that must share no rows, say the eval set")
     add("--model", metavar="PATH", help="count tokens with the tokenizer and processor of this model")
-    add("--template", help="LlamaFactory's template of that model")
+    add("--template", help="LlamaFactory's template: a text-only one has no <image>; with --model")
     add("--cutoff-len", type=int, help="with --model: longer rows are errors (default: 2048)")
     add("--image-max-pixels", type=int, help="with --model: as in the recipe (default: LlamaFactory's)")
     add("--limit", type=int, default=5, help="problems shown of each kind; 0 for all (default: 5)")
@@ -77,11 +77,11 @@ def make_options(args: argparse.Namespace, others: list[Entry]) -> Options:
     from ...checks.data.duplicates import Leakage
     from ...checks.data.images import MAX_PIXELS
     from ...checks.data.judge import Options
-    from ...checks.data.lengths import TokenCounter
+    from ...checks.data.lengths import TokenCounter, expands
     from ...checks.data.scan import remember
 
-    if (args.model is None) != (args.template is None):
-        raise ValueError("--model and --template go together: tokens are counted with both.")
+    if args.model is not None and args.template is None:
+        raise ValueError("--model needs --template: tokens are counted with both.")
     if args.model is None and (args.cutoff_len is not None or args.image_max_pixels is not None):
         raise ValueError("--cutoff-len and --image-max-pixels need --model and --template.")
     if args.score_range is not None and not args.score_range[0] <= args.score_range[1]:
@@ -90,6 +90,7 @@ def make_options(args: argparse.Namespace, others: list[Entry]) -> Options:
     for name, low in least.items():
         if getattr(args, name) is not None and getattr(args, name) < low:
             raise ValueError(f"--{name.replace('_', '-')} {getattr(args, name)}: is {low} or more.")
+    text_only = args.template is not None and not expands(args.template)
     lengths = None
     if args.model is not None:
         settings = {} if args.image_max_pixels is None else {"image_max_pixels": args.image_max_pixels}
@@ -101,7 +102,7 @@ def make_options(args: argparse.Namespace, others: list[Entry]) -> Options:
             if complaints := remember(entry, against):
                 raise ValueError(f"--against {args.against}: {len(complaints)} problems; the first: {complaints[0]}")
     score_range = None if args.score_range is None else tuple(args.score_range)
-    return Options(args.decode, score_range, args.max_pixels or MAX_PIXELS, lengths, against)
+    return Options(args.decode, score_range, args.max_pixels or MAX_PIXELS, lengths, against, text_only)
 
 
 def check(args: argparse.Namespace, entries: list[Entry], options: Options) -> int:

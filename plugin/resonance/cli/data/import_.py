@@ -123,6 +123,8 @@ def _options(args: argparse.Namespace, importer: Importer) -> dict[str, Any]:
 def _print_tally(tally: Tally) -> None:
     rate = f" in {tally.seconds:.1f} s ({tally.rows_in / tally.seconds:,.0f} rows/s)" if tally.seconds else ""
     print(f"{count(tally.rows_in, 'row')} read{rate}\n{count(tally.rows_out, tally.unit)} written")
+    if tally.rows_out and (told := tally.told_unread):
+        print(common.safe(told))
     for unit, counts, what in (
         (tally.unit, tally.skipped, ""),
         ("row", tally.rows_skipped, ", of which nothing could be made"),

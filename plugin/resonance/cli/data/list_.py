@@ -37,6 +37,8 @@ def run(args: argparse.Namespace) -> int:
 
 def row_of(name: str, entry: dict[str, Any], folder: Path) -> tuple[str, ...]:
     """What is printed of an entry."""
+    if not isinstance(entry, dict):
+        return name, "-", "-", "-", "-", f"no object but {entry!r:.40}"
     columns = given if isinstance(given := entry.get("columns"), dict) else {}
     pairs = "yes" if entry.get("ranking") else "-"
     scores = "yes" if columns.get("score_chosen") and columns.get("score_rejected") else "-"

@@ -11,7 +11,7 @@ from typing import Any
 from ...datafiles.columns import ALIASES, FORMATTINGS, TAGS
 from ...datafiles.infer import SETTINGS, infer_entry
 from ...datafiles.info import INFO, register
-from ...datafiles.sample import Unclear
+from ...datafiles.sample import Table, Unclear
 from ...datafiles.usual import odd_row
 from . import common
 
@@ -45,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
         print(common.safe(change.diff))
         made = "would be changed" if args.dry_run else "changed"
         print(f"\n{info_path}: {made}{f' (as it was: {change.backup})' if change.backup else ''}")
+    if told := Table.of(args.file).told_unread(entry["columns"].values(), "--set columns.{key}={name}"):
+        print(common.safe(told))
     look = "check" if info_path.name == INFO else "show"  # `check` knows no other name
     following = common.typed(look, name, *common.info_options(args))
     print(f"Next: {following}, then `dataset: {name}` with `dataset_dir: {info_path.parent}` in a recipe")

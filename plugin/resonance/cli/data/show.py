@@ -9,9 +9,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ...datafiles.columns import COLUMNS
 from ...datafiles.find import entry_of, find
 from ...datafiles.info import INFO
 from ...datafiles.read import read_rows
+from ...datafiles.sample import Table
 from ...datafiles.show import LINES, fields, table
 from . import common
 
@@ -44,6 +46,10 @@ def run(args: argparse.Namespace) -> int:
         shown += 1
     if not shown:
         raise ValueError(f"{args.data}: has no row {args.row}.")
+    if entry is not None:
+        read = [name for name in entry.get("columns", COLUMNS).values() if isinstance(name, str)]
+        if told := Table.of(data.path).told_unread(read):
+            print(common.safe(told))
     if remark:
         remark = f"Shown by column, because this file has no entry and none can be told:\n{remark}"
         print(common.safe(remark), file=sys.stderr)

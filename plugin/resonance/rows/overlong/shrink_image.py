@@ -17,6 +17,7 @@ from PIL import Image
 from ..encode import PairEncoder, PairIds
 from ..types import Row
 from ..vision.header import image_size, stored
+from ..vision.opening import open_image
 from .lengths import Limits
 
 Size = tuple[int, int]
@@ -79,5 +80,5 @@ def resized(image: Any, size: Size) -> Image.Image:
         image = BytesIO(image)
     if isinstance(image, Image.Image):
         return image.convert("RGB").resize(size)
-    with Image.open(image) as opened:
+    with open_image(image) as opened:
         return opened.convert("RGB").resize(size)

@@ -54,14 +54,20 @@ CURES = {
     "image missing": _PATH,
     "video missing": _PATH,
     "audio missing": _PATH,
+    "video unreadable": "Give each video as the path of a file, or as a list of frames' paths.",
+    "audio unreadable": "Give each audio as the path of a file.",
     "image unreadable": "Replace the image, or remove the row.",
-    "placeholder count": "Write one placeholder per item; prompt + chosen and prompt + rejected count separately.",
-    "media token": "Take the token out of the text: a placeholder such as `<image>` stands for an image, the "
-    "model's own token has none behind it.",
+    "placeholder count": "Write one placeholder per item; prompt + chosen and prompt + rejected count separately. If "
+    "the media are in a column that the entry does not name, name it; a text-only `template` needs no placeholders.",
+    "media token": "Take the token out of the text, or write it otherwise, as `<| image_pad |>`: a placeholder such "
+    "as `<image>` stands for an image, the model's own token has none behind it.",
     "message not text": "Make every message's content plain text and put images into the `images` column.",
     "row unreadable": "Correct the row, or the `columns` and `tags` of its dataset_info.json entry.",
     "mixed column": "Give the column one type in every row.",
     "late column": "Move that row to the top of the file, or save the file as a JSON list, which is read whole.",
+    "large number": "Write the number with a point or an exponent (1e30), or as text.",
+    "dates": "Save the file as a JSON list, in which they stay text.",
+    "not UTF-8": "Save the file as UTF-8, without a byte order mark.",
     "not JSON": "Correct the line; `python -m json.tool --json-lines FILE` shows the place in a .jsonl file.",
 }
 

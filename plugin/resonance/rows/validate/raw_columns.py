@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
-from ..fields import FORMATTINGS, MEDIA_COLUMNS, ROW, SCORE_FIELDS, SOURCE, score_problem
+from ..fields import FORMATTINGS, MEDIA_COLUMNS, ROW, SCORE_FIELDS, SOURCE, own_value, score_problem
 from ..stream import Dataset, column_batches
 from ..types import Batch, DatasetAttr, Row
-from .findings import Finding, explain
+from .findings import CURES, Finding, explain
 
 PAIR_COLUMNS = ("chosen", "rejected")
+TEXTS = ("messages", "prompt", "query", "system", *PAIR_COLUMNS)
 
 
 def require_columns(
@@ -33,11 +35,11 @@ def require_columns(
     complaints = []
     for key in (*required, *MEDIA_COLUMNS):
         column = getattr(dataset_attr, key, None)
-        if column is None and key in required:
+        if not column and key in required:
             score = key in SCORE_FIELDS
             why = "the loss or `score_margin` of this recipe needs scores" if score else "a pair needs it"
             complaints.append(f'no column for `{key}`: {why}; add `"{key}": "<column>"` under "columns"')
-        elif column is not None and column not in present:
+        elif column and column not in present:
             near = difflib.get_close_matches(column, present, 1) or difflib.get_close_matches(key, present, 1)
             hint = f"; did you mean `{near[0]}`?" if near else ""
             complaints.append(f"`{key}` names column `{column}`, which the data does not have{hint}")
@@ -47,6 +49,19 @@ def require_columns(
             f"Dataset {dataset_attr}: its dataset_info.json entry does not fit the data.{listed}\n"
             f"Columns in the data: {', '.join(present)}."
         )
+
+
+def require_text(dataset_attr: DatasetAttr, features: Mapping[str, Any] | None) -> None:
+    """Check that no text became a date: `datasets` does so where all texts of a column of JSON lines look like dates.
+
+    Raises:
+        ValueError: naming each column.
+    """
+    types = dict(features or {})
+    named = [(key, str(getattr(dataset_attr, key, None))) for key in TEXTS]
+    dated = [f"`{key}` (column `{name}`)" for key, name in named if "timestamp" in str(types.get(name))]
+    if dated:
+        raise ValueError(f"Dataset {dataset_attr}: {', '.join(dated)} was read as dates. To do: {CURES['dates']}")
 
 
 def score_columns(dataset_attr: DatasetAttr) -> tuple[str, str]:
@@ -66,7 +81,7 @@ def illegal_scores(batches: Iterable[Batch], columns: tuple[str, str]) -> Iterat
         for key, column in zip(SCORE_FIELDS, columns, strict=True):
             label = f"`{key}`" if key == column else f"`{key}` (column `{column}`)"
             for source, row, value in zip(batch[SOURCE], batch[ROW], batch[column], strict=True):
-                if found := score_problem(value):
+                if found := score_problem(own_value(value, source)):
                     yield Finding("bad score", f"{label} is {found}", source, row)
 
 
@@ -97,7 +112,7 @@ def reversed_scores(dataset: Dataset, columns: tuple[str, str]) -> str | None:
         str(row)
         for batch in column_batches(dataset, (ROW, *columns))
         for row, better, worse in zip(batch[ROW], batch[chosen], batch[rejected], strict=True)
-        if better < worse
+        if float(better) < float(worse)
     ]
     if not rows:
         return None

@@ -17,8 +17,10 @@ from PIL import Image
 
 from ...upstream import DataArguments
 from ..fields import PLACEHOLDERS, ROW, SOURCE
+from ..media_tokens import media_token, media_tokens
 from ..plan import RowPlan
 from ..types import DatasetAttr, Row
+from ..vision.opening import open_image
 from .findings import EMPTY_PROMPT, EMPTY_RESPONSE, IDENTICAL_PAIR, INVALID_TURNS, Finding
 
 if TYPE_CHECKING:
@@ -80,26 +82,6 @@ def text_finding(row: Row) -> Finding | None:
     return None
 
 
-def media_tokens(plugin: Any) -> tuple[str, ...]:
-    """Return what a template puts in the place of media, where that is no placeholder itself.
-
-    Args:
-        plugin: LlamaFactory's, of a template; None for a template without media.
-    """
-    tokens = [getattr(plugin, f"{name}_token", None) for name in PLACEHOLDERS]
-    return tuple(token for token in tokens if token and token not in PLACEHOLDERS.values())
-
-
-def media_token_finding(row: Row, tokens: tuple[str, ...]) -> Finding | None:
-    """Return the first token in the texts of a row that only stands for media, with none behind it."""
-    texts = [message["content"] for message in (*row["_prompt"], *row["_response"][:2])]
-    texts += [row["_system"] or "", row["_tools"] or ""]
-    for token in tokens:
-        if any(token in text for text in texts):
-            return Finding("media token", f"the text holds `{token}`, which stands for media in this model")
-    return None
-
-
 def image_finding(image: Any, media_dir: str | None) -> Finding | None:
     """Return what is wrong with one image, or None if its header can be read.
 
@@ -113,7 +95,7 @@ def image_finding(image: Any, media_dir: str | None) -> Finding | None:
     if isinstance(source, Finding):
         return source
     try:
-        with Image.open(BytesIO(source) if isinstance(source, bytes) else source):
+        with open_image(BytesIO(source) if isinstance(source, bytes) else source):
             return None
     except Exception as error:
         return unreadable(source, error)
@@ -159,6 +141,26 @@ def file_finding(name: str, path: str, media_dir: str | None) -> Finding | None:
     return Finding(f"{name} missing", f"{name} {path!r} does not exist (looked for {' and '.join(tried)})")
 
 
+def medium_finding(name: str, item: Any, media_dir: str | None) -> Finding | None:
+    """Return what is wrong with a video or an audio, without opening it; frames of a video are images.
+
+    Args:
+        name: video or audio.
+        item: a path, for a video also a list of frames, or what `datasets` decoded.
+        media_dir: as for `file_finding`.
+    """
+    if isinstance(item, str):
+        return file_finding(name, item, media_dir)
+    if isinstance(item, dict):
+        held = f"a mapping with {sorted(map(str, item))}"
+    elif item is None or isinstance(item, (bool, int, float, bytes)) or (name == "audio" and isinstance(item, list)):
+        held = f"{type(item).__name__} {item!r:.60}"
+    else:
+        return None
+    wanted = "a path or a list of frames is" if name == "video" else "a path is"
+    return Finding(f"{name} unreadable", f"{'an' if name == 'audio' else 'a'} {name} is {held}, but {wanted} needed")
+
+
 @dataclass(frozen=True)
 class RowChecker:
     """Check aligned rows, one by one or a table at a time.
@@ -167,7 +169,7 @@ class RowChecker:
         media_dir: where relative media paths were looked up, None if they were not.
         counts_placeholders: whether the template expands ``<image>``; for a text-only one it is ordinary text.
         plan: what the run needs; part of the cache key of a check.
-        media_tokens: what the template puts in the place of media, where that is no placeholder itself.
+        media_tokens: what the template writes for parts of media.
     """
 
     media_dir: str | None
@@ -190,8 +192,10 @@ class RowChecker:
         reason = prompt_skip_reason(row) if self.plan.kind == "prompts" else skip_reason(row)
         if reason is not None:
             yield Finding(reason, reason)
-        elif (finding := text_finding(row) or media_token_finding(row, self.media_tokens)) is not None:
+        elif (finding := text_finding(row)) is not None:
             yield finding
+        elif (token := media_token(row, self.media_tokens)) is not None:
+            yield Finding("media token", token)
         else:
             yield from self._media(row)
             if self.counts_placeholders:
@@ -200,16 +204,22 @@ class RowChecker:
     def _media(self, row: Row) -> Iterator[Finding]:
         found = [image_finding(image, self.media_dir) for image in row["_images"] or []]
         for name in ("video", "audio"):
-            paths = (item for item in row[f"_{name}s"] or [] if isinstance(item, str))
-            found += [file_finding(name, path, self.media_dir) for path in paths]
+            found += [medium_finding(name, item, self.media_dir) for item in row[f"_{name}s"] or []]
+        for video in row["_videos"] or []:
+            frames = video if isinstance(video, list) else []
+            found += [image_finding(frame, self.media_dir) for frame in frames]
         return filter(None, found)
 
 
 def make_row_checker(dataset_attr: DatasetAttr, data_args: DataArguments, plan: RowPlan) -> RowChecker:
     """Return the checker of one dataset."""
+    local = dataset_attr.load_from in ("script", "file")
+    tokens = tokens_of(data_args.template)
+    return RowChecker(data_args.media_dir if local else None, bool(tokens), plan, tuple(sorted(tokens)))
+
+
+def tokens_of(template: str | None) -> frozenset[str]:
+    """What a template writes for parts of media; none for a text-only one, to which ``<image>`` is ordinary text."""
     from llamafactory.data.template import TEMPLATES
 
-    local = dataset_attr.load_from in ("script", "file")
-    plugin = getattr(TEMPLATES.get(data_args.template), "mm_plugin", None)
-    expands = any(getattr(plugin, f"{name}_token", None) for name in PLACEHOLDERS)
-    return RowChecker(data_args.media_dir if local else None, expands, plan, media_tokens(plugin))
+    return media_tokens(getattr(TEMPLATES.get(template), "mm_plugin", None))

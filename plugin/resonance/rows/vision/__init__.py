@@ -8,6 +8,7 @@ no pixels, with an image processor that answers from sizes: the same messages, t
 | file | what |
 |---|---|
 | `header` | the size of an image from its header; images without pixels. Imports PIL alone |
+| `opening` | only formats that pictures of data sets have are opened. Imports PIL alone |
 | `families` | what each family's image processor returns for images of given sizes |
 | `counter` | LlamaFactory's `process_messages` on sizes, compared once with the real path |
 """

@@ -8,6 +8,7 @@ decoded to see what is wrong with it, and so is a file of a format whose end can
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from io import BytesIO
@@ -15,8 +16,11 @@ from typing import Any
 
 from PIL import Image, ImageFile
 
+from .opening import open_image
+
 # Last bytes of a whole file, but for padding. WebP is read to its end when it is opened.
 ENDINGS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82", "GIF": b";", "WEBP": b""}
+PNG, PACKED_TEXT = b"\x89PNG\r\n\x1a\n", (b"zTXt", b"iTXt")
 PADDING, TAIL = b"\0\r\n ", 64
 REMEMBERED = 65536
 
@@ -94,13 +98,13 @@ def image_size(image: Any) -> tuple[int, int]:
     if isinstance(image, str | os.PathLike):
         status = os.stat(image)
         return _file_size(os.fspath(image), status.st_mtime_ns, status.st_size)
-    with Image.open(BytesIO(image) if isinstance(image, bytes) else image) as opened:
+    with open_image(BytesIO(image) if isinstance(image, bytes) else image) as opened:
         return _size_of_whole(opened)
 
 
 @lru_cache(REMEMBERED)
 def _file_size(path: str, modified: int, length: int) -> tuple[int, int]:
-    with Image.open(path) as opened:
+    with open_image(path) as opened:
         return _size_of_whole(opened)
 
 
@@ -111,12 +115,31 @@ def _size_of_whole(image: Image.Image) -> tuple[int, int]:
 
 
 def has_end(image: ImageFile.ImageFile) -> bool | None:
-    """Whether a file that was just opened ends as its format does; None if that cannot be told at a glance."""
+    """Whether a file that was just opened ends as its format does, and a PNG's checksums are right.
+
+    None if that cannot be told without decoding it.
+    """
     ending, file = ENDINGS.get(image.format or ""), image.fp
     if not ending or file is None:  # without a file it is loaded already
         return None if ending is None else True
     position = file.tell()
+    if image.format == "PNG" and not _has_sound_chunks(file):
+        file.seek(position)
+        return False
     file.seek(max(file.seek(0, os.SEEK_END) - TAIL, 0))
     tail = file.read()
     file.seek(position)
     return tail.rstrip(PADDING).endswith(ending)
+
+
+def _has_sound_chunks(file: Any) -> bool:
+    """Whether each chunk of a PNG file has its checksum, and none but the pixels is packed: it might be a bomb."""
+    file.seek(len(PNG))
+    while len(head := file.read(8)) == 8:
+        length, kind = int.from_bytes(head[:4]), head[4:]
+        body, checksum = file.read(length), file.read(4)
+        if zlib.crc32(kind + body).to_bytes(4) != checksum or kind in PACKED_TEXT:
+            return False
+        if kind == b"IEND":
+            return True
+    return False
