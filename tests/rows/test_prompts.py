@@ -69,7 +69,7 @@ def test_a_media_token_in_the_text(refused, formatting, token):
     bad = {"text": f"{QUESTION} {token}"}
     path, message = refused({1: {**bad}, 3: {**bad}}, formatting=formatting)
     for row in (1, 3):
-        assert f"{path}, row {row}: the text holds `{token}`, which stands for media in this model" in message
+        assert f"{path}, row {row}: the prompt holds `{token}`, which the model reads as a part of a medium" in message
     assert "To do (media token): Take the token out of the text" in message
 
 
@@ -130,7 +130,7 @@ def test_a_media_token_in_a_pair(data, load, make_pair):
     rows = [make_pair(i) for i in range(3)]
     rows[1]["rejected"] = "It is <|image_pad|>."
     path = data.write(rows)
-    with pytest.raises(ValueError, match=r"row 1: the text holds `<\|image_pad\|>`, which stands for media"):
+    with pytest.raises(ValueError, match=r"row 1: the answer holds `<\|image_pad\|>`, which the model reads"):
         load()
     assert path.exists()
 
@@ -148,6 +148,6 @@ def test_a_token_that_is_the_placeholder_itself_is_counted_as_one():
     for template, token in (("llava", "<image>"), ("qwen2_vl", "<|image_pad|>")):
         settings = SimpleNamespace(template=template, media_dir=None)
         checker = make_row_checker(entry, settings, RowPlan(needs_scores=False, kind="prompts"))
-        assert (token in checker.media_tokens) is (template != "llava")
+        assert token in checker.media_tokens
         (found,) = checker(row)
         assert found.message == "0 images but 1 `<image>` in the prompt"
