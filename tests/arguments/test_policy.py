@@ -177,6 +177,20 @@ def test_a_run_is_resumed(grpo, tmp_path, finetuning_type):
         assert training.resume_from_checkpoint == str(checkpoint)
 
 
+@pytest.mark.parametrize("finetuning_type", ["full", "freeze"])
+def test_a_reward_model_gets_the_checkpoint_that_its_recipe_names(grpo, tmp_path, finetuning_type):
+    checkpoint = tmp_path / "out" / "checkpoint-5"
+    checkpoint.mkdir(parents=True)
+    rm = {"stage": "rm", "ppo_variant": None, "rewards": None, "dataset": "pairs"}
+    rm |= {"finetuning_type": finetuning_type, "freeze_trainable_layers": 1}
+    for asked in (str(checkpoint), True):
+        assert "complete checkpoint" in refused(grpo, **rm, resume_from_checkpoint=asked)
+    (checkpoint / "trainer_state.json").write_text("{}")
+    for asked in (str(checkpoint), True):
+        assert grpo(**rm, resume_from_checkpoint=asked)[2].resume_from_checkpoint == str(checkpoint)
+    assert grpo(**rm)[2].resume_from_checkpoint is None, "a recipe without the key starts anew, as without us"
+
+
 # -- what rollouts are sampled from ---------------------------------------------------------------------------------
 
 

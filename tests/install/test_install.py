@@ -149,9 +149,11 @@ def test_recipes_come_along(env: LayeredEnv) -> None:
     assert "RECIPE" in env.run(env.root / "bin" / "resonance", "ls").stdout
 
 
-def test_the_template_of_a_page_comes_along(env: LayeredEnv) -> None:
-    page = env.python_c("from resonance.checks.data import page; print(page.__file__)").strip()
-    assert Path(page).with_name("page.html.j2").is_file()
+def test_the_templates_of_pages_come_along(env: LayeredEnv) -> None:
+    package = Path(env.python_c("import resonance; print(resonance.__file__)").strip()).parent
+    ours = CHECKOUT / "plugin" / "resonance"
+    templates = [path.relative_to(ours) for path in ours.rglob("*.j2")]
+    assert len(templates) == 2 and [path for path in templates if not (package / path).is_file()] == []
 
 
 @pytest.mark.parametrize("mode", MODES)

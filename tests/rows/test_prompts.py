@@ -35,7 +35,9 @@ def prompts(data, load):
         info_path = data.folder / "dataset_info.json"
         info = json.loads(info_path.read_text()) if info_path.exists() else {}
         tags = {"tags": TAGS} if formatting == "openai" else {}
-        entry = {"file_name": file, "formatting": formatting, "columns": {**columns, "images": "images"}, **tags}
+        meta = {"meta": options.pop("meta")} if "meta" in options else {}
+        named = {**columns, "images": "images", **meta}
+        entry = {"file_name": file, "formatting": formatting, "columns": named, **tags}
         info_path.write_text(json.dumps(info | {name: entry}))
         return path, lambda **more: load(**{"stage": "ppo", "rewards": REWARDS, "dataset": name, **options, **more})
 
@@ -109,6 +111,17 @@ def test_what_the_message_advises_works(refused, prompts):
     assert len(load(cutoff_len=advised).train) == 4
     with pytest.raises(ValueError, match=f"more than `cutoff_len: {advised - 1}`"):
         load(cutoff_len=advised - 1)
+
+
+@pytest.mark.parametrize("meta", [["level"], "level"])
+def test_columns_that_an_entry_names(prompts, meta):
+    _, load = prompts({i: {"answer": "red"} for i in range(4)}, meta=meta)
+    assert [meta_of(row) for row in load().train] == [{"level": i} for i in range(4)]
+
+
+def test_a_column_that_an_entry_names_and_no_row_has(refused):
+    path, message = refused({}, meta=["lvel", "level"])
+    assert f"{path}, row 0: no column lvel, which `columns` names under `meta`" in message
 
 
 def test_columns_of_each_set(prompts, data):

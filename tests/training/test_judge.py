@@ -78,6 +78,11 @@ def test_a_set_without_a_column_goes_without_its_reward_and_is_warned_of(warning
     assert alone.parts["exact"] == [None], "also in a batch of such rows alone"
 
 
+def test_a_column_with_the_name_of_something_that_rewards_get():
+    with pytest.raises(ValueError, match=r'under these names already: prompts. Rename.*"meta": \["answer", \.\.\.\]'):
+        judge([EXACT], tokenized("answer", "prompts"))
+
+
 def test_a_set_that_was_tokenized_for_another_stage():
     other = datasets.Dataset.from_list([{"input_ids": [1], "labels": [1]}])
     with pytest.raises(ValueError, match="has no column 'meta'.*not made for stage: ppo"):

@@ -35,6 +35,3 @@ def test_a_checkpoint_of_another_stage_is_refused(train, recipe, tmp_path):
     stopped = train(recipe(**BASE, resume_from_checkpoint=str(whole)), check=False)
     assert stopped.returncode == 1
     assert "value_head.safetensors is missing: the checkpoint is of no reward model" in stopped.output
-    shutil.rmtree(whole)
-    stopped = train(recipe(**BASE, resume_from_checkpoint=str(whole)), check=False)
-    assert stopped.returncode == 1 and "is no complete checkpoint" in stopped.output

@@ -89,12 +89,14 @@ def _plain(value: Any) -> Any:
 def prompt_converter(inner: Callable[[Row], Row], attr: DatasetAttr) -> PromptConverter:
     """The converter of an entry in dataset_info.json, around LlamaFactory's."""
     named = [getattr(attr, name, None) for name in (*_READ, *MEDIA_COLUMNS)]
+    given: Any = getattr(attr, META, None)
+    meta = [given] if isinstance(given, str) else given
     tags: Any = tuple(getattr(attr, f"{name}_tag") for name in ("role", "content", "user", "assistant"))
     return PromptConverter(
         inner=inner,
         messages=None if attr.formatting == "alpaca" else getattr(attr, "messages", None),
         tags=tags,
-        meta=None if (given := getattr(attr, META, None)) is None else tuple(given),
+        meta=None if meta is None else tuple(meta),
         # aligned media columns are there before their time, for their types (`media_types`)
         read=(*(name for name in named if name), *(f"_{name}" for name in MEDIA_COLUMNS), SOURCE, ROW),
     )

@@ -10,6 +10,7 @@ from typing import Any
 from llamafactory.extras import logging
 
 from ..rewards import Completions, Reward, Scores, make_rewards, reward_problems, score
+from ..rewards.spec import INPUTS
 from ..rollout.types import Completion
 from ..rows.fields import ROW, SOURCE
 from ..rows.prompts import columns_by_source, meta_of
@@ -69,11 +70,17 @@ def make_judge(entries: list[Mapping[str, Any]], rows: Mapping[str, Any], decode
         decode: token ids to text, without special tokens.
 
     Raises:
-        ValueError: a reward reads a column that no set has; all that is wrong with all rewards.
+        ValueError: a column has the name of something else that rewards get; or a reward reads a column that no set
+            has, all that is wrong with all rewards.
     """
     sets = [part for one in rows.values() for part in (one.values() if isinstance(one, dict) else [one])]
     sources = [found for part in sets for found in columns_by_source(part).items()]
     known = list(dict.fromkeys(name for _, columns in sources for name in columns))
+    if clash := [name for name in known if name in INPUTS]:
+        raise ValueError(
+            f"The data has columns that rewards know under these names already: {', '.join(clash)}. Rename them, or "
+            'name those that rewards read in the dataset_info.json entry: "columns": {"meta": ["answer", ...]}.'
+        )
     rewards = make_rewards(entries, known)
     for source, columns in sources:
         for problem in reward_problems(entries, columns):
