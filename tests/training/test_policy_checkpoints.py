@@ -81,9 +81,10 @@ def test_the_best_model_by_its_reward_is_kept_and_goes_on(way, data, recipe, tra
 
 
 @slow
+@pytest.mark.parametrize("engine", [ZERO3, {}], ids=["zero3", "ddp"])
 @pytest.mark.parametrize("way", ["full", "lora"])
-def test_zero3_resumes_to_the_same_bits(way, data, recipe, train, tmp_path):
-    changes = {**ZERO3, **(LORA if way == "lora" else {}), "save_strategy": "steps", "save_steps": 3}
+def test_two_ranks_resume_to_the_same_bits(way, engine, data, recipe, train, tmp_path):
+    changes = {**engine, **(LORA if way == "lora" else {}), "save_strategy": "steps", "save_steps": 3}
     whole = train(recipe(**policy_recipe(data, "ppo", **changes)), **TWO_RANKS)
     changes["resume_from_checkpoint"] = str(whole.output_dir / "checkpoint-3")
     resumed = train(recipe(**policy_recipe(data, "ppo", **changes), output_dir=str(tmp_path / "resumed")), **TWO_RANKS)

@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from transformers import Trainer
 
 from resonance.arguments.policy import DEFAULTS
 from resonance.forward.tower import dropout, switch_off_dropout
@@ -22,6 +23,7 @@ from resonance.training import completions, policy_eval
 from resonance.training.completions import Completer
 from resonance.training.critic import add_value_head, continue_value_head, load_value_head, save_value_head
 from resonance.training.experience import ExperienceSource
+from resonance.training.resume import ResumableTrainer
 from resonance.training.rollouts import Sizes, seed_of
 
 ROWS = [{"number": number} for number in range(40)]
@@ -121,6 +123,21 @@ def test_a_checkpoint_of_rollouts_of_another_size_is_refused():
     assert "saved with {'gradient_accumulation_steps': 2, 'ranks': 1}" in text
     assert "this run has {'gradient_accumulation_steps': 1, 'ranks': 2}" in text
     assert "adapter_name_or_path" in text and "num_generations" not in text
+
+
+def test_the_file_that_completes_a_checkpoint_waits_for_the_state_of_all_ranks(monkeypatch):
+    written = []
+    monkeypatch.setattr(Trainer, "_save_rng_state", lambda self, folder: written.append("random numbers"))
+
+    class Resumable(ResumableTrainer):
+        def __init__(self):
+            self.accelerator = SimpleNamespace(wait_for_everyone=lambda: written.append("wait"))
+
+        def save_rank_state(self, checkpoint):
+            written.append("rank state")
+
+    Resumable()._save_rng_state("checkpoint-1")
+    assert written == ["random numbers", "rank state", "wait"]
 
 
 # -- models -----------------------------------------------------------------------------------------------------------

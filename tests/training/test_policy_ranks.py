@@ -21,7 +21,13 @@ ALIKE = {
     "eval_steps": 4,
     "eval_num_generations": 2,
 }
-WAYS: dict[str, dict[str, Any]] = {"full": {}, "lora": LORA}
+FROZEN = {"freeze_vision_tower": True, "freeze_multi_modal_projector": True}
+WAYS: dict[str, dict[str, Any]] = {
+    "full": {},
+    "lora": LORA,
+    "frozen": {**LORA, **FROZEN},
+    "accumulated": {**FROZEN, "gradient_accumulation_steps": 2},
+}
 TIMES = ("time/",)
 
 
@@ -37,7 +43,8 @@ def one_rank(train_many, data):
 
     def run(variant, way):
         if (variant, way) not in known:
-            changes = {**ALIKE, **WAYS[way], "gradient_accumulation_steps": 2}
+            changes = {**ALIKE, **WAYS[way]}
+            changes["gradient_accumulation_steps"] = 2 * changes.get("gradient_accumulation_steps", 1)
             known[variant, way] = train_many({"one": policy_recipe(data, variant, **changes)})["one"]
             assert known[variant, way].returncode == 0, known[variant, way].output[-4000:]
         return known[variant, way]
@@ -46,7 +53,7 @@ def one_rank(train_many, data):
 
 
 def case(variant, way, stage):
-    """Two cases are in the short suite: the critic and the adapters under ZeRO-3, whose weights are gathered."""
+    """Two cases are in the short suite: the critic and the reference under ZeRO-3, and adapters under DDP."""
     short = (variant, way, stage) in {("ppo", "full", "z3"), ("grpo", "lora", None)}
     return pytest.param(variant, way, stage, marks=() if short else pytest.mark.slow)
 

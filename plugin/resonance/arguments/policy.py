@@ -68,7 +68,9 @@ class RolloutKeys:
         "your own, each with an optional weight (JSON on the command line)."
     )
     rollout_batch_size: int | None = _key(
-        "Prompts that a process generates for at a time. Unset: those of one optimizer step."
+        "Prompts that a process generates for at a time, with the random numbers of one seed. Unset: those of one "
+        "optimizer step. 1, or another divisor of the prompts of a micro-batch, makes completions independent of the "
+        "number of processes."
     )
     rollout_correction: str = _key(
         "Importance weights for tokens whose log-probabilities differ from the trainer's: off, or LEVEL-MODE of "
