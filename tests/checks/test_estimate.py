@@ -253,7 +253,7 @@ def test_advice_when_it_does_not_fit(ask, big_model):
         ({}, ("--batch", "0", "--text-tokens", "0"), "--batch: 0; allowed: a whole number from 1; --text-tokens: 0"),
         ({}, ("--gpu", "H10"), "nearest: H100"),
         ({}, ("--gpu-memory", "-3"), "--gpu-memory: -3.0"),
-        ({}, ("--set", "batch"), "an override is written key=value"),
+        ({}, ("--set", "batch"), "behind a recipe file write key=value"),
         ({"per_device_train_batch_size": "many"}, (), "per_device_train_batch_size: 'many'"),
     ],
     ids=str,
@@ -265,7 +265,7 @@ def test_what_is_wrong_is_said(ask, changes, options, said):
 
 
 def test_a_file_that_is_no_recipe(capsys, tmp_path):
-    for text, said in (("- a\n- b\n", "this is list"), ("a: [", "not YAML"), (None, "No such file")):
+    for text, said in (("- a\n- b\n", "this one holds a list"), ("a: [", "not YAML"), (None, "No such file")):
         path = tmp_path / "r.yaml"
         path.unlink(missing_ok=True)
         if text is not None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,32 +21,6 @@ OPTIMIZERS = {
 UNMODELLED = ("use_galore", "use_apollo", "use_badam", "use_adam_mini", "use_muon", "use_unsloth", "use_kt", "use_mca")
 
 
-def read_recipe(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """A recipe file with `key=value` overrides.
-
-    Raises:
-        ValueError: no such file, no YAML, no mapping, or an override without `=`.
-    """
-    import yaml
-
-    try:
-        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not YAML: {error}") from error
-    if not isinstance(recipe, dict):
-        raise ValueError(f"{path}: a recipe is a list of `key: value` lines, this is {type(recipe).__name__}")
-    for text in overrides:
-        key, separator, value = text.partition("=")
-        if not separator or not key:
-            raise ValueError(
-                f"--set {text}: an override is written key=value, e.g. --set per_device_train_batch_size=4"
-            )
-        recipe[key] = yaml.safe_load(value)
-    return recipe
-
-
 def parse(recipe: Mapping[str, Any]) -> tuple[Any, Any, Any]:
     """LlamaFactory's model, data and finetuning arguments of a recipe, without what a run would check or create.
 
@@ -56,9 +30,9 @@ def parse(recipe: Mapping[str, Any]) -> tuple[Any, Any, Any]:
     from llamafactory.hparams import parser
     from transformers import HfArgumentParser
 
-    from ...arguments.recipe import unknown_keys
+    from ...arguments.recipe import known_keys, unknown_keys
 
-    found = unknown_keys(recipe, parser)
+    found = unknown_keys(recipe, known_keys(parser))
     if recipe.get("stage", "sft") not in STAGES:
         found.append(f"stage: {recipe['stage']!r} is not modelled; allowed: {', '.join(STAGES)}")
     if not recipe.get("model_name_or_path"):
