@@ -95,6 +95,15 @@ PATCHES = (
         optional=True,
     ),
     _always(
+        "launcher",
+        "llamafactory.train.tuner.run_exp",
+        "run_exp",
+        ("args", "callbacks"),
+        why="errors of ours end a run in their own words without a traceback, and JSON recipes are read",
+        remove_when="LlamaFactory reads JSON recipes, and prints what a user is to correct without a traceback",
+        optional=True,
+    ),
+    _always(
         "v1",
         "llamafactory.v1.config.arg_parser.get_args",
         "get_v1_args",
