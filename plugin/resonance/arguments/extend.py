@@ -22,6 +22,7 @@ def extend_finetuning_arguments(original: type) -> type:
             original.__post_init__(self)  # type: ignore[attr-defined]
             return
 
+        vars(self).update(parameters.as_numbers(vars(self)))
         found = parameters.problems(vars(self))
         if found:
             raise ValueError(preference.report(found))

@@ -13,7 +13,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
 
+from .data import PAIR_STAGES, RATIO_STAGES
+from .places import DATASET_INFO
+
 CHOSEN = ("stage", "finetuning_type")  # LlamaFactory trains nothing under any other name
+COUNTS = ("per_device_train_batch_size", "gradient_accumulation_steps")
 MODELS = ("model_name_or_path", "ref_model")
 ADAPTERS = ("adapter_name_or_path", "ref_model_adapters")
 
@@ -38,9 +42,38 @@ def _loss_as_stage(stage: Any) -> str:
     return f"; for that loss write `stage: dpo` and `pref_loss: {stage}`" if stage in LOSSES else ""
 
 
+def stage_problems(given: Mapping[str, Any]) -> list[str]:
+    """Data sets that LlamaFactory refuses in the stage of its own recipe: pairs or answers. Unknown ones pass."""
+    folder, stage = given.get("dataset_dir", "data"), given.get("stage", "sft")
+    if stage not in RATIO_STAGES or os.path.isdir(str(given.get("tokenized_path") or "")):
+        return []  # LlamaFactory then reads nothing else
+    try:
+        info = (
+            json.loads(Path(folder, DATASET_INFO).read_text(encoding="utf-8")) if isinstance(folder, str) else folder
+        )
+    except (OSError, ValueError):
+        return []
+    found = []
+    for key in ("dataset", "eval_dataset"):
+        for name in _names(given.get(key)):
+            entry = info.get(name) if isinstance(info, Mapping) else None
+            if isinstance(entry, Mapping) and (entry.get("ranking") is True) != (stage in PAIR_STAGES):
+                has, cure = (
+                    ("pairs", "use stage: dpo or rm")
+                    if stage not in PAIR_STAGES
+                    else ("answers", 'pairs have "ranking": true')
+                )
+                found.append(f"{key}: {name!r} has {has}, which stage: {stage} does not learn from; {cure}")
+    return found
+
+
 def name_problems(given: Mapping[str, Any]) -> list[str]:
     """What is wrong with the names in a recipe that runs on our rows or our trainer."""
     found = template_problems(given) + deepspeed_problems(given.get("deepspeed"))
+    for key in COUNTS:
+        value = given.get(key, 1)
+        if type(value) is not int or value < 1:
+            found.append(f"{key}: {value!r} is not allowed, it must be a whole number from 1")
     for keys, wanted in ((MODELS, "config.json"), (ADAPTERS, "adapter_config.json")):
         for key in keys:
             for name in _names(given.get(key)):

@@ -16,7 +16,7 @@ from typing import Any
 from ..upstream import DataArguments, FinetuningArguments, TrainingArguments
 from . import data, parameters, preference
 from .environment import may_have_other_keys
-from .names import choice_problems, name_problems
+from .names import choice_problems, name_problems, stage_problems
 from .places import dataset_problems, output_problems
 from .reader import read_words
 from .resume import resume_point
@@ -59,6 +59,8 @@ def check(given: Mapping[str, Any], parser: ModuleType) -> None:
         found += run_problems(given)
     elif data.uses_rows(given):
         found += dataset_problems(given) + output_problems(given.get("output_dir"))
+    else:
+        found += stage_problems(given)
     if found:
         raise ValueError(preference.report(found))
 
