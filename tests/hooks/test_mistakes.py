@@ -182,7 +182,7 @@ def spoil(rows: list[dict[str, Any]], kind: str) -> Any:
     [
         ("picture", "row 1: .*gone.png.*\nTo do .image missing.: Correct the path"),
         ("score", "row 1: .*\nTo do .bad score.: Give every row a finite number"),
-        ("text score", "row 1.*\nTo do .mixed column.: Give the column one type"),
+        ("text score", "row 1.*\nTo do .mixed column.: Give .*\n`resonance data check mydata/pairs.json` lists"),
         ("placeholder", "row 1: .*\nTo do .placeholder count.: Write one placeholder per item"),
         ("identical", "4 identical pair.*No row is left"),
         ("empty", "mydata/pairs.json.*Check that the file is whole"),
@@ -193,6 +193,16 @@ def test_wrong_rows(train, folder, kind, said):
     data.write_text(json.dumps(spoil(json.loads(data.read_text()), kind)))
     code, last = train({})
     assert code == 1 and re.search(said, last), last
+
+
+def test_problems_behind_a_file_that_cannot_be_read_are_listed_by_check(train, folder, capsys):
+    data = folder / "mydata" / "pairs.json"
+    rows = json.loads(data.read_text())
+    data.write_text(json.dumps(spoil(spoil(rows, "text score"), "picture")))
+    command = re.search("`resonance (data check .*)` lists", train({})[1])[1]
+    assert main(command.split()) == 1
+    told = capsys.readouterr().out
+    assert "gone.png" in told and "two" in told
 
 
 def test_a_broken_dataset_info(train, folder):
