@@ -53,6 +53,7 @@ CURES = {
     "image missing": _PATH,
     "video missing": _PATH,
     "audio missing": _PATH,
+    "not a path": "Write the path of a file for each: training fetches and decodes nothing.",
     "image unreadable": "Replace the image, or remove the row.",
     "placeholder count": "Write one placeholder per item; prompt + chosen and prompt + rejected count separately.",
     "message not text": "Make every message's content plain text and put images into the `images` column.",
