@@ -86,6 +86,9 @@ def _registered_path(what: str, info_path: Path) -> Path:
     entry = entries[what]
     if (hub := next((entry[key] for key in HUBS if key in entry), None)) is not None:
         here = "only data sets on this machine are read here. Import or download it."
+        if "hf_hub_url" in entry:
+            here += f"\nNext: hf download --repo-type dataset {hub} --local-dir FOLDER"
+            here += ", then resonance data register FOLDER or a file in it"
         raise ValueError(f"{what} is loaded from {hub}; {here}")
     if not isinstance(entry.get("file_name"), str):
         raise ValueError(f"{info_path}, {what}: has no file_name.")

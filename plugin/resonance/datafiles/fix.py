@@ -153,6 +153,7 @@ class Fixing:
             self.elsewhere += 1
             self.no_path = self.no_path or f"{slot.where} {path_problem(old)}"
             return None
+        new: str | None
         local = local_path(old)
         try:
             if local != old and self.exists is not None and self.exists(local):

@@ -19,6 +19,7 @@ from . import (
     vlquery_json,
     vqa_rad,
 )
+from .layout import checked
 from .spec import Example, Importer, Skip
 
 IMPORTERS: dict[str, Importer] = {
@@ -47,6 +48,7 @@ def fitting(row: dict[str, Any]) -> list[str]:
 
 def _fits(importer: Importer, row: dict[str, Any]) -> bool:
     try:
-        return any(isinstance(example, Example) for example in importer.convert(row, importer.settled({})))
+        made = importer.convert(row, importer.settled({}))
+        return any(isinstance(example, Example) and bool(checked(example)) for example in made)
     except Skip:
         return False

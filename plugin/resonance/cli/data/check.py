@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...datafiles.info import INFO
 from . import common
+from .advice import import_command, settings
 
 if TYPE_CHECKING:
     from ...checks.data.entry import Entry
@@ -147,7 +149,8 @@ def cure(args: argparse.Namespace, scan: Scan, findings: Findings) -> str:
     probe, files, media_dir = scan.judge.probe, scan.entry.files, scan.entry.media_dir
     embedded = len(probe.sizes) > 0 and not probe.facts
     if embedded or not scan.entry.columns:
-        return "Next: resonance data import --list, if this is a public set as it was downloaded"
+        command = import_command(files[0] if len(files) == 1 else files[0].parent)
+        return f"Next: {command or 'resonance data import --list'}, if this is a public set as it was downloaded"
     wrong = {group.kind: group.count for group in findings.groups(scan.files) if KINDS[group.kind].severity == "error"}
     missing = sum(wrong.get(f"{medium} missing", 0) for medium in ("image", "video", "audio"))
     if missing * 2 > scan.rows and len(files) == 1 and files[0].suffix.lower() in (".json", ".jsonl"):
@@ -161,9 +164,11 @@ def cure(args: argparse.Namespace, scan: Scan, findings: Findings) -> str:
 
 
 def register_command(args: argparse.Namespace, entry: Entry) -> str:
-    """What makes the copy a data set whose relative media paths start where those of the original do."""
+    """What makes the copy a data set with the entry of the original, whose media paths start at the same folder."""
     folder = args.dataset_dir if args.media_dir else entry.media_dir
-    return common.typed("register", args.fix, *(["--dataset-dir", folder] if Path(folder) != Path("data") else []))
+    where = ["--dataset-dir", folder] if Path(folder) != Path("data") else []
+    same = {"formatting": entry.formatting, "ranking": entry.ranking, "columns": entry.columns, "tags": entry.tags}
+    return common.typed("register", args.fix, *where, *settings(args.fix, Path(folder, INFO), same))
 
 
 def print_json(findings: Findings) -> None:
