@@ -25,6 +25,7 @@ PUBLISHED = {"preference_loss"}
 # Who may import whom, lazily or not.
 ARROWS = {
     "startup.py": {"hooks"},
+    "__main__.py": {"cli"},
     "upstream.py": set(),  # annotations for every room
     "hooks": {"arguments", "training"},
     "arguments": {"losses", "forward", "rows"},  # only names: of speed-ups, and of policies for long rows

@@ -68,7 +68,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 0
     args.typed = argv  # for commands that say how to type them once more
-    return COMMANDS[args.command].run(args)
+    try:
+        return COMMANDS[args.command].run(args)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == __package__.partition(".")[0]:
+            raise
+        print(f"resonance {args.command}: {error.name} is not installed in {sys.executable}", file=sys.stderr)
+        print("Next: resonance doctor", file=sys.stderr)
+        return 1
 
 
 def is_known(program: str, word: list[str], commands: Iterable[str]) -> bool:

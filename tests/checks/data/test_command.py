@@ -116,7 +116,7 @@ def test_several_targets_are_counted_together(folder, make_pair) -> None:
         ([""], "a TARGET is empty"),
         (
             ["hub"],
-            "Import or download it.\nNext: hf download --repo-type dataset a/b --local-dir FOLDER, then resonance data",
+            "download it.\nNext: hf download --repo-type dataset a/b --local-dir FOLDER, then resonance data",
         ),
         (["gone"], "gone.json is not there. Download it, or correct the entry in"),
         (["pairs", "--score-range", "5", "0"], "the lower one goes first"),
