@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .known import known_config
 from .shapes import Setup
 
 STAGES = ("dpo", "rm", "sft")
@@ -96,6 +98,10 @@ def notes(recipe: Mapping[str, Any], finetuning_args: Any) -> list[str]:
         "adapter_name_or_path: counted as a new adapter of the recipe's own rank and targets": recipe.get(
             "adapter_name_or_path"
         ),
+        "model_name_or_path: the shape that comes with Resonance; nothing of the model was read": not os.path.isdir(
+            str(recipe.get("model_name_or_path"))
+        )
+        and known_config(str(recipe.get("model_name_or_path"))),
         "fsdp: not modelled; counted as plain data parallelism": recipe.get("fsdp"),
         "do_train: not true; these are the numbers of a training, an evaluation needs less": not recipe.get(
             "do_train"
