@@ -187,3 +187,15 @@ def test_registering_elsewhere_keeps_the_place_of_the_media(typed):
     assert typed(next_words(text))[0] == 0
     code, text = typed(["data", "register", "mydata/mine.json", "--dataset-dir", "mydata"])
     assert code == 0 and "media_dir" not in text and typed(next_words(text))[0] == 0
+
+
+def test_a_sound_set_is_followed_by_what_a_recipe_says(typed):
+    write("data/mine.json", [{"prompt": f"q{i}", "chosen": f"yes {i}", "rejected": "no"} for i in range(3)])
+    write("data/other.json", [{"prompt": f"r{i}", "chosen": f"yes {i}", "rejected": "no"} for i in range(3)])
+    code, text = typed(["data", "check", "data/mine.json"])
+    assert code == 0 and next_words(text) == ["data", "register", "data/mine.json"]
+    assert typed(next_words(text))[0] == 0
+    code, text = typed(["data", "check", "mine", "--against", "data/other.json"])
+    assert code == 0 and "No row and no image is shared with data/other.json" in text
+    assert text.endswith("Next: `dataset: mine`, `dataset_dir: data` in a recipe\n")
+    assert "is shared with" not in typed(["data", "check", "mine", "--against", "data/mine.json"])[1]

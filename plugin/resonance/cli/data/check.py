@@ -128,6 +128,9 @@ def check(args: argparse.Namespace, entries: list[Entry], options: Options) -> i
     else:
         for line in lines(scans, findings, limit):
             print(line)
+        kinds = {group.kind for scan in scans for group in findings.groups(scan.files)}
+        if args.against is not None and not {"leaked row", "leaked image"} & kinds:
+            print(f"No row and no image is shared with {args.against}")
     told = sys.stderr if args.json else sys.stdout
     if gallery is not None:
         write_page(args.html, scans, findings, gallery)
@@ -135,10 +138,22 @@ def check(args: argparse.Namespace, entries: list[Entry], options: Options) -> i
     if args.fix is not None:
         print(Repair(scans[0], args.fix, args.strict).run(), file=told)
         print(f"Next: {register_command(args, entries[0])}", file=told)
-    elif findings.count("error") and len(entries) == 1 and scans[0].rows and not args.json:
-        print(common.safe(cure(args, scans[0], findings)))
+    elif len(entries) == 1 and scans[0].rows and not args.json:
+        following = cure(args, scans[0], findings) if findings.count("error") else recipe_lines(args, entries[0])
+        print(common.safe(following))
     wrong = findings.count("error") + args.strict * findings.count("warning")
     return 1 if wrong else 0
+
+
+def recipe_lines(args: argparse.Namespace, entry: Entry) -> str:
+    """What a recipe says to train on a set without errors, or what makes a file a set."""
+    from ...datafiles.find import find
+
+    data = find(args.targets[0], Path(args.dataset_dir, INFO))
+    if data.name is None or data.info is None:
+        return f"Next: {common.typed('register', data.path)}"
+    media = f", `media_dir: {entry.media_dir}`" if args.media_dir else ""
+    return f"Next: `dataset: {data.name}`, `dataset_dir: {data.info.parent}`{media} in a recipe"
 
 
 def cure(args: argparse.Namespace, scan: Scan, findings: Findings) -> str:
