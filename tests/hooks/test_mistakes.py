@@ -25,6 +25,18 @@ from resonance.losses import Pairs
 
 def my_loss(pairs: Pairs, *, alpha: float = 1.0):
     return -alpha * pairs.logits
+
+def scalar(pairs):
+    return pairs.logits.mean()
+
+def attribute(pairs):
+    return -pairs.logist
+
+def detached(pairs):
+    return -pairs.logits.detach()
+
+def nan(pairs):
+    return pairs.logits * float("nan")
 """
 
 
@@ -87,6 +99,10 @@ RECIPES: list[tuple[dict[str, Any], str]] = [
     ({"pref_loss": "my_losses.py:my_loss"}, "no module named 'my_losses.py'.* write it as 'package.module:function'"),
     ({"pref_loss": "my_losses:mi_loss"}, "has no 'mi_loss' .nearest: my_loss"),
     ({"pref_loss": "my_losses:my_loss", "pref_loss_params": {"alfa": 2}}, "no parameter 'alfa' .nearest: alpha"),
+    ({"pref_loss": "my_losses:scalar"}, "my_losses:scalar fails on four made-up pairs: .*[(]4,[)]"),
+    ({"pref_loss": "my_losses:attribute"}, "AttributeError: .*'logist'.*my_losses.py, line 12"),
+    ({"pref_loss": "my_losses:detached"}, "my_losses:detached fails on .*does not require grad"),
+    ({"pref_loss": "my_losses:nan"}, "my_losses:nan gives .nan, nan, nan, nan. for four made-up pairs"),
     ({"finetuning_type": "loar"}, "finetuning_type: 'loar' is not one of lora, "),
     ({"pref_beta": "two"}, "pref_beta: beta='two' is not allowed, it must be a finite number > 0"),
     ({"pref_beta": -1}, "pref_beta: beta=-1 is not allowed"),

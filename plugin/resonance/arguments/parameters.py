@@ -103,7 +103,7 @@ def problems(values: Mapping[str, Any]) -> list[str]:
 
     Only recipes that run on our trainer are judged; LlamaFactory judges its own.
     """
-    from ..losses import check_params, get_loss
+    from ..losses import check_params, get_loss, trial_problem
 
     values = as_numbers({**DEFAULTS, **values})
     found: list[str] = []
@@ -136,6 +136,8 @@ def problems(values: Mapping[str, Any]) -> list[str]:
         found.append(
             f"dpo_label_smoothing: {smoothing!r} given, but pref_loss: {values['pref_loss']} has no label smoothing"
         )
+    if not found and ":" in values["pref_loss"] and (problem := trial_problem(spec, given)):
+        found.append(f"pref_loss: {problem}")
     return found
 
 
