@@ -236,6 +236,14 @@ def test_under_torchrun_the_recipe_is_checked_before_it_starts(train, monkeypatc
     assert "uni_dpo_tau_godd: no such key" in last and "pref_beta: beta=-1" in last
 
 
+def test_torchrun_without_a_gpu_needs_a_number_of_processes(train, monkeypatch):
+    monkeypatch.setenv("FORCE_TORCHRUN", "1")
+    monkeypatch.delenv("NPROC_PER_NODE", raising=False)
+    monkeypatch.setattr("llamafactory.extras.misc.get_device_count", lambda: 0)
+    code, last = train({})
+    assert code == 1 and "set NPROC_PER_NODE too, say to 2" in last
+
+
 def test_numbers_in_quotes_and_json_recipes_are_right(train, folder, monkeypatch):
     seen: list[Any] = []
     monkeypatch.setattr("llamafactory.train.tuner.run_dpo", lambda *args: seen.append(args[3]))

@@ -53,6 +53,13 @@ def prepare_launch(argv: Sequence[str]) -> None:
             f"{argv[2]} needs resonance in every process, but this Python ({sys.executable}) has no `torchrun` in "
             f"{' or '.join(script_folders())}; install it with torch: {sys.executable} -m pip install torch"
         )
+    from llamafactory.extras.misc import get_device_count
+
+    if "NPROC_PER_NODE" not in os.environ and not get_device_count():
+        raise ValueError(
+            "FORCE_TORCHRUN: there is no GPU here by which to count processes; set NPROC_PER_NODE too, say to 2, or "
+            "unset FORCE_TORCHRUN"
+        )
     if reader.names_file(argv[2:]):  # flags are text until they are parsed
         from llamafactory.hparams import parser
 

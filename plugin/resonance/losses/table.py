@@ -133,10 +133,11 @@ def trial_problem(spec: LossSpec, params: Mapping[str, Any]) -> str | None:
     For a user's own loss, before a model is loaded: shapes, names of attributes, a loss without a gradient.
     """
     near, far = (torch.linspace(-low, -1.0, 4).requires_grad_() for low in (2.0, 3.0))
-    reference = (
-        (torch.linspace(-2.5, -1.5, 4), torch.linspace(-2.0, -2.5, 4)) if spec.needs_reference else (None, None)
-    )
-    pairs = Pairs(near, far, *reference, torch.tensor([9, 7, 5, 3]), torch.tensor([8, 6, 4, 2]))
+    lengths = {"chosen_lengths": torch.tensor([9, 7, 5, 3]), "rejected_lengths": torch.tensor([8, 6, 4, 2])}
+    pairs = Pairs(near, far, **lengths)
+    if spec.needs_reference:
+        reference = torch.linspace(-2.5, -1.5, 4)
+        pairs = replace(pairs, reference_chosen_logps=reference, reference_rejected_logps=reference - 0.5)
     if spec.needs_scores:
         scores = torch.tensor([[4.0, 5.0, 3.0, 4.5], [1.0, 2.0, 2.5, 1.5]])
         pairs = replace(pairs, score_chosen=scores[0], score_rejected=scores[1])
