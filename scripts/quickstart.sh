@@ -100,9 +100,11 @@ print(f"""
 held-out preference accuracy (160 pairs, pictures never trained on)
   before Uni-DPO   {before:6.1%}
   after Uni-DPO    {after:6.1%}
+(by mean log-prob a token; eval_rewards/accuracies in uni_dpo/all_results.json is against the reference model)
 wall time          {seconds} s
 
 model     {out / "uni_dpo"}
 curves    {out / "uni_dpo"}/*.png
-numbers   {out / "uni_dpo"}/trainer_log.jsonl, trainer_state.json, all_results.json""")
+numbers   {out / "uni_dpo"}/trainer_log.jsonl, trainer_state.json, all_results.json
+together  resonance compare {out / "uni_dpo"} --plot curves.png --csv numbers.csv""")
 PY

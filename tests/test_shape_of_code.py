@@ -27,6 +27,7 @@ PUBLISHED = {"preference_loss"}
 ARROWS = {
     STARTUP.name: {"hooks"},
     "startup.py": {STARTUP.stem},
+    "__main__.py": {"cli"},
     "upstream.py": set(),  # annotations for every room
     "hooks": {"arguments", "training"},
     "arguments": {"losses", "policy", "rewards", "spec", "forward", "rows"},  # of the last two only names

@@ -6,7 +6,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 import time
+import venv
 from pathlib import Path
 from typing import Any
 
@@ -228,3 +230,64 @@ def test_sound_and_damaged_environments(tmp_path: Path) -> None:
     off = json.loads(env.run(command, "doctor", "--json", check=False, RESONANCE_DISABLE="1").stdout)
     assert [row["mark"] for row in off["sections"]["Start-up hook"]] == ["fail"]
     assert off["sections"]["Start-up hook"][0]["cure"] == "unset RESONANCE_DISABLE"
+
+
+def test_an_untested_version_is_not_called_ok(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = versions.installed_version
+    given = {"torch": "2.4.0", "torchvision": "0.19.0", "torchaudio": "2.4.0", "datasets": "4.0.0+local"}
+    monkeypatch.setattr(versions, "installed_version", lambda name: given.get(name) or found(name))
+    findings = {finding.name: finding for finding in doctor.examine_versions()}
+    assert findings["torch"].mark == "warn" and "2.4.0            untested; tested: 2.11.0" in findings["torch"].text
+    assert findings["datasets"].mark == "ok"
+
+
+def test_what_a_version_breaks_is_said_once_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    unmet = [("transformers", "transformers<=5.6.0", "5.9.0")]
+    monkeypatch.setattr(versions, "unmet_requirements", lambda name: unmet if name == "llamafactory" else [])
+    (finding,) = [each for each in doctor.examine_versions() if "5.9.0" in each.text]
+    assert (finding.mark, finding.name) == ("fail", "transformers")
+    assert finding.cure == "pip install 'transformers<=5.6.0'" and "asks for transformers<=5.6.0" in finding.text
+    row = {"scope": "rows", "optional": False, "why": "w", "remove_when": "r", "state": "failed"}
+    rows = [{**row, "target": f"llamafactory.a.{name}", "error": "ImportError: transformers"} for name in "ABC"]
+    rows.append({**row, "target": "llamafactory.a.D", "state": "ready", "error": None})
+    waiting, good = doctor.examine_patches({"value": rows}, blocked=True)
+    assert waiting.text == "3 patches wait for this: ImportError: transformers" and waiting.mark == "fail"
+    assert waiting.cure == "mend what is marked FAIL above, then ask again" and good.mark == "ok"
+
+
+@pytest.mark.parametrize(("on_path", "mark"), [("own", "ok"), ("other", "warn"), (None, "warn")])
+def test_a_foreign_llamafactory_cli_is_found(monkeypatch, tmp_path, on_path, mark):
+    for folder in ("own", "other"):
+        script = tmp_path / folder / "llamafactory-cli"
+        script.parent.mkdir()
+        script.write_text("#!/bin/sh\n")
+        script.chmod(0o755)
+    monkeypatch.setattr(doctor, "script_folders", lambda: [str(tmp_path / "own")])
+    monkeypatch.setenv("PATH", str(tmp_path / on_path) if on_path else "/nowhere")
+    (finding,) = doctor.examine_command()
+    assert finding.mark == mark
+    if mark == "warn":
+        assert f"this one's is {tmp_path}/own/llamafactory-cli" in finding.text and "or type" in finding.cure
+
+
+def test_a_python_with_nothing_installed_is_examined(tmp_path: Path) -> None:
+    """The standard library alone; other commands name what they miss."""
+    venv.create(tmp_path / "env", with_pip=False)
+    python = tmp_path / "env" / "bin" / "python"
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT / "plugin"), "PYTHONNOUSERSITE": "1"}
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [str(python), "-m", "resonance", *words]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path)
+
+    done = run("doctor")
+    assert done.returncode == 1 and "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
+    assert re.search(r"FAIL  llamafactory +not installed", done.stdout) and "patches wait for this" in done.stdout
+    assert done.stdout.count("No module named 'llamafactory'") == 1
+    assert done.stdout.count("No module named 'torch'") <= 1
+    (tmp_path / "r.yaml").write_text("stage: dpo\n")
+    for words in (("estimate", "r.yaml"), ("losses",)):
+        other = run(*words)
+        assert other.returncode == 1 and "Traceback" not in other.stderr, other.stderr
+        assert f"is not installed in {python}\nNext: resonance doctor" in other.stderr
+    assert run("ls").returncode == 0

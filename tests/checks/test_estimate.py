@@ -10,13 +10,16 @@ from typing import Any
 # First, as in training: trl 0.24 beside transformers 5 believes that mergekit is installed, and this sets that right.
 import llamafactory.extras.packages  # noqa: F401
 import pytest
+import torch
 import transformers
 import yaml
 
 from conftest import DATA, MODEL, SIDES, base_recipe
 from forward.tiny import FAMILIES
 from resonance.checks.estimate.gpus import GPUS, gpu_gibibytes
+from resonance.checks.estimate.known import KNOWN, known_config
 from resonance.checks.estimate.lengths import MARKUP, image_counter, image_tokens, spread
+from resonance.checks.estimate.model import model_class
 from resonance.checks.estimate.shapes import Vision
 from resonance.cli.main import main
 
@@ -253,7 +256,7 @@ def test_advice_when_it_does_not_fit(ask, big_model):
         ({}, ("--batch", "0", "--text-tokens", "0"), "--batch: 0; allowed: a whole number from 1; --text-tokens: 0"),
         ({}, ("--gpu", "H10"), "nearest: H100"),
         ({}, ("--gpu-memory", "-3"), "--gpu-memory: -3.0"),
-        ({}, ("--set", "batch"), "an override is written key=value"),
+        ({}, ("--set", "batch"), "behind a recipe file write key=value"),
         ({"per_device_train_batch_size": "many"}, (), "per_device_train_batch_size: 'many'"),
     ],
     ids=str,
@@ -265,7 +268,7 @@ def test_what_is_wrong_is_said(ask, changes, options, said):
 
 
 def test_a_file_that_is_no_recipe(capsys, tmp_path):
-    for text, said in (("- a\n- b\n", "this is list"), ("a: [", "not YAML"), (None, "No such file")):
+    for text, said in (("- a\n- b\n", "this one holds a list"), ("a: [", "not YAML"), (None, "No such file")):
         path = tmp_path / "r.yaml"
         path.unlink(missing_ok=True)
         if text is not None:
@@ -392,3 +395,33 @@ def test_tiles_are_counted_by_the_processor(family, tmp_path, monkeypatch):
     count = image_counter(vision, SimpleNamespace(), SimpleNamespace(template=PROCESSORS[family].template))
     assert count((300, 200)) == make_counter(template, processor).image_tokens((300, 200)) != 5 * 576
     assert count(None) == 5 * 576
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_usual_models_have_their_published_size(name):
+    config, billions = known_config(name), KNOWN[name][1]
+    made = transformers.AutoConfig.for_model(**config)
+    with torch.device("meta"):
+        model = model_class(made).from_config(made)
+    assert sum(parameter.numel() for parameter in model.parameters()) / 1e9 == pytest.approx(billions, rel=0.004)
+
+
+def test_a_usual_model_is_estimated_without_a_file_of_it(ask, numbers, big_model):
+    options = (*GIVEN, "--gpu", "H100")
+    by_name = numbers({**BIG, "model_name_or_path": "Qwen/Qwen2-VL-2B-Instruct"}, *options)
+    by_file = numbers({**BIG, "model_name_or_path": str(big_model)}, *options)
+    assert by_name.pop("notes") != by_file.pop("notes") and by_name == by_file
+    code, text, _ = ask({**BIG, "model_name_or_path": "qwen/qwen2.5-vl-7b"}, *options)
+    assert code == 0 and "the shape that comes with Resonance; nothing of the model was read" in text
+    code, _, error = ask({**BIG, "model_name_or_path": "Qwen/Qwen2.5-VL-8B-Instruct"}, *options)
+    assert code == 2 and "comes with Resonance: Qwen/Qwen2.5-VL-" in error
+
+
+def test_recipes_are_read_as_llamafactory_reads_them(capsys, tmp_path, big_model):
+    recipe = base_recipe(tmp_path / "out", **{**BIG, "model_name_or_path": str(big_model)})
+    (tmp_path / "r.json").write_text(
+        json.dumps({key: str(v) if isinstance(v, Path) else v for key, v in recipe.items()})
+    )
+    words = ["pref_loss=simpo", "pref_engine=resonance", "learning_rate=1e-5", "--json"]
+    assert main(["estimate", str(tmp_path / "r.json"), *words, *GIVEN]) == 0
+    assert json.loads(capsys.readouterr().out)["setup"]["reference"] == "none"

@@ -82,7 +82,7 @@ def test_ls(examples: Path, capsys: Output) -> None:
         "big/uni_dpo         4     a big one",
         "quickstart/uni_dpo  0     learn digits, in colour",
         "",
-        "Next: resonance cp big/dpo my_recipe.yaml",
+        "Next: resonance cp big/uni_dpo my_recipe.yaml",
     ]
 
 

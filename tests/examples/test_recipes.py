@@ -86,9 +86,15 @@ def test_llamafactory_accepts_every_key_and_value(path: Path, tmp_path: Path, mo
     """
     from llamafactory.hparams import get_train_args, read_args
 
-    monkeypatch.chdir(ROOT)  # recipes name data and DeepSpeed files from there
+    monkeypatch.chdir(tmp_path)
+    for name in ("data", "examples"):  # recipes name data and DeepSpeed files from the top
+        (tmp_path / name).symlink_to(ROOT / name)
     recipe = load(path)
     recipe.pop("deepspeed", None)
+    if recipe["model_name_or_path"].startswith("saves/"):  # what an earlier recipe makes
+        model = tmp_path / recipe["model_name_or_path"]
+        model.mkdir(parents=True)
+        (model / "config.json").touch()
     parsed = get_train_args(read_args({**recipe, "use_cpu": True, "output_dir": str(tmp_path / "out")}))
     model_args, data_args, training_args, finetuning_args, _ = parsed
     given = {key: value for key, value in recipe.items() if key in vars(finetuning_args)}

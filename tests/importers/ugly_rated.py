@@ -71,7 +71,12 @@ UGLY = [
         flags=("--copy-images",),
     ),
     Ugly("an image of 32 bits", rlaif(image_path="f.tiff"), "image cannot be opened", "32", flags=("--copy-images",)),
-    Ugly("an image's address", rlaif(image_path="https://x.org/1.png"), "image is an address on the web", "x.org"),
+    Ugly(
+        "an image's address",
+        rlaif(image_path="https://x.org/1.png"),
+        "image is not a path",
+        "is an address: images, videos and audios are not fetched, download it",
+    ),
     Ugly("an image that is a number", rlaif(image_path=7), "an image is neither a path nor bytes", "7"),
     Ugly("a name no file can have", rlaif(image_path="x" * 5000), "image missing"),
     Ugly("a name with a zero byte", rlaif(image_path="a\0b"), "image missing"),

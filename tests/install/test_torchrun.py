@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from conftest import DATA
 from layered import LayeredEnv, copy_checkout, make_layered_env
 
 OWN, FOREIGN = "OWN RANKS", "FOREIGN RANKS"
@@ -36,9 +37,17 @@ def env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LayeredEnv]:
 def started(env: LayeredEnv, folder: Path, path: Path, loss: str) -> str:
     """Output of `FORCE_TORCHRUN=1 llamafactory-cli train` with `path` first on PATH, called by its full name."""
     recipe = folder / "recipe.yaml"
-    recipe.write_text(yaml.safe_dump({"stage": "dpo", "pref_loss": loss, "do_train": True}))
+    data = {"dataset": "pairs", "dataset_dir": str(DATA), "output_dir": str(folder / "out")}
+    recipe.write_text(yaml.safe_dump({"stage": "dpo", "pref_loss": loss, "do_train": True, **data}))
     command = (env.python, str(env.root / "bin" / "llamafactory-cli"), "train", recipe)
-    done = env.run(*command, cwd=folder, check=False, PATH=f"{path}{os.pathsep}/usr/bin:/bin", FORCE_TORCHRUN="1")
+    done = env.run(
+        *command,
+        cwd=folder,
+        check=False,
+        PATH=f"{path}{os.pathsep}/usr/bin:/bin",
+        FORCE_TORCHRUN="1",
+        NPROC_PER_NODE="2",
+    )
     return done.stdout + done.stderr
 
 

@@ -241,8 +241,23 @@ def test_only_what_helps_is_proposed(data, make_pair, load):
     assert refused(load).endswith(
         "or `overlong: drop` (leave such rows out) or `overlong: cut_text` (shorten their text)."
     )
-    with pytest.raises(ValueError, match=r"Set `cutoff_len: \d+`, or `overlong: drop` \(leave such rows out\)\.$"):
+    with pytest.raises(
+        ValueError, match=r"Set `cutoff_len: \d+`, or `overlong: drop` \(leave such rows out\)\. Or correct"
+    ):
         load(cutoff_len=8, overlong="cut_text")
+
+
+def test_one_row_that_cannot_be_cut_can_be_removed_alone(data, make_pair, load):
+    """Its image alone is too long; the other long row is cut as asked."""
+    rows = [
+        {**make_pair(0), "instruction": f"<image>{LONG * 2}"},
+        {**make_pair(1), "images": [big_image(data, "b.png")]},
+    ]
+    data.write(rows)
+    message = refused(load, overlong="cut_text")
+    assert message.endswith("Or correct or remove row 1 alone: `overlong: cut_text` does for the others.")
+    data.write(rows[:1])
+    assert len(load(cutoff_len=LIMIT, overlong="cut_text").train) == 1
 
 
 def test_shrunk_rows_of_images_in_parquet(cases, data, load, make_pair, tokenizer_module):

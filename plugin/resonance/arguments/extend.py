@@ -33,6 +33,7 @@ def extend_finetuning_arguments(original: type) -> type:
             post_init(self)
             return
 
+        vars(self).update(parameters.as_numbers(vars(self)))
         found = parameters.problems(vars(self))
         if found:
             raise ValueError(preference.report(found))

@@ -76,10 +76,27 @@ def _as_dict(given: Any) -> dict[str, Any] | None:
         try:
             given = json.loads(given)
         except json.JSONDecodeError as exc:
-            raise ValueError(f"pref_loss_params: {given!r} is not JSON ({exc})") from None
+            raise ValueError(
+                f"pref_loss_params: {given!r} is not JSON ({exc}); write it as {{discopop_tau: 0.05}} in a recipe, as "
+                """'{"discopop_tau": 0.05}' on the command line"""
+            ) from None
     if given is not None and not isinstance(given, Mapping):
         raise ValueError(f"pref_loss_params: {given!r} is a {type(given).__name__}; give a mapping of name to value")
     return dict(given) if given is not None else None
+
+
+def as_numbers(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same values, with the numbers among ours that a recipe has in quotes as numbers."""
+
+    def number(key: str, value: Any) -> Any:
+        if key not in LOSS_PARAMETERS and key not in MODIFIERS or not isinstance(value, str):
+            return value
+        try:
+            return float(value)
+        except ValueError:
+            return value
+
+    return {key: number(key, value) for key, value in values.items()}
 
 
 def problems(values: Mapping[str, Any]) -> list[str]:
@@ -87,9 +104,9 @@ def problems(values: Mapping[str, Any]) -> list[str]:
 
     Only recipes that run on our trainer are judged; LlamaFactory judges its own.
     """
-    from ..losses import check_params, get_loss
+    from ..losses import check_params, get_loss, trial_problem
 
-    values = {**DEFAULTS, **values}
+    values = as_numbers({**DEFAULTS, **values})
     found: list[str] = []
     if values["pref_engine"] not in ENGINES:
         found.append(f"pref_engine: {values['pref_engine']!r} is not one of {', '.join(ENGINES)}")
@@ -125,6 +142,8 @@ def problems(values: Mapping[str, Any]) -> list[str]:
         found.append(
             f"dpo_label_smoothing: {smoothing!r} given, but pref_loss: {values['pref_loss']} has no label smoothing"
         )
+    if not found and ":" in values["pref_loss"] and (problem := trial_problem(spec, given)):
+        found.append(f"pref_loss: {problem}")
     return found
 
 

@@ -28,7 +28,10 @@ def dataset_problems(values: Mapping[str, Any]) -> list[str]:
         path = Path(folder, DATASET_INFO)
         try:
             info = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as exc:  # no JSON, or not UTF-8
+        except OSError as exc:
+            here = "" if path.is_absolute() else f" in {Path.cwd()}"
+            return [f"dataset_dir: cannot read {path}{here}: {exc.strerror or exc}{_nearest_folder(Path(folder))}"]
+        except ValueError as exc:  # no JSON, or not UTF-8
             return [f"dataset_dir: cannot read {path}: {exc}"]
     else:
         path, info = Path("dataset_dir"), folder
@@ -72,6 +75,14 @@ def _entry_problem(entry: Any) -> str | None:
     if not any(hub in entry for hub in hubs) and not isinstance(entry.get("file_name"), str):
         return f"its file_name is {entry.get('file_name')!r:.60}, but the name of a file or folder is needed"
     return None
+
+
+def _nearest_folder(folder: Path) -> str:
+    """A hint at the folder beside this one, or in the current one, that has a dataset_info.json."""
+    places = [*folder.parent.glob(f"*/{DATASET_INFO}"), *Path().glob(f"*/{DATASET_INFO}")]
+    near = get_close_matches(folder.name, {place.parent.name: place for place in places}, n=1, cutoff=0.3)
+    found = [str(place.parent) for place in places if place.parent.name in near] or [str(p.parent) for p in places]
+    return f"; did you mean {found[0]}?" if found else ""
 
 
 def _names(given: Any) -> list[str]:

@@ -18,7 +18,9 @@ from ..upstream import DataArguments, FinetuningArguments, TrainingArguments
 from . import data, parameters, policy, policy_checks, policy_recipe, preference
 from .environment import may_have_other_keys
 from .grouping import grouping_problems
+from .names import choice_problems, name_problems, stage_problems
 from .places import dataset_problems, output_problems
+from .reader import read_words
 from .resume import resume_point
 from .roads import road_problems, v1_problems
 
@@ -36,26 +38,15 @@ def needs_resonance(given: Mapping[str, Any]) -> bool:
 
 
 def read(args: Sequence[str]) -> dict[str, Any]:
-    """Keys and values of the command line behind `train`, as LlamaFactory reads it.
-
-    A file that cannot be read has no keys; LlamaFactory's own parser reports what is wrong with it.
+    """Keys and values of the command line behind `train`; a recipe that cannot be read has none.
 
     Args:
         args: a YAML or JSON file and `key=value`s, or `--key value` flags.
     """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    if not args or not args[0].endswith((".yaml", ".yml", ".json")):
-        names = [index for index, word in enumerate(args) if word.startswith("--")]
-        pairs = [(args[index][2:].partition("="), args[index + 1 : index + 2]) for index in names]
-        return {name.replace("-", "_"): value if sep else "".join(after) for (name, sep, value), after in pairs}
     try:
-        keys = OmegaConf.to_container(OmegaConf.merge(OmegaConf.load(args[0]), OmegaConf.from_cli(list(args[1:]))))
-    except (OSError, YAMLError, OmegaConfBaseException):
+        return read_words(args)
+    except ValueError:
         return {}
-    return {str(key): value for key, value in keys.items()} if isinstance(keys, dict) else {}
 
 
 def check(given: Mapping[str, Any], parser: ModuleType) -> None:
@@ -65,14 +56,21 @@ def check(given: Mapping[str, Any], parser: ModuleType) -> None:
     """
     known = known_keys(parser)
     found = [] if may_have_other_keys() else unknown_keys(given, known)
+    variant = policy_recipe.variant_problems(given.get("stage"))
+    found += [line for line in choice_problems(given, parser) if not (variant and line.startswith("stage:"))]
     found += data.problems(given) + road_problems(given, known, given) + policy_recipe.stage_problems(given)
-    if policy.is_policy_stage(given):
+    trains_policy = policy.is_policy_stage(given)
+    if trains_policy or preference.runs_on_resonance(given) or data.uses_rows(given):
+        found += name_problems(given)
+    if trains_policy:
         found += policy_recipe.problems(given, given)
     elif preference.runs_on_resonance(given):
         found += parameters.problems(given)
         found += run_problems(given)
     elif data.uses_rows(given):
         found += dataset_problems(given) + output_problems(given.get("output_dir"))
+    else:
+        found += stage_problems(given)
     if found:
         raise ValueError(preference.report(found))
 

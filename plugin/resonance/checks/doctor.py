@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import time
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +25,7 @@ Result = dict[str, Any]
 STALE_SECONDS = 1800  # no build of DeepSpeed's extensions takes that long
 TORCH_FAMILY = " ".join(map(versions.pin, ("torch", "torchvision", "torchaudio")))
 SAME_RELEASE = f"install the three of one release, from one index: pip install {TORCH_FAMILY}"
+LLAMAFACTORY = f"pip install {versions.pin('llamafactory')}"
 TRANSFORMERS = versions.pin("transformers")
 IMPORT_CURES = {
     "torch": "pip install 'torch>=2.4,<2.12'",
@@ -42,39 +44,52 @@ def examine() -> Report:
     steps = [step for step in probe.STEPS if step != "deepspeed" or versions.installed_version("deepspeed")]
     results = probe.run_steps(steps)
     devices = results["torch"].get("value", {}).get("devices", [])
+    installed, imports = examine_versions(), examine_imports(results)
+    blocked = any(finding.mark == "fail" for finding in installed + imports)
+    switched_off = bool(os.environ.get("RESONANCE_DISABLE"))
     return Report(
         {
-            "Versions": examine_versions(),
-            "Devices": examine_devices(results["torch"]),
+            "Versions": installed,
+            "Devices": examine_devices(results["torch"]) if versions.installed_version("torch") else [],
             "Start-up hook": examine_startup(results["startup"]),
-            "torchrun": examine_torchrun(len(devices)),
-            "Imports": examine_imports(results) + examine_extensions(),
-            "Patches": examine_patches(results["patches"], switched_off=bool(os.environ.get("RESONANCE_DISABLE"))),
+            "Commands": examine_torchrun(len(devices)) + examine_command(),
+            "Imports": imports + examine_extensions(),
+            "Patches": examine_patches(results["patches"], switched_off=switched_off, blocked=blocked),
         }
     )
 
 
 def examine_versions() -> list[Finding]:
-    """Versions beside the tested ones, then every declared requirement that is not met."""
+    """Versions beside the tested ones, with what is asked of each; then the other requirements that are not met."""
+    unmet = [each for name in ("llamafactory-resonance", "llamafactory") for each in examine_requirements(name)]
     found = [
         Finding("ok", "python", platform.python_version(), details={"found": platform.python_version()}),
         Finding("ok", "resonance", __version__, details={"found": __version__}),
     ]
     for name, tested in versions.TESTED.items():
-        version = versions.installed_version(name)
-        text = f"{version or 'not installed':<16} tested: {', '.join(tested)}"
-        details = {"found": version, "tested": list(tested)}
-        if name == "llamafactory" and (newer := registry.untested()):
-            cure = f"if a recipe of Resonance fails: pip install {versions.pin(name)}"
-            found.append(Finding("warn", name, f"{text}\n{newer}", cure, details))
-        elif version or name in versions.OPTIONAL:
-            found.append(Finding("ok", name, text, details=details))
-        else:
-            found.append(Finding("fail", name, text, f"pip install {versions.pin(name)}", details))
-    for distribution in ("llamafactory-resonance", "llamafactory"):
-        found += examine_requirements(distribution)
+        asked = [each for each in unmet if each.details.get("package") == name]
+        unmet = [each for each in unmet if each not in asked]
+        found.append(examine_version(name, tested, asked))
+    found += unmet
     found += [Finding("warn", "torch family", text, SAME_RELEASE) for text in versions.mismatched_torch_family()]
     return found + examine_flash_attention()
+
+
+def examine_version(name: str, tested: tuple[str, ...], asked: list[Finding]) -> Finding:
+    """One version beside the tested ones, and what is asked of it in vain."""
+    version = versions.installed_version(name)
+    details = {"found": version, "tested": list(tested)}
+    untested = version is not None and version.partition("+")[0] not in tested
+    text = f"{version or 'not installed':<16} {'untested; ' if untested else ''}tested: {', '.join(tested)}"
+    if asked and version is not None:
+        worst = min(asked, key=lambda finding: finding.mark)  # fail before warn
+        return Finding(worst.mark, name, "\n".join([text, *(each.text for each in asked)]), worst.cure, details)
+    if version is None and name not in versions.OPTIONAL:
+        return Finding("fail", name, text, f"pip install {versions.pin(name)}", details)
+    if name == "llamafactory" and versions.can_compare() and (newer := registry.untested()):
+        text, untested = f"{text}\n{newer}", True
+    cure = f"if a recipe of Resonance fails: pip install {versions.pin(name)}" if untested else ""
+    return Finding("warn" if untested else "ok", name, text, cure, details)
 
 
 def examine_flash_attention() -> list[Finding]:
@@ -90,17 +105,19 @@ def examine_flash_attention() -> list[Finding]:
 def examine_requirements(distribution: str) -> list[Finding]:
     version = versions.installed_version(distribution)
     if version is None:
-        cure = (
-            "pip install . in the checkout"
-            if distribution != "llamafactory"
-            else f"pip install {versions.pin('llamafactory')}"
-        )
+        if distribution in versions.TESTED:
+            return []  # its version is marked already
+        cure = "pip install . in the checkout"
         return [Finding("warn", "requirements", f"{distribution} is not installed as a package", cure)]
+    if not versions.can_compare():
+        why = f"what {distribution} asks for was not compared: packaging is not installed"
+        return [Finding("fail", "requirements", why, "pip install packaging")]
     found = []
     for name, requirement, installed in versions.unmet_requirements(distribution):
         needed = name == "llamafactory" or installed is None or versions.stops_llamafactory(name)
         text = f"{distribution} {version} asks for {requirement}, found {installed or 'none'}"
-        found.append(Finding("fail" if needed else "warn", "requirements", text, f"pip install '{requirement}'"))
+        mark: Literal["warn", "fail"] = "fail" if needed else "warn"
+        found.append(Finding(mark, "requirements", text, f"pip install '{requirement}'", {"package": name}))
     return found
 
 
@@ -147,10 +164,26 @@ def examine_torchrun(devices: int) -> list[Finding]:
     return [Finding("fail" if needed else "warn", "torchrun", text, IMPORT_CURES["torch"])]
 
 
+def examine_command() -> list[Finding]:
+    """Is the `llamafactory-cli` that a shell finds the one of this environment?"""
+    found, folders = shutil.which("llamafactory-cli"), script_folders()
+    own = next((path for folder in folders if os.access(path := Path(folder, "llamafactory-cli"), os.X_OK)), None)
+    if own is None:
+        return [Finding("warn", "llamafactory-cli", f"this Python has none in {' or '.join(folders)}", LLAMAFACTORY)]
+    if found is None or not os.path.samefile(found, own):
+        where = f"the one on PATH is {found}, of another environment" if found else "it is not on PATH"
+        cure = f"activate this environment, or type {own}"
+        return [Finding("warn", "llamafactory-cli", f"{where}; this one's is {own}", cure)]
+    return [Finding("ok", "llamafactory-cli", str(found))]
+
+
 def examine_imports(results: dict[str, Result]) -> list[Finding]:
+    """Whether what is installed can be imported."""
     found = []
     for name, cure in IMPORT_CURES.items():
         result = results.get(name)
+        if versions.installed_version(name) is None and name not in versions.OPTIONAL:
+            continue  # its version is marked already
         if result is None:
             found.append(Finding("ok", name, "not installed; only recipes with a `deepspeed:` key need it"))
         elif "error" in result:
@@ -168,13 +201,28 @@ def examine_extensions() -> list[Finding]:
     return [Finding("warn", "extension", f"{x.parent} {text.format(STALE_SECONDS // 60)}", f"rm {x}") for x in locks]
 
 
-def examine_patches(patches: Result, switched_off: bool = False) -> list[Finding]:
-    """The state of each patch, and why it exists. Recipes run without an optional one."""
+def examine_patches(patches: Result, switched_off: bool = False, blocked: bool = False) -> list[Finding]:
+    """The state of each patch, and why it exists. Recipes run without an optional one.
+
+    Args:
+        patches: what the probe found.
+        switched_off: whether the environment switches the package off.
+        blocked: whether something else is broken, which has to be mended first.
+    """
     supported = "unset RESONANCE_DISABLE" if switched_off else f"pip install 'llamafactory{SUPPORTED_LLAMAFACTORY}'"
+    if blocked and not switched_off:
+        supported = "mend what is marked FAIL above, then ask again"
     if "error" in patches:
         return [Finding("fail", "patches", patches["error"], supported)]
     found = []
-    for row in patches["value"]:
+    waiting = [row for row in patches["value"] if row["state"] not in ("applied", "ready")]
+    for error in {row["error"] for row in waiting}:
+        alike = [row for row in waiting if row["error"] == error]
+        if len(alike) > 1:
+            text = f"{len(alike)} patches wait for this: {error or 'LlamaFactory was imported without them'}"
+            found.append(Finding("fail", "patches", text, supported, {"targets": [row["target"] for row in alike]}))
+            waiting = [row for row in waiting if row not in alike]
+    for row in [row for row in patches["value"] if row in waiting or row["state"] in ("applied", "ready")]:
         good = row["state"] in ("applied", "ready")
         mark: Literal["ok", "warn", "fail"] = "ok" if good else "warn" if row["optional"] else "fail"
         lines = [row["state"], f"why: {row['why']}", f"until: {row['remove_when']}", row["error"] or ""]

@@ -48,6 +48,8 @@ class Report:
     def as_text(self) -> str:
         lines = []
         for title, findings in self.sections.items():
+            if not findings:
+                continue
             width = max((len(finding.name) for finding in findings), default=0)
             lines.append(title)
             for finding in findings:

@@ -7,6 +7,7 @@ Reads metadata only; imports none of the packages.
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.util import find_spec
 
 from .. import TESTED_LLAMAFACTORY
 from ..arguments.environment import is_env_enabled
@@ -46,6 +47,11 @@ def version_pair(name: str) -> tuple[int, int] | None:
     found = installed_version(name)
     parts = (found or "").split(".")
     return (int(parts[0]), int(parts[1])) if len(parts) > 1 and parts[0].isdigit() and parts[1].isdigit() else None
+
+
+def can_compare() -> bool:
+    """Whether `packaging`, which compares versions, is here; LlamaFactory and torch's tools bring it."""
+    return find_spec("packaging") is not None
 
 
 def unmet_requirements(name: str) -> list[tuple[str, str, str | None]]:

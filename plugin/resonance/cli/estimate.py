@@ -10,9 +10,10 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("recipe", type=Path, help="a training recipe (YAML); its model is never loaded")
-    another = "another value of a recipe key"
-    add("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE", help=another)
+    add("recipe", type=Path, help="a training recipe (YAML or JSON); its model is never loaded")
+    another = "another value of a recipe key, as llamafactory-cli takes it"
+    add("overrides", nargs="*", default=[], metavar="KEY=VALUE", help=another)
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="the same as an option")
     memory = parser.add_mutually_exclusive_group()
     memory.add_argument("--gpu-memory", type=float, metavar="GIB", help="memory of one GPU; default: a table of sizes")
     memory.add_argument("--gpu", metavar="NAME", help="the same by name, e.g. H200, A100-40GB, RTX4090")
@@ -30,6 +31,7 @@ def run(args: argparse.Namespace) -> int:
     from ..checks.estimate.entry import Options, estimate_recipe
 
     given = {field.name: getattr(args, field.name) for field in fields(Options)}
+    given["overrides"] = [*args.overrides, *args.set]
     try:
         found = estimate_recipe(args.recipe, Options(**given))
     except ValueError as error:

@@ -27,5 +27,8 @@ def run(args: argparse.Namespace) -> int:
         return 1
     cells = ((recipe.name, recipe.header.get("gpus", "-"), recipe.header.get("purpose", "-")) for recipe in shown)
     print_table(("RECIPE", "GPUS", "PURPOSE"), cells)
-    print(f"\nNext: resonance cp {shown[0].name} my_recipe.yaml")
+    flagship = [
+        recipe.name for recipe in shown if "/uni_dpo" in recipe.name and not recipe.name.startswith("quickstart")
+    ]
+    print(f"\nNext: resonance cp {[*flagship, shown[0].name][0]} my_recipe.yaml")
     return 0

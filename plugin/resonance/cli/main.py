@@ -6,22 +6,27 @@ Nothing here or at the top of a command's file imports torch: `resonance ls` ans
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 from .. import __version__
-from . import cp, data, doctor, estimate, losses, ls, precompute
+from . import compare, cp, data, doctor, estimate, losses, ls, precompute
 
 COMMANDS = {
     "data": data,
     "doctor": doctor,
     "estimate": estimate,
     "precompute": precompute,
+    "compare": compare,
     "losses": losses,
     "ls": ls,
     "cp": cp,
 }
+
+
+LLAMAFACTORY = ("train", "chat", "export", "api", "webchat", "webui")  # commands of `llamafactory-cli`
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -33,7 +38,9 @@ def build_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, module in COMMANDS.items():
         summary = (module.run.__doc__ or "").partition("\n")[0]
-        module.add_arguments(subparsers.add_parser(name, help=summary, description=summary))
+        command = subparsers.add_parser(name, help=summary, description=summary)
+        command.set_defaults(parser=command)
+        module.add_arguments(command)
     return parser
 
 
@@ -52,14 +59,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     parser = build_parser()
     try:
-        args = parser.parse_args(argv)
+        args, unknown = parser.parse_known_args(argv)
     except SystemExit as stop:  # argparse has printed what was wrong, or the help, or the version
         return int(stop.code or 0)
+    if unknown:
+        print(unknown_words(args.parser if args.command else parser, unknown), file=sys.stderr)
+        return 2
     if args.command is None:
         parser.print_help()
         return 0
     args.typed = argv  # for commands that say how to type them once more
-    return COMMANDS[args.command].run(args)
+    try:
+        return COMMANDS[args.command].run(args)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == __package__.partition(".")[0]:
+            raise
+        print(f"resonance {args.command}: {error.name} is not installed in {sys.executable}", file=sys.stderr)
+        print("Next: resonance doctor", file=sys.stderr)
+        return 1
 
 
 def is_known(program: str, word: list[str], commands: Iterable[str]) -> bool:
@@ -68,8 +85,18 @@ def is_known(program: str, word: list[str], commands: Iterable[str]) -> bool:
         return True
     nearest = get_close_matches(word[0], commands, n=len(list(commands)), cutoff=0.0)
     print(f"{program}: no command {word[0]!r}; there are: {', '.join(nearest)}", file=sys.stderr)
-    print(f"Next: {program} {nearest[0]} --help", file=sys.stderr)
+    other = word[0] in LLAMAFACTORY and program == "resonance"
+    print(f"Next: {f'llamafactory-cli {word[0]}' if other else f'{program} {nearest[0]}'} --help", file=sys.stderr)
     return False
+
+
+def unknown_words(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> str:
+    """What a command was given that it does not take, with the nearest option, and where all are listed."""
+    options = set(re.findall(r"--[a-z][a-z-]*", parser.format_help()))
+    wrong = [word for word in unknown if word.startswith("-")] or unknown[:1]
+    near = [hit for word in wrong for hit in get_close_matches(word.partition("=")[0], options, n=1)]
+    meant = f"; did you mean {' or '.join(near)}?" if near else ""
+    return f"{parser.prog}: does not take {' '.join(wrong)}{meant}\nNext: {parser.prog} --help"
 
 
 def entry() -> None:

@@ -63,7 +63,7 @@ COLUMNS = {"prompt": "instruction", "query": "input", "response": "output", "mes
 ROLES: dict[str, tuple[str, ...]] = {
     "user_tag": ("human", "user"),
     "assistant_tag": ("gpt", "assistant", "model"),
-    "system_tag": ("system",),
+    "system_tag": ("system", "developer"),
     "observation_tag": ("observation", "tool"),
     "function_tag": ("function_call", "function"),
 }

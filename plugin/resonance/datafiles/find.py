@@ -88,6 +88,9 @@ def _registered_path(what: str, info_path: Path) -> Path:
         raise ValueError(f"{info_path}, {what}: is {entry!r:.60}, but an object with a file_name is needed.")
     if (hub := next((entry[key] for key in HUBS if key in entry), None)) is not None:
         here = "only data sets on this machine are read here. Import or download it."
+        if "hf_hub_url" in entry:
+            here += f"\nNext: hf download --repo-type dataset {hub} --local-dir FOLDER"
+            here += ", then resonance data register FOLDER or a file in it"
         raise ValueError(f"{what} is loaded from {hub}; {here}")
     if not isinstance(entry.get("file_name"), str):
         if "file_name" not in entry:

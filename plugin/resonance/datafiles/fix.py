@@ -13,7 +13,7 @@ from typing import Any
 
 from .columns import MEDIA_COLUMNS
 from .layout import JsonLayout
-from .paths import Refused, Relocate
+from .paths import Refused, Relocate, is_elsewhere, local_path, path_problem
 from .read import RowError, read_rows
 from .text import printable, shorten
 from .write import RowWriter, back_up, replacing
@@ -54,6 +54,7 @@ class Fixing:
         rows, changed, unchanged: counts; the paths of rows that stay as they were are unchanged.
         applied: paths that `relocate` applies to, whether or not they are moved.
         problems: how many of each kind.
+        elsewhere: how many texts are addresses or base64, which no file can be found for; `no_path`: why the first is.
         stayed: rows that stay as they were because of a problem.
         written: whether there is a new file.
         backup: of a different file that was replaced.
@@ -68,10 +69,11 @@ class Fixing:
     in_place: bool = False
 
     def __post_init__(self) -> None:
-        self.rows = self.changed = self.unchanged = self.applied = self.stayed = 0
+        self.rows = self.changed = self.unchanged = self.applied = self.stayed = self.elsewhere = 0
         self.problems: Counter[str] = Counter()
         self.backup: Path | None = None
         self.written = False
+        self.no_path = ""
 
     def run(self, source: Path, target: Path, **layout: Any) -> None:
         """Write `target`, whole or not at all; look at `written` and the counts afterwards.
@@ -114,6 +116,8 @@ class Fixing:
             return False
         if not self.applied and not self.move_to_missing and (self.problems or self.exists is None):
             return False  # the wrong way, rather than paths that are right as they are
+        if self.elsewhere and self.elsewhere == self.changed + self.unchanged:
+            return False
         return self.keep_going or (not self.problems and self.changed + self.unchanged > 0)
 
     def move(self, row: int, value: dict[str, Any]) -> None:
@@ -145,10 +149,17 @@ class Fixing:
         old = slot.value
         if not isinstance(old, str) or not old.strip():
             raise Refused("no path", "is no path" if isinstance(old, str) else f"is no path but {type(old).__name__}")
-        if old.startswith("data:"):
+        if is_elsewhere(old):
+            self.elsewhere += 1
+            self.no_path = self.no_path or f"{slot.where} {path_problem(old)}"
             return None
+        new: str | None
+        local = local_path(old)
         try:
-            new = self.relocate(old)
+            if local != old and self.exists is not None and self.exists(local):
+                new = local
+            else:
+                new = self.relocate(old) or (self.relocate(local) if local != old else None)
         except Refused:
             self.applied += 1
             raise
@@ -158,8 +169,7 @@ class Fixing:
         return None  # moved before: a second run finds ``/a`` once more in ``/a/b/1.jpg``
 
     def _is_there(self, slot: _Slot, path: str) -> bool:
-        elsewhere = slot.embedded or "://" in path or path.startswith("data:")
-        return elsewhere or self.exists is None or self.exists(path)
+        return slot.embedded or is_elsewhere(path) or self.exists is None or self.exists(path)
 
 
 class _NotWanted(Exception):

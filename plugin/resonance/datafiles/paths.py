@@ -14,6 +14,21 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Protocol
 
+from ..rows.media_paths import decoded, is_base64, is_elsewhere, local_path, path_problem
+
+__all__ = [
+    "Anchor",
+    "Prefixes",
+    "Refused",
+    "Relocate",
+    "Search",
+    "decoded",
+    "is_base64",
+    "is_elsewhere",
+    "local_path",
+    "path_problem",
+]
+
 
 class Relocate(Protocol):
     """Old path -> new path, or None if the way does not apply to it, and `misses` says why. Raises Refused."""

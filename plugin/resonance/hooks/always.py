@@ -112,12 +112,32 @@ def run_ppo(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def launch(original: Callable[..., Any]) -> Callable[..., Any]:
-    from .torchrun import prefer_own_torchrun
+    from .endings import report_errors, with_cause_last
+    from .torchrun import prepare_launch
 
     @wraps(original)
     def wrapper() -> Any:
-        prefer_own_torchrun(sys.argv)
-        return original()
+        if sys.argv[1:2] != ["train"]:
+            return original()
+        report_errors()
+        prepare_launch(sys.argv)
+        return with_cause_last(original)
+
+    return wrapper
+
+
+def run_exp(original: Callable[..., Any]) -> Callable[..., Any]:
+    """LlamaFactory's `run_exp`; called without arguments it is the command line's, with recipes read by us."""
+    from ..arguments import reader
+    from .endings import report_errors
+
+    @wraps(original)
+    def wrapper(args: dict[str, Any] | None = None, callbacks: list[Any] | None = None) -> Any:
+        if args is None:
+            report_errors()
+            if reader.names_file(sys.argv[1:]):
+                args = reader.read_words(sys.argv[1:])
+        return original(args, callbacks)
 
     return wrapper
 

@@ -31,6 +31,11 @@ _KEYS = {
     "why": "recipe keys of ours in LlamaFactory's strict parser and in `llamafactory-cli train -h`",
     "remove_when": "LlamaFactory lets a package add argument dataclasses",
 }
+_V1: dict[str, Any] = {
+    "why": "recipe keys of ours are refused by name under USE_V1=1, where nothing of ours runs",
+    "remove_when": "our losses run in LlamaFactory's v1 trainers",
+    "optional": True,
+}
 _RATIO = {
     "why": "`data_ratio` in this stage too; recipes without it go straight to LlamaFactory's function",
     "remove_when": "LlamaFactory can train on a seeded fraction of a dataset",
@@ -98,14 +103,15 @@ PATCHES = (
         optional=True,
     ),
     _always(
-        "v1",
-        "llamafactory.v1.config.arg_parser.get_args",
-        "get_v1_args",
-        ("args",),
-        why="recipe keys of ours are refused by name under USE_V1=1, where nothing of ours runs",
-        remove_when="our losses run in LlamaFactory's v1 trainers",
+        "launcher",
+        "llamafactory.train.tuner.run_exp",
+        "run_exp",
+        ("args", "callbacks"),
+        why="errors of ours end a run in their own words without a traceback, and JSON recipes are read",
+        remove_when="LlamaFactory reads JSON recipes, and prints what a user is to correct without a traceback",
         optional=True,
     ),
+    _always("v1", "llamafactory.v1.config.arg_parser.get_args", "get_v1_args", ("args",), **_V1),
     _in(
         "rows",
         "llamafactory.data.parser.DatasetAttr",

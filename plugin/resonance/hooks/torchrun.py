@@ -12,7 +12,7 @@ import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..arguments import environment, recipe
+from ..arguments import environment, reader, recipe
 
 
 def script_folders() -> list[str]:
@@ -27,25 +27,43 @@ def own_torchrun() -> Path | None:
     return next((path for path in found if os.access(path, os.X_OK)), None)
 
 
-def prefer_own_torchrun(argv: Sequence[str]) -> None:
-    """Put this environment's `torchrun` first on PATH if a recipe of ours is about to be started.
+def prepare_launch(argv: Sequence[str]) -> None:
+    """Make ready what LlamaFactory's launcher is about to do with a training.
+
+    A recipe of ours is checked here if torchrun would be started, so that its problems are reported once and not by
+    each rank, and this environment's `torchrun` comes first on PATH.
 
     Args:
-        argv: `sys.argv` of `llamafactory-cli`: program, command, recipe or flags.
+        argv: `sys.argv` of `llamafactory-cli train`: program, command, recipe or flags.
 
     Raises:
-        RuntimeError: this environment has none, and LlamaFactory would start another environment's.
+        ValueError: the recipe cannot be read, or has problems.
+        RuntimeError: this environment has no torchrun, and LlamaFactory would start another environment's.
     """
-    if len(argv) < 3 or argv[1] != "train" or not recipe.needs_resonance(recipe.read(argv[2:])):
+    given = reader.read_words(argv[2:])
+    if not recipe.needs_resonance(given):
         return
     own = own_torchrun()
     if own is not None:
         os.environ["PATH"] = f"{own.parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    elif starts_torchrun():
+    if not starts_torchrun():
+        return
+    if own is None:
         raise RuntimeError(
             f"{argv[2]} needs resonance in every process, but this Python ({sys.executable}) has no `torchrun` in "
             f"{' or '.join(script_folders())}; install it with torch: {sys.executable} -m pip install torch"
         )
+    from llamafactory.extras.misc import get_device_count
+
+    if "NPROC_PER_NODE" not in os.environ and not get_device_count():
+        raise ValueError(
+            "FORCE_TORCHRUN: there is no GPU here by which to count processes; set NPROC_PER_NODE too, say to 2, or "
+            "unset FORCE_TORCHRUN"
+        )
+    if reader.names_file(argv[2:]):  # flags are text until they are parsed
+        from llamafactory.hparams import parser
+
+        recipe.check(given, parser)
 
 
 def starts_torchrun() -> bool:

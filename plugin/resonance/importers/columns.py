@@ -9,7 +9,7 @@ from typing import Any
 
 from ..datafiles.columns import ALIASES
 from ..datafiles.unread import is_rejected
-from .spec import Example, MissingColumn, Skip
+from .spec import Example, Misshaped, MissingColumn, Skip
 
 
 def value(row: dict[str, Any], *names: str) -> Any:
@@ -25,7 +25,7 @@ def text(row: dict[str, Any], *names: str) -> str:
     """The text in the first of these columns that the row has; Skip if it is missing or not text."""
     found = value(row, *names)
     if not isinstance(found, str):
-        raise Skip(f"{names[0]} is not text", f"{type(found).__name__}: {str(found)[:80]}")
+        raise Misshaped(f"{names[0]} is not text", f"{type(found).__name__}: {str(found)[:80]}")
     return found
 
 
@@ -129,7 +129,7 @@ def json_object(given: Any, name: str) -> dict[str, Any]:
     """A column that holds an object, or one as JSON text; Skip if it is neither."""
     found = json_value(given, name)
     if not isinstance(found, dict):
-        raise Skip(f"{name} is not an object", type(found).__name__)
+        raise Misshaped(f"{name} is not an object", type(found).__name__)
     return found
 
 

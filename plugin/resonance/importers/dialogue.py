@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ..datafiles.columns import PLACEHOLDERS
 from .columns import structs
-from .spec import Skip
+from .spec import Misshaped
 
 ROLES = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "system": "system"}
 MEDIA = {kind: PLACEHOLDERS[kind.removesuffix("_url")] for kind in ("image", "image_url", "video")}
@@ -41,12 +41,12 @@ def read_dialogue(messages: Any, column: str) -> Dialogue:
     if isinstance(messages, dict):
         messages = structs(messages) or [messages]
     if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
-        raise Skip(f"{column} is no list of messages", f"it is {messages!r:.60}")
+        raise Misshaped(f"{column} is no list of messages", f"it is {messages!r:.60}")
     whole = Dialogue()
     for message in messages:
         role = message.get("role", message.get("from"))
         if role not in ROLES:
-            raise Skip(f"a message of {column} has an unknown role", f"{role!r}; known are {', '.join(ROLES)}")
+            raise Misshaped(f"a message of {column} has an unknown role", f"{role!r}; known are {', '.join(ROLES)}")
         text, media = _content(message.get("content", message.get("value")), column)
         whole += Dialogue([(ROLES[role], text)], media.images, media.videos)
     return whole
@@ -57,7 +57,7 @@ def _content(content: Any, column: str) -> tuple[str, Dialogue]:
     if isinstance(content, str):
         return content, media
     if not isinstance(content, list):
-        raise Skip(f"a message of {column} has no text", f"its content is {content!r:.60}")
+        raise Misshaped(f"a message of {column} has no text", f"its content is {content!r:.60}")
     texts = []
     for part in content:
         kind = part.get("type") if isinstance(part, dict) else None
@@ -67,7 +67,7 @@ def _content(content: Any, column: str) -> tuple[str, Dialogue]:
             texts.append(MEDIA[kind])
             (media.videos if kind == "video" else media.images).append(_payload(part, kind))
         else:
-            raise Skip(f"a message of {column} holds a part that is not known", f"{part!r:.60}")
+            raise Misshaped(f"a message of {column} holds a part that is not known", f"{part!r:.60}")
     return "".join(texts), media
 
 
@@ -107,7 +107,7 @@ def read_pair(prompt: Any, chosen: Any, rejected: Any) -> Pair:
     answers = [side.turns[shared:] for side in sides]
     if any([role for role, _ in answer] != ["assistant"] for answer in answers):
         found = " and ".join(str(len(answer)) for answer in answers)
-        raise Skip("chosen and rejected are not two answers to one prompt", f"{found} turns are not shared")
+        raise Misshaped("chosen and rejected are not two answers to one prompt", f"{found} turns are not shared")
     own = Dialogue(sides[0].turns[:shared], sides[0].images, sides[0].videos)
     (_, better), (_, worse) = answers[0][0], answers[1][0]
     return Pair(_prompt(prompt, own), better, worse)
@@ -121,7 +121,7 @@ def _prompt(prompt: Any, own: Dialogue) -> Dialogue:
         repeated = own.turns[: len(given.turns)] == given.turns
         whole = own if repeated else given + own
     if not whole.turns:
-        raise Skip("there is no prompt", "neither a `prompt` nor turns that chosen and rejected share")
+        raise Misshaped("there is no prompt", "neither a `prompt` nor turns that chosen and rejected share")
     return whole
 
 

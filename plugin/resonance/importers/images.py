@@ -12,6 +12,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..datafiles.paths import decoded, is_base64, local_path, path_problem
 from ..datafiles.write import replacing
 from .archives import IMAGES
 from .columns import is_empty
@@ -67,6 +68,8 @@ class Media:
         """
         if isinstance(reference, dict):
             reference = reference.get("bytes") or reference.get("path")
+        if isinstance(reference, str) and is_base64(reference):
+            reference = decoded(reference) or b""
         if isinstance(reference, bytes | bytearray):
             return self._written(self._store(bytes(reference)))
         if not isinstance(reference, str) or is_empty(reference):
@@ -132,8 +135,9 @@ class Media:
 
     def _located(self, reference: str, beside: Path | None) -> Path:
         root = self.root or beside
-        if "://" in reference:
-            raise Skip("image is an address on the web", reference[:200])
+        reference = local_path(reference)
+        if problem := path_problem(reference):
+            raise Skip("image is not a path", problem)
         if root is None:
             raise Skip("the row has a path, not the image itself", f"{reference[:200]}; give --image-root FOLDER")
         name = reference.replace("\\", "/")

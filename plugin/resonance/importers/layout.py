@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..datafiles.columns import PLACEHOLDERS
-from .spec import Example, Skip
+from .spec import Example, Misshaped, Skip
 
 FROM = {"system": "system", "user": "human", "assistant": "gpt"}  # LlamaFactory's default tags
 AUDIO = PLACEHOLDERS["audio"]
@@ -37,7 +37,7 @@ def _check_turns(example: Example, pair: bool) -> None:
     in_order = all(role == ("user", "assistant")[number % 2] for number, role in enumerate(spoken))
     if not in_order or not spoken or (spoken[-1] == "user") != pair:
         wanted = "the user's question last" if pair else "the answer last"
-        raise Skip("the turns are not user, assistant, ... in order", f"{roles}; needed: {wanted}")
+        raise Misshaped("the turns are not user, assistant, ... in order", f"{roles}; needed: {wanted}")
 
 
 def _check_texts(example: Example, answers: dict[str, str]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..datafiles.columns import ALIASES
 from ..datafiles.infer import infer_entry
-from ..datafiles.info import Change, register
+from ..datafiles.info import INFO, Change, register
 from ..datafiles.read import read_rows
 from ..datafiles.write import RowWriter, replacing, write_rows
 from .columns import ReadRow, half_a_pair
@@ -21,13 +21,15 @@ from .images import Media, nearby_root
 from .job import Job, Plan
 from .layout import checked, to_row, uniform
 from .source import Raw, Source
-from .spec import Example, Importer, MissingColumn, Skip
+from .spec import Example, Importer, Misshaped, MissingColumn, Skip
 from .table import fitting
 from .work import ROWS, SKIPPED, STATE, Tally, Work
 
 CHECKPOINT = 256  # raw rows between two states on disk
 SLOW = 5.0  # seconds between two, if rows are slow
-SOME = 20  # so many first rows without a column: it is another kind of file
+PATIENCE = 5.0  # seconds to wait for another import's change to the same dataset_info.json
+SOME = 20  # so many first rows of which nothing can be made: it is another kind of file
+REGISTER = "register"
 
 Progress = Callable[[Tally, float], object]
 
@@ -56,11 +58,17 @@ class Result:
 
 
 class NothingImported(ValueError):
-    """No row could be used, so no data file was written. ``image_root`` is where the images seem to be."""
+    """No row could be used, so no data file was written.
+
+    Attributes:
+        image_root: where the images seem to be.
+        readers: importers that read such rows; "register" first if LlamaFactory does so without any.
+    """
 
     def __init__(self, why: str, tally: Tally, skipped: Path | None = None, image_root: Path | None = None) -> None:
         super().__init__(why)
         self.tally, self.skipped, self.image_root = tally, skipped, image_root
+        self.readers: list[str] = []
 
 
 def import_dataset(importer: Importer, job: Job, progress: Progress | None = None) -> Result:
@@ -114,7 +122,7 @@ def _read(plan: Plan, source: Source, media: Media, work: Work, progress: Progre
         options = options | importer.survey(values, options)
     tally, started = work.tally, time.monotonic() - work.tally.seconds
     left = None if plan.job.max_rows is None else plan.job.max_rows - tally.rows_in
-    missing, saved = 0, tally.seconds
+    missing, foreign, saved = 0, 0, tally.seconds
     for raw in islice(source.rows(work.position), left):
         row = ReadRow(raw.value) if isinstance(raw.value, dict) else None
         raw.value = raw.value if row is None else row
@@ -122,13 +130,14 @@ def _read(plan: Plan, source: Source, media: Media, work: Work, progress: Progre
             if isinstance(result, Skip):
                 work.skip(raw.file, raw.row, result)
                 missing += isinstance(result, MissingColumn)
+                foreign += isinstance(result, Misshaped)
             else:
                 work.write(result)
         if row is not None:
             tally.note(row)
         tally.rows_in += 1
         tally.seconds = time.monotonic() - started
-        if missing == tally.rows_in == SOME:
+        if foreign == tally.rows_in == SOME:
             work.remove()
             raise _another_set(importer, raw, tally)
         if progress is not None:
@@ -136,7 +145,7 @@ def _read(plan: Plan, source: Source, media: Media, work: Work, progress: Progre
         if tally.rows_in % CHECKPOINT == 0 or tally.seconds - saved > SLOW:
             work.save(source.position())
             saved = tally.seconds
-    if missing and missing == tally.rows_in:
+    if foreign and foreign == tally.rows_in and (missing == foreign or readers(raw)):
         work.remove()
         raise _another_set(importer, raw, tally)
     tally.finished = True
@@ -158,12 +167,27 @@ def _write(work: Work, writer: RowWriter) -> None:
 
 
 def _another_set(importer: Importer, raw: Raw, tally: Tally) -> NothingImported:
-    fits = ", ".join(fitting(raw.value))
+    found = readers(raw)
+    fits = ", ".join(name for name in found if name != REGISTER)
     others = f"; that is what these importers read: {fits}" if fits else ""
+    others += "; LlamaFactory reads them without an import" if REGISTER in found else ""
     few = f"the first {SOME}" if tally.rows_in == SOME else "the"
     columns = ", ".join(map(str, raw.value))
     told = f"{few} rows of {raw.file} are no rows of {importer.name}: they have the columns {columns}{others}"
-    return NothingImported(told, tally)
+    error = NothingImported(told, tally)
+    error.readers = found
+    return error
+
+
+def readers(raw: Raw) -> list[str]:
+    """What makes something of a raw row: `REGISTER` if it needs no import, and the names of importers."""
+    if not isinstance(raw.value, dict):
+        return []
+    try:
+        infer_entry(Path(raw.file), Path(INFO), rows=[raw.value])
+    except (ValueError, OSError):
+        return fitting(raw.value)
+    return [REGISTER, *fitting(raw.value)]
 
 
 def _nothing(plan: Plan, media: Media, tally: Tally, skipped: Path | None) -> NothingImported:

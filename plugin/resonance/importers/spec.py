@@ -34,8 +34,12 @@ class Skip(Exception):
         self.reason, self.detail, self.count, self.listed = reason, detail, count, listed
 
 
-class MissingColumn(Skip):
-    """The row lacks what every row of the set has: the wrong file, if the first rows all do."""
+class Misshaped(Skip):
+    """The row is laid out unlike every row of the set: the wrong file, if the first rows all are."""
+
+
+class MissingColumn(Misshaped):
+    """The row lacks a column that every row of the set has."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from ..spec import Range
 from .baseline import RunningMean
 from .modifiers import add_sft, mix_bco
 from .spec import LossOutput, LossSpec, Pairs, declare
-from .table import LOSSES, check_params, get_loss, pairs_loss, preference_loss
+from .table import LOSSES, check_params, get_loss, pairs_loss, preference_loss, trial_problem
 
 __all__ = [
     "LOSSES",
@@ -35,4 +35,5 @@ __all__ = [
     "mix_bco",
     "pairs_loss",
     "preference_loss",
+    "trial_problem",
 ]

@@ -12,9 +12,10 @@ from .ranges import Range
 
 
 def nearest_first(given: str, allowed: Iterable[str]) -> str:
-    """`allowed`, sorted, with the names that resemble `given` in front, as text."""
+    """`allowed`, sorted, with the names that resemble `given` in front, as text; case and hyphens do not count."""
     names = sorted(allowed)
-    close = difflib.get_close_matches(given, names, n=3, cutoff=0.5)
+    written = given.lower().replace("-", "_")
+    close = [name for name in names if name.lower() == written] or difflib.get_close_matches(written, names, 3, 0.5)
     text = f"nearest: {', '.join(close)}; all: " if close else ""
     return text + (", ".join(names) or "none")
 

@@ -118,6 +118,7 @@ def notices(values: dict[str, Any], adapters: list[str] | None) -> list[str]:
     if adapters and not values["create_new_adapter"] and values["ref_model"] is None and spec.needs_reference:
         messages.append(
             f"The reference is the base model without {', '.join(adapters)}, because training continues that adapter. "
-            "To keep the adapter in the reference, set `create_new_adapter: true`, or give it as `ref_model_adapters`."
+            "To keep the adapter in the reference, set `create_new_adapter: true`, or give the base model as "
+            f"`ref_model` and `ref_model_adapters: {','.join(adapters)}`."
         )
     return messages

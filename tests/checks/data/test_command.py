@@ -114,7 +114,10 @@ def test_several_targets_are_counted_together(folder, make_pair) -> None:
         (["pears"], "pears: no such file, and no such name in"),
         (["pears"], "(nearest: pairs, pairs2)"),
         ([""], "a TARGET is empty"),
-        (["hub"], "is loaded from a/b; only data sets on this machine are read here. Import or download it."),
+        (
+            ["hub"],
+            "download it.\nNext: hf download --repo-type dataset a/b --local-dir FOLDER, then resonance data",
+        ),
         (["gone"], "gone.json is not there. Download it, or correct the entry in"),
         (["pairs", "--score-range", "5", "0"], "the lower one goes first"),
         (["pairs", "--model", "x"], "--model needs --template"),

@@ -10,7 +10,11 @@ UGLY_PAIRS = {
         "image missing",
         "image 'images/gone.png' does not exist (looked",
     ),
-    "address": ({"images": ["https://example.org/a.png"]}, "image missing", "is an address: images are not fetched"),
+    "address": (
+        {"images": ["https://example.org/a.png"]},
+        "not a path",
+        "is an address: images, videos and audios are",
+    ),
     "no bytes": ({"images": ["images/empty.png"]}, "image empty", "has no bytes"),
     "no image": ({"images": ["images/text.png"]}, "image unreadable", "cannot be read (UnidentifiedImageError"),
     "a folder": ({"images": ["images/folder.png"]}, "image missing", "does not exist (looked for"),

@@ -79,10 +79,7 @@ class ImageProbe:
     def _look(self, image: Any) -> Facts:
         source = image_source(image, self.media_dir)
         if isinstance(source, Finding):
-            kind, message = source.kind, source.message
-            if isinstance(image, str) and image.startswith(("http://", "https://")):
-                message = f"image {image!r} is an address: images are not fetched, download it"
-            return Facts(None, ((kind, message),))
+            return Facts(None, (source[:2],))
         if isinstance(source, str) and not os.path.isfile(source):
             return Facts(None, (("image unreadable", f"image {source!r} is no file"),))
         try:

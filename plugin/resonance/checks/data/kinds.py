@@ -65,6 +65,7 @@ KINDS: dict[str, Kind] = {
     "not measured": _error("Correct the row; the message is that of the model's own processor."),
     # media
     "image missing": _error(CURES["image missing"] + " `resonance data fix-paths` rewrites paths."),
+    "not a path": _error(CURES["not a path"]),
     "image empty": _error("The file has no bytes: copy or download it again."),
     "image unreadable": _error(CURES["image unreadable"]),
     "image truncated": _error("The file breaks off: copy or download it again, or remove the row."),

@@ -10,6 +10,7 @@ from typing import Any
 
 from ...arguments.features import feature_cache_bytes
 from ...arguments.preference import runs_on_resonance
+from ...arguments.reader import read_recipe
 from ...arguments.speedups import asked_speedups
 from ..quiet import quiet
 from . import recipe as recipes
@@ -61,7 +62,7 @@ def estimate_recipe(path: Path, options: Options) -> Estimate:
     Raises:
         ValueError: whatever is wrong with the recipe, its model's configuration, its data set or the options.
     """
-    recipe = recipes.read_recipe(path, options.overrides)
+    recipe = read_recipe(path, options.overrides)
     model_args, data_args, finetuning_args = recipes.parse(recipe)
     setup = recipes.read_setup(recipe, model_args, finetuning_args, options.world_size)
     setup = setup if options.batch is None else replace(setup, batch=options.batch)

@@ -8,9 +8,11 @@ casts it as in a run.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 from .families import decoder_of, routed_share, vision_of
+from .known import KNOWN, known_config, nearest
 from .shapes import Model, Part
 
 _POSITIONS = re.compile(r"pos_embed|position_embed|class_embed|cls_token|mask_token")
@@ -60,10 +62,13 @@ def count(wrapped: Any, config: Any, model_args: Any, plain: float = 0.0) -> Mod
 
 
 def read_config(model_args: Any) -> Any:
-    """The configuration of `model_name_or_path`: a folder, or a hub id that is in the cache or can be reached."""
+    """The configuration of `model_name_or_path`: a folder, a usual model, or a hub id in the cache or in reach."""
     from llamafactory.model import load_config
+    from transformers import AutoConfig
 
     name = model_args.model_name_or_path
+    if not Path(name).is_dir() and (known := known_config(name)) is not None:
+        return AutoConfig.for_model(**known)
     try:
         return load_config(model_args)
     except (OSError, ValueError, KeyError) as error:
@@ -72,7 +77,8 @@ def read_config(model_args: Any) -> Any:
             first = "there is no such folder with a config.json here (an earlier recipe may have to make it)."
         raise ValueError(
             f"model_name_or_path: no configuration of {name!r}: {first} "
-            "Allowed: a folder with config.json, or a model of the hub (once online, then from the cache). "
+            "Allowed: a folder with config.json, a model of the hub (once online, then from the cache), or one whose "
+            f"shape comes with Resonance: {', '.join(nearest(name) or KNOWN)}. "
             "Another one: --set model_name_or_path=..."
         ) from error
 

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .known import known_config
 from .shapes import Setup
 
 STAGES = ("dpo", "rm", "sft")
@@ -19,32 +21,6 @@ OPTIMIZERS = {
 }
 # Methods whose memory is not modelled: saying nothing would be a wrong number.
 UNMODELLED = ("use_galore", "use_apollo", "use_badam", "use_adam_mini", "use_muon", "use_unsloth", "use_kt", "use_mca")
-
-
-def read_recipe(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """A recipe file with `key=value` overrides.
-
-    Raises:
-        ValueError: no such file, no YAML, no mapping, or an override without `=`.
-    """
-    import yaml
-
-    try:
-        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not YAML: {error}") from error
-    if not isinstance(recipe, dict):
-        raise ValueError(f"{path}: a recipe is a list of `key: value` lines, this is {type(recipe).__name__}")
-    for text in overrides:
-        key, separator, value = text.partition("=")
-        if not separator or not key:
-            raise ValueError(
-                f"--set {text}: an override is written key=value, e.g. --set per_device_train_batch_size=4"
-            )
-        recipe[key] = yaml.safe_load(value)
-    return recipe
 
 
 def parse(recipe: Mapping[str, Any]) -> tuple[Any, Any, Any]:
@@ -122,6 +98,10 @@ def notes(recipe: Mapping[str, Any], finetuning_args: Any) -> list[str]:
         "adapter_name_or_path: counted as a new adapter of the recipe's own rank and targets": recipe.get(
             "adapter_name_or_path"
         ),
+        "model_name_or_path: the shape that comes with Resonance; nothing of the model was read": not os.path.isdir(
+            str(recipe.get("model_name_or_path"))
+        )
+        and known_config(str(recipe.get("model_name_or_path"))),
         "fsdp: not modelled; counted as plain data parallelism": recipe.get("fsdp"),
         "do_train: not true; these are the numbers of a training, an evaluation needs less": not recipe.get(
             "do_train"

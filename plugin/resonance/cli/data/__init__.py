@@ -23,7 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     subparsers = parser.add_subparsers(dest="data_command", metavar="COMMAND", required=True)
     for name, module in COMMANDS.items():
         summary = (module.run.__doc__ or "").partition("\n")[0]
-        module.add_arguments(subparsers.add_parser(name, help=summary, description=summary))
+        command = subparsers.add_parser(name, help=summary, description=summary)
+        command.set_defaults(parser=command)
+        module.add_arguments(command)
 
 
 def run(args: argparse.Namespace) -> int:

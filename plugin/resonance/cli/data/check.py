@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...datafiles.info import INFO
 from . import common
+from .advice import import_command, settings
 
 if TYPE_CHECKING:
     from ...checks.data.entry import Entry
@@ -127,6 +129,9 @@ def check(args: argparse.Namespace, entries: list[Entry], options: Options) -> i
     else:
         for line in lines(scans, findings, limit):
             print(line)
+        kinds = {group.kind for scan in scans for group in findings.groups(scan.files)}
+        if args.against is not None and not {"leaked row", "leaked image"} & kinds:
+            print(f"No row and no image is shared with {args.against}")
     told = sys.stderr if args.json else sys.stdout
     if gallery is not None:
         write_page(args.html, scans, findings, gallery)
@@ -134,10 +139,22 @@ def check(args: argparse.Namespace, entries: list[Entry], options: Options) -> i
     if args.fix is not None:
         print(Repair(scans[0], args.fix, args.strict).run(), file=told)
         print(f"Next: {register_command(args, entries[0])}", file=told)
-    elif findings.count("error") and len(entries) == 1 and scans[0].rows and not args.json:
-        print(common.safe(cure(args, scans[0], findings)))
+    elif len(entries) == 1 and scans[0].rows and not args.json:
+        following = cure(args, scans[0], findings) if findings.count("error") else recipe_lines(args, entries[0])
+        print(common.safe(following))
     wrong = findings.count("error") + args.strict * findings.count("warning")
     return 1 if wrong else 0
+
+
+def recipe_lines(args: argparse.Namespace, entry: Entry) -> str:
+    """What a recipe says to train on a set without errors, or what makes a file a set."""
+    from ...datafiles.find import find
+
+    data = find(args.targets[0], Path(args.dataset_dir, INFO))
+    if data.name is None or data.info is None:
+        return f"Next: {common.typed('register', data.path)}"
+    media = f", `media_dir: {entry.media_dir}`" if args.media_dir else ""
+    return f"Next: `dataset: {data.name}`, `dataset_dir: {data.info.parent}`{media} in a recipe"
 
 
 def cure(args: argparse.Namespace, scan: Scan, findings: Findings) -> str:
@@ -148,7 +165,8 @@ def cure(args: argparse.Namespace, scan: Scan, findings: Findings) -> str:
     probe, files, media_dir = scan.judge.probe, scan.entry.files, scan.entry.media_dir
     embedded = len(probe.sizes) > 0 and not probe.facts
     if embedded or not scan.entry.columns:
-        return "Next: resonance data import --list, if this is a public set as it was downloaded"
+        command = import_command(files[0] if len(files) == 1 else files[0].parent)
+        return f"Next: {command or 'resonance data import --list'}, if this is a public set as it was downloaded"
     wrong = {group.kind: group.count for group in findings.groups(scan.files) if KINDS[group.kind].severity == "error"}
     missing = sum(wrong.get(f"{medium} missing", 0) for medium in ("image", "video", "audio"))
     if missing * 2 > scan.rows and len(files) == 1 and files[0].suffix.lower() in (".json", ".jsonl"):
@@ -162,9 +180,11 @@ def cure(args: argparse.Namespace, scan: Scan, findings: Findings) -> str:
 
 
 def register_command(args: argparse.Namespace, entry: Entry) -> str:
-    """What makes the copy a data set whose relative media paths start where those of the original do."""
+    """What makes the copy a data set with the entry of the original, whose media paths start at the same folder."""
     folder = args.dataset_dir if args.media_dir else entry.media_dir
-    return common.typed("register", args.fix, *(["--dataset-dir", folder] if Path(folder) != Path("data") else []))
+    where = ["--dataset-dir", folder] if Path(folder) != Path("data") else []
+    same = {"formatting": entry.formatting, "ranking": entry.ranking, "columns": entry.columns, "tags": entry.tags}
+    return common.typed("register", args.fix, *where, *settings(args.fix, Path(folder, INFO), same))
 
 
 def print_json(findings: Findings) -> None:

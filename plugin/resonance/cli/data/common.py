@@ -81,15 +81,6 @@ def info_options(args: argparse.Namespace) -> list[str]:
     return ["--dataset-dir", str(path.parent)] if path.name == INFO else ["--info", str(path)]
 
 
-def register_copy(args: argparse.Namespace, data: DataSet, output: Path) -> str:
-    """What registers a changed copy of a set beside the set itself, with the score columns that were given."""
-    beside = data.entry is not None and data.media_dir != info_path(args).parent
-    where = ["--dataset-dir", str(data.media_dir)] if beside else info_options(args)
-    keys = ("columns.score_chosen", "columns.score_rejected")
-    scores = [word for pair in zip(keys, args.columns or (), strict=False) for word in ("--set", "=".join(pair))]
-    return typed("register", output, *where, *scores)
-
-
 def safe(text: str) -> str:
     """Lines that hold words of a data file, made fit for a terminal."""
     return "\n".join(map(printable, text.split("\n")))

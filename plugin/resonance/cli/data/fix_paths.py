@@ -142,6 +142,11 @@ def report(args: argparse.Namespace, fixing: Fixing, target: Path, relocate: Wat
         raise ValueError(
             f"no row has a path under {keys}\nNext: {common.typed('show', args.file)}, then add --key NAME"
         )
+    if fixing.elsewhere:
+        told = f"{fixing.elsewhere} of them are no paths, such as {fixing.no_path}"
+        if fixing.elsewhere == paths:
+            raise ValueError(f"nothing was written: {told}")
+        print(common.safe(told))
     if not fixing.applied and not fixing.written and (fixing.problems or fixing.exists is None):
         raise ValueError(f"nothing was written: {relocate.explain(args)}")
     if fixing.written:

@@ -10,7 +10,7 @@ from typing import Any
 from ...datafiles.text import count
 from ...importers.images import FORMATS
 from ...importers.job import Job
-from ...importers.run import NothingImported, Result, import_dataset
+from ...importers.run import REGISTER, NothingImported, Result, import_dataset
 from ...importers.spec import Importer, Option
 from ...importers.table import IMPORTERS
 from ...importers.work import Tally
@@ -84,6 +84,10 @@ def run(args: argparse.Namespace) -> int:
         following = f"see {error.skipped}" if error.skipped else "resonance data import --list"
         if error.image_root is not None:
             following = common.again(args, "--image-root", error.image_root)
+        elif error.readers and args.source and Path(args.source).is_file():
+            name, out = error.readers[0], args.out
+            way = ("--dataset-dir", out) if name == REGISTER else ("--out", out)
+            following = common.typed(*(["import"] * (name != REGISTER)), name, args.source, *way)
         raise ValueError(f"{error}\nNext: {following}") from error
     except KeyboardInterrupt:
         again = f"the same command{' without --restart' * job.restart}"

@@ -3,6 +3,7 @@
 
 import argparse
 import json
+import os
 import shlex
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,6 +15,7 @@ from ...datafiles.info import INFO, register
 from ...datafiles.sample import Table, Unclear
 from ...datafiles.usual import odd_row
 from . import common
+from .advice import import_command, media_root
 
 SET = (
     "what cannot be told from the rows: columns.images=pics, tags.user_tag=human, ranking=true; "
@@ -48,8 +50,13 @@ def run(args: argparse.Namespace) -> int:
     if told := Table.of(args.file).told_unread(entry["columns"].values(), "--set columns.{key}={name}"):
         print(common.safe(told))
     look = "check" if info_path.name == INFO else "show"  # `check` knows no other name
-    following = common.typed(look, name, *common.info_options(args))
-    print(f"Next: {following}, then `dataset: {name}` with `dataset_dir: {info_path.parent}` in a recipe")
+    root = media_root(args.file, entry, info_path)
+    if root is not None:
+        root = Path(os.path.relpath(root)) if root.is_relative_to(Path.cwd()) else root
+        print(f"Media paths of its rows start at {root}, not at {info_path.parent}: give `media_dir` as below")
+    following = common.typed(look, name, *common.info_options(args), *(["--media-dir", root] if root else []))
+    keys = [f"`dataset_dir: {info_path.parent}`", *[f"`media_dir: {root}`"] * (root is not None)]
+    print(f"Next: {following}, then `dataset: {name}` with {' and '.join(keys)} in a recipe")
     return 0
 
 
@@ -71,7 +78,11 @@ def told_entry(file: Path, info_path: Path, given: dict[str, Any]) -> dict[str, 
     try:
         return infer_entry(file, info_path, given)
     except Unclear as error:
-        raise odd_row(file, info_path, given) or error from None
+        if (odd := odd_row(file, info_path, given)) is not None:
+            raise odd from None
+        if (command := import_command(file, info_path.parent)) is not None:
+            raise ValueError(f"{error}\nNext: {command}") from None
+        raise
 
 
 def parse_settings(settings: list[str]) -> dict[str, Any]:

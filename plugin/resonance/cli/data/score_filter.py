@@ -8,6 +8,7 @@ from ...datafiles.rescore import MarginRule, filter_rows
 from ...datafiles.scores import gather
 from ...datafiles.text import count
 from . import common
+from .advice import register_copy
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,5 +42,5 @@ def run(args: argparse.Namespace) -> int:
     why = f"margin below {args.min_margin:g}{ties}"
     told = f", {scores.bad} dropped without scores" if scores.bad else ""
     print(f"-> {args.output}: {count(kept, 'pair')} kept, {dropped} dropped ({why}){told}")
-    print(f"Next: {common.register_copy(args, data, args.output)}")
+    print(f"Next: {register_copy(args, data, args.output)}")
     return 0

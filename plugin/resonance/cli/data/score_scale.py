@@ -10,6 +10,7 @@ from ...datafiles.rescore import Line, Map, Ranks, rescale
 from ...datafiles.scores import Scores, gather, share_at_least
 from ...datafiles.text import count
 from . import common
+from .advice import register_copy
 from .score_stats import TAU_GOOD
 
 ETA = 0.7  # the default of `uni_dpo_qual_eta`
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     scale = choose(args, scores)
     rescale(data.file, args.output, columns, scale)
     explain(args.output, scores, scale, args.tau_good)
-    print(f"Next: {common.register_copy(args, data, args.output)}")
+    print(f"Next: {register_copy(args, data, args.output)}")
     return 0
 
 

@@ -11,6 +11,7 @@ from ...datafiles.histogram import plot
 from ...datafiles.info import INFO
 from ...datafiles.scores import QUANTILES, Scores, gather, quantiles, share_at_least
 from . import common
+from .advice import register_copy
 
 TAU_GOOD = 2.5  # the default of `uni_dpo_tau_good`
 
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"-> {args.plot}")
     scores.require_sound(args.data)
     if data.entry is None or not data.entry.get("columns", {}).get("score_chosen"):
-        register = common.register_copy(args, data, data.path)
+        register = register_copy(args, data, data.path)
         print(f"\nNo {INFO} names these columns yet. Next: {register}")
     return 0
 

@@ -16,6 +16,7 @@ from ...datafiles.read import read_rows
 from ...datafiles.sample import Table
 from ...datafiles.show import LINES, fields, table
 from . import common
+from .advice import import_command
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +39,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         entry = entry_of(data)
     except ValueError as error:  # then the columns as they are
-        remark = str(error)
+        following = import_command(data.path)
+        remark = f"{error}{f'{chr(10)}Next: {following}' if following else ''}"
     for path, number, row in pick(data.files, args.row, args.n):
         print(common.safe(f"{path}, row {number}"))
         print(table(fields(row, entry, args.media_dir or data.media_dir), width, None if args.full else LINES))

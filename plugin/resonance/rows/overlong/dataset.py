@@ -193,4 +193,8 @@ def _cures(found: Sequence[Overlong]) -> str:
     if not any(pair.tokens.image_tokens for pair in found):
         useless.add("shrink_image")
     *others, last = [text for policy, text in WAYS_OUT.items() if policy not in useless]
-    return f"Set {raised}, or {', '.join(others)}{' or ' * bool(others)}{last}."
+    ways = f"Set {raised}, or {', '.join(others)}{' or ' * bool(others)}{last}."
+    if not any(pair.stuck for pair in found):
+        return ways
+    rows = ", ".join(str(pair.row) for pair in found[:SHOWN]) + ", ..." * (len(found) > SHOWN)
+    return f"{ways} Or correct or remove row {rows} alone: `overlong: {found[0].policy}` does for the others."

@@ -56,6 +56,7 @@ CURES = {
     "audio missing": _PATH,
     "video unreadable": "Give each video as the path of a file, or as a list of frames' paths.",
     "audio unreadable": "Give each audio as the path of a file.",
+    "not a path": "Write the path of a file for each: training fetches and decodes nothing.",
     "image unreadable": "Replace the image, or remove the row.",
     "placeholder count": "Write one placeholder per item; prompt + chosen and prompt + rejected count separately. If "
     "the media are in a column that the entry does not name, name it; a text-only `template` needs no placeholders.",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -23,7 +24,8 @@ def explain_unreadable(files: Sequence[str], error: BaseException) -> str | None
     """
     findings = [found for file in files if file.endswith((".json", ".jsonl")) for found in json_findings(file)]
     if findings:
-        return explain(", ".join(files), findings)
+        everything = f"`{shlex.join(['resonance', 'data', 'check', *files])}` lists what else is wrong with the rows."
+        return f"{explain(', '.join(files), findings)}\n{everything}"
     if str(error).startswith("Unknown split"):
         return None
     while error.__cause__ is not None:

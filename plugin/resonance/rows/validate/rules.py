@@ -17,6 +17,7 @@ from PIL import Image
 
 from ...upstream import DataArguments
 from ..fields import PLACEHOLDERS, ROW, SOURCE
+from ..media_paths import SHOWN, path_problem, shown
 from ..media_tokens import media_token, media_tokens
 from ..plan import RowPlan
 from ..types import DatasetAttr, Row
@@ -128,7 +129,7 @@ def unreadable(source: str | bytes, error: Exception) -> Finding:
 
 
 def file_finding(name: str, path: str, media_dir: str | None) -> Finding | None:
-    """Return that a media file does not exist, or None.
+    """Return that a text is no path, or that there is no such file, or None.
 
     Args:
         name: image, video or audio.
@@ -137,8 +138,11 @@ def file_finding(name: str, path: str, media_dir: str | None) -> Finding | None:
     """
     if os.path.exists(path):
         return None
+    if problem := path_problem(path):
+        return Finding("not a path", f"{name} {problem}")
     tried = [path] if media_dir is None or os.path.isabs(path) else [os.path.join(media_dir, path), path]
-    return Finding(f"{name} missing", f"{name} {path!r} does not exist (looked for {' and '.join(tried)})")
+    looked = " and ".join(each if len(each) <= SHOWN else shown(each) for each in tried)
+    return Finding(f"{name} missing", f"{name} {shown(path)} does not exist (looked for {looked})")
 
 
 def medium_finding(name: str, item: Any, media_dir: str | None) -> Finding | None:

@@ -1,0 +1,121 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""How a run from the command line ends in an error: the cause last, ours without a traceback."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from resonance.arguments import reader
+from resonance.hooks import endings
+
+
+@pytest.fixture(autouse=True)
+def hook(monkeypatch):
+    for name in (endings.CAUSES, "RANK", "LOCAL_RANK", "LLAMAFACTORY_VERBOSITY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
+    endings.report_errors()
+    endings.report_errors()
+    assert sys.excepthook.previous is sys.__excepthook__, "once"
+
+
+def ended(error: BaseException) -> None:
+    try:
+        raise error
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+
+
+def refused() -> None:
+    try:
+        reader.read_recipe("none.yaml")
+    except ValueError:
+        sys.excepthook(*sys.exc_info())
+
+
+def test_an_error_of_ours_has_no_traceback(capsys, monkeypatch):
+    refused()
+    assert capsys.readouterr().err.startswith("ValueError: none.yaml: No such file or directory")
+    monkeypatch.setenv("LLAMAFACTORY_VERBOSITY", "DEBUG")
+    refused()
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_fault_keeps_its_traceback(capsys):
+    ended(ValueError("of somebody else"))
+    try:
+        reader.read_recipe(3)  # fails within this package, but not by a `raise` of it
+    except TypeError:
+        sys.excepthook(*sys.exc_info())
+    error = capsys.readouterr().err
+    assert error.count("Traceback") == 2 and "ValueError: of somebody else" in error and "first cause" not in error
+
+
+def test_the_first_cause_comes_last(capsys):
+    try:
+        try:
+            raise OSError("no such tokenizer")
+        except OSError as cause:
+            raise OSError("Failed to load tokenizer.") from cause
+    except OSError:
+        sys.excepthook(*sys.exc_info())
+    assert capsys.readouterr().err.endswith("The first cause: OSError: no such tokenizer\n")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "overwrites", "last"),
+    [
+        ("output_dir: {out}\n", False, "The same command goes on from {out}/checkpoint-20, the newest complete"),
+        ("output_dir: {out}\noverwrite_output_dir: true\n", True, "with overwrite_output_dir=false behind it"),
+        ("output_dir: {out}/none\n", False, "{out}/none has no complete checkpoint: the same command starts anew"),
+    ],
+)
+def test_ctrl_c_tells_how_to_go_on(capsys, monkeypatch, tmp_path, recipe, overwrites, last):
+    out = tmp_path / "out"
+    for number, text in ((20, "{}"), (30, "{")):
+        (out / f"checkpoint-{number}").mkdir(parents=True)
+        (out / f"checkpoint-{number}" / "trainer_state.json").write_text(text)
+    path = tmp_path / "recipe.yaml"
+    path.write_text(recipe.format(out=out))
+    monkeypatch.setattr(sys, "argv", ["llamafactory-cli", str(path)])
+    ended(KeyboardInterrupt())
+    error = capsys.readouterr().err
+    assert "Traceback" not in error and last.format(out=out) in error.splitlines()[-1]
+    if overwrites:  # what is printed holds
+        assert reader.read_words([str(path), "overwrite_output_dir=false"])["overwrite_output_dir"] is False
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    ended(KeyboardInterrupt())
+    assert not capsys.readouterr().err
+
+
+def test_the_lowest_rank_s_cause_comes_behind_torchrun_s_report(capsys):
+    def torchrun() -> None:
+        for rank in (3, 1):
+            code = (
+                "import sys; from resonance.hooks import endings; endings.report_errors()\n"
+                "from resonance.arguments.reader import read_recipe\n"
+                f"read_recipe('rank{rank}.yaml')"
+            )
+            subprocess.run([sys.executable, "-c", code], env=os.environ | {"RANK": str(rank)}, check=False)
+        print("a long report", file=sys.stderr)
+        raise subprocess.CalledProcessError(1, "torchrun")
+
+    with pytest.raises(SystemExit) as end:
+        endings.with_cause_last(torchrun)
+    assert end.value.code == 1 and endings.CAUSES not in os.environ
+    last = capsys.readouterr().err.partition("a long report\n")[2].strip()
+    assert last.startswith("Rank 1 was stopped by:\nValueError: rank1.yaml: No such file")
+
+
+def test_without_a_cause_the_error_is_llamafactory_s_own():
+    def killed() -> None:
+        raise subprocess.CalledProcessError(-9, "torchrun")
+
+    with pytest.raises(subprocess.CalledProcessError):
+        endings.with_cause_last(killed)
+    assert endings.with_cause_last(lambda: Path) is Path
