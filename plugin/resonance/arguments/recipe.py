@@ -78,10 +78,10 @@ def check_parsed(
 ) -> None:
     """What can only be checked after parsing: recipes given as flags, keys without effect, where to resume from."""
     values = vars(finetuning_args)
-    ours = preference.runs_on_resonance(values)
+    asked = {name: getattr(training_args, name, False) for name in ("do_train", "do_eval")}
+    ours = preference.runs_on_resonance({**values, **asked})
     if not isinstance(given, Mapping):  # a mapping has been through `check`
-        flags = {**vars(data_args), **values}
-        flags |= {name: getattr(training_args, name) for name in ("do_train", "do_eval", "output_dir")}
+        flags = {**vars(data_args), **values, **asked, "output_dir": training_args.output_dir}
         found = data.problems(flags) + road_problems(flags, values)
         if ours:
             found += run_problems(flags)
@@ -151,8 +151,7 @@ def run_problems(values: Mapping[str, Any]) -> list[str]:
         needs_reference = parameters.needs_reference(values.get("pref_loss", "sigmoid"))
     except ValueError:
         return found  # an unknown loss is reported by parameters.problems
-    evaluates_only = values.get("do_eval") and not values.get("do_train")
-    if needs_reference and evaluates_only and values.get("ref_model") is None:
+    if needs_reference and preference.evaluates_only(values) and values.get("ref_model") is None:
         # also with LoRA: LlamaFactory merges adapters that are not trained, so they cannot be switched off
         found.append(
             f"ref_model: evaluating pref_loss: {values.get('pref_loss')} without training needs a reference model, or "

@@ -45,14 +45,18 @@ def get_train_args(original: Callable[..., Any]) -> Callable[..., Any]:
             recipe.check(given, upstream)
         parsed = original(given)
         _, data_args, training_args, finetuning_args, *_ = parsed
-        values = {**vars(data_args), **vars(finetuning_args)}
+        values = routes.values_of(data_args, training_args, finetuning_args)
         ours = routes.find(values) is not None
         if ours:  # flags are known only now
             registry.require(*routes.scopes(values))
         if hasattr(finetuning_args, "pref_engine"):  # else our keys are not there, and the recipe is stock
             recipe.check_parsed(given, data_args, training_args, finetuning_args)
-        if ours and training_args.should_log:
-            for message in registry.warnings(*routes.scopes(values)):
+        if training_args.should_log:
+            warnings = registry.warnings(*routes.scopes(values)) if ours else []
+            if routes.runs_stock_loss(values):
+                logger.info(routes.stock_opening(values))
+                warnings += routes.stock_warnings(values)
+            for message in warnings:
                 logger.warning(message)
         return parsed
 
@@ -67,7 +71,7 @@ def run_stage(original: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         call = signature.bind(*args, **kwargs)
         four = [call.arguments[f"{kind}_args"] for kind in ("model", "data", "training", "finetuning")]
-        values = {**vars(four[1]), **vars(four[3])}
+        values = routes.values_of(*four[1:])
         route = routes.find(values)
         if route is None:
             return original(*args, **kwargs)

@@ -8,6 +8,7 @@
 | `speedups.py` | which speed-ups an engine uses; `features.py`: whether it keeps features of pictures |
 | `reference.py` | log-probabilities of pairs on disk in place of a reference model |
 | `preference.py` | the trainer of preference losses |
+| `opening.py` | the line that a preference run begins its log with |
 | `meters.py`, `resume.py`, `sampling.py` | what trainers have in common: log lines, checkpoints, order by length |
 | `weights.py` | models that are complete, or an error |
 | `curves.py`, `empty.py` | what a run leaves; a run that took no step |
