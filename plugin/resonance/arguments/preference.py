@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from .reference import ReferenceKeys
+from .resume import ResumeKeys
 
 # LlamaFactory's own trainer computes these three under their names. Its hinge, ipo and kto_pair train sigmoid,
 # because trl >= 0.20 takes the loss type as an argument of `dpo_loss` and LlamaFactory does not pass it.
@@ -15,7 +16,7 @@ MISTRAINED_LOSSES = ("hinge", "ipo", "kto_pair")
 
 
 @dataclass
-class PreferenceArguments(ReferenceKeys):
+class PreferenceArguments(ReferenceKeys, ResumeKeys):
     r"""Resonance's keys of the DPO stage. Their defaults change nothing in a recipe that does not use them."""
 
     pref_engine: Literal["llamafactory", "resonance"] = field(

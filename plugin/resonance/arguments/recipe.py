@@ -53,6 +53,25 @@ def read(args: Sequence[str]) -> dict[str, Any]:
     return {str(key): value for key, value in keys.items()} if isinstance(keys, dict) else {}
 
 
+def as_mapping(given: Mapping[str, Any] | Sequence[str]) -> dict[str, Any]:
+    """A recipe as it can be written into a YAML file, from a mapping or from flags."""
+    if isinstance(given, Mapping):
+        return dict(given)
+    flags = read(given).items()  # a flag without a value is followed by nothing, or by the next flag
+    return {key: True if not value or value.startswith("--") else _value(value) for key, value in flags}
+
+
+def _value(flag: str) -> Any:
+    """What a flag stands for; `no` and `off` are words there."""
+    import yaml
+
+    try:
+        found = yaml.safe_load(flag)
+    except yaml.YAMLError:
+        return flag
+    return flag if isinstance(found, bool) and flag.lower() not in ("true", "false") else found
+
+
 def check(given: Mapping[str, Any], parser: ModuleType) -> None:
     """Raise one ValueError with all problems of a recipe given as a mapping.
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from ..arguments.resume import goes_on_from_ours
 from . import routes
 from .llamafactory import registry
 
@@ -51,6 +52,7 @@ def get_train_args(original: Callable[..., Any]) -> Callable[..., Any]:
             registry.require(*routes.scopes(values))
         if hasattr(finetuning_args, "pref_engine"):  # else our keys are not there, and the recipe is stock
             recipe.check_parsed(given, data_args, training_args, finetuning_args)
+            finetuning_args.given_recipe = recipe.as_mapping(given)  # for the record that the run leaves
         if training_args.should_log:
             warnings = registry.warnings(*routes.scopes(values)) if ours else []
             if routes.runs_stock_loss(values):
@@ -73,6 +75,10 @@ def run_stage(original: Callable[..., Any]) -> Callable[..., Any]:
         four = [call.arguments[f"{kind}_args"] for kind in ("model", "data", "training", "finetuning")]
         values = routes.values_of(*four[1:])
         route = routes.find(values)
+        if route is not None or goes_on_from_ours(four[2]):
+            from ..training.continuing import check_continuation
+
+            check_continuation(*four, ours=route is not None)
         if route is None:
             return original(*args, **kwargs)
         with registry.rebound(*routes.scopes(values)):

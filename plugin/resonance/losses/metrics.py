@@ -34,8 +34,8 @@ def accuracies(policy: Sequence[torch.Tensor], reference: Sequence[torch.Tensor]
         policy: mean log-probabilities a token of the chosen and of the rejected responses, (B,) each.
         reference: the same of the reference, or None without one.
     """
-    chosen, rejected = policy
-    found = {"accuracies/policy": (chosen > rejected).float()}
+    better, worse = policy
+    found = {"accuracies/policy": (better > worse).float()}
     if reference is not None:
-        found["accuracies/reference"] = (chosen - reference[0] > rejected - reference[1]).float()
+        found["accuracies/reference"] = (better - reference[0] > worse - reference[1]).float()
     return found

@@ -11,5 +11,6 @@
 | `opening.py` | the line that a preference run begins its log with |
 | `meters.py`, `resume.py`, `sampling.py` | what trainers have in common: log lines, checkpoints, order by length |
 | `weights.py` | models that are complete, or an error |
-| `curves.py`, `empty.py` | what a run leaves; a run that took no step |
+| `record.py`, `continuing.py` | what a run leaves about itself; whether another may go on from there |
+| `curves.py`, `empty.py` | the pictures that it leaves; a run that takes no step |
 """

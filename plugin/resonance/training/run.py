@@ -14,6 +14,7 @@ from ..rows.fields import SCORE_FIELDS
 from ..rows.plan import Kind, RowPlan
 from .context import RunArguments, running
 from .empty import StepWatch
+from .record import RunRecord
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 
@@ -52,8 +53,8 @@ def prepare_rows(data_args: Any, training_args: Any, *, needs_scores: bool = Fal
 
 
 def watched(callbacks: list[Any] | None) -> list[Any]:
-    """A run's callbacks, and one that stops it if it took no step."""
-    return [*(callbacks or []), StepWatch()]
+    """A run's callbacks, one that stops it if it took no step, and one that writes down what it depends on."""
+    return [*(callbacks or []), StepWatch(), RunRecord()]
 
 
 def until_precomputed(workflow: Callable[..., Any], *args: Any) -> Any:
