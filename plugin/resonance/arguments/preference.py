@@ -91,6 +91,15 @@ class PreferenceArguments(ReferenceKeys, ResumeKeys):
             )
         },
     )
+    stop_after_nonfinite: int = field(
+        default=3,
+        metadata={
+            "help": (
+                "Stop after so many log lines in a row with a loss, metric or gradient norm that is NaN or infinite; "
+                "0 never stops. Runs of Resonance's trainer only."
+            )
+        },
+    )
     allow_missing_weights: bool = field(
         default=False,
         metadata={

@@ -9,6 +9,7 @@
 | `reference.py` | log-probabilities of pairs on disk in place of a reference model |
 | `preference.py` | the trainer of preference losses |
 | `opening.py` | the line that a preference run begins its log with |
+| `finite.py` | a run whose numbers are not finite stops and saves none of them |
 | `meters.py`, `resume.py`, `sampling.py` | what trainers have in common: log lines, checkpoints, order by length |
 | `weights.py` | models that are complete, or an error |
 | `record.py`, `continuing.py` | what a run leaves about itself; whether another may go on from there |

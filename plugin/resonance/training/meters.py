@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator, Mapping, Sized
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,10 +14,12 @@ from llamafactory.extras import logging
 from transformers import Trainer
 from typing_extensions import override
 
+from .finite import FiniteTrainer, non_finite
+
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 
 Split = Literal["train", "eval"]
-LOSS = "loss"  # the Trainer's own name, so no metric has it
+LOSS, NORM = "loss", "grad_norm"  # the Trainer's own names, so no metric has them
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,6 @@ def own_rows(rows: int, size: int, world: int, rank: int) -> Iterator[int]:
         rank: of this process.
     """
     return (min(max(rows - (number * world + rank) * size, 0), size) for number in itertools.count())
-
-
-def non_finite(logs: Mapping[str, Any]) -> list[str]:
-    """Names of the logged numbers that are NaN or infinite."""
-    return [name for name, value in logs.items() if isinstance(value, float) and not math.isfinite(value)]
 
 
 class Meter:
@@ -90,7 +86,7 @@ class Meter:
         return {name: total / count for name, (total, count) in totals.items()}
 
 
-class MeteredTrainer(Trainer):
+class MeteredTrainer(FiniteTrainer):
     """A Trainer that measures what `loss_of` gives, and adds the means to its log lines.
 
     Attributes:
@@ -117,6 +113,8 @@ class MeteredTrainer(Trainer):
         """
         result = self.loss_of(model, batch, split)
         self.meters[split].add({**result.metrics, LOSS: result.loss.detach()}, result.count)
+        if split == "train":
+            self.note(batch, result.loss)
         return result
 
     @override
@@ -163,7 +161,8 @@ class MeteredTrainer(Trainer):
         found = self.meters[split].means()
         means = {f"{prefix}{name}": value for name, value in found.items() if name != LOSS or split == "eval"}
         logs.update(means)
-        if wrong := non_finite({LOSS: found.get(LOSS, 0.0), **means}):
-            step, names = self.state.global_step, ", ".join(wrong)
-            logger.warning_rank0(f"Step {step}: not finite: {names}. The run is not learning.")
+        if split == "train":
+            self.look_at({LOSS: found.get(LOSS), **means, NORM: logs.get(NORM) if self.norm_counts else None})
+        elif wrong := non_finite(means):
+            logger.warning_rank0(f"Step {self.state.global_step}: not finite: {', '.join(wrong)}.")
         Trainer.log(self, logs, *args, **kwargs)  # a trainer between this one and that has meters of its own

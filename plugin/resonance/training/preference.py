@@ -26,6 +26,7 @@ from ..rows.fields import SCORE_FIELDS
 from .context import current_run
 from .engine import Engine
 from .features import FeatureSummary, feature_cache
+from .finite import ROWS, NamingCollator
 from .meters import BatchResult, MeteredTrainer, Split
 from .opening import opening
 from .reference import REFERENCE_FIELDS, BeforeTraining, CachedReference
@@ -73,12 +74,14 @@ class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, Custo
         logger.info_rank0(opening(finetuning_args, self.loss_params, self.uses_means, folder, datasets))
         if cached is not None:
             self._read_reference_from(cached)
+        self.data_collator = NamingCollator(self.data_collator)
+        self.stop_after, self.norm_counts = finetuning_args.stop_after_nonfinite, not self.args.fp16
 
     def _make_engine(self, cached: CachedReference | None, train: Any, evaluation: Any) -> Engine:
         recipe, reference = self.finetuning_args, None
         if recipe.use_ref_model and cached is None:
             reference = self.model if self.ref_model is None else self.ref_model
-        carried = (*SCORE_FIELDS, *REFERENCE_FIELDS)
+        carried = (*SCORE_FIELDS, *REFERENCE_FIELDS, ROWS)
         batches = Batches(self.data_collator, self._prepare_inputs, self.train_dataset, carried)
         engine = Engine(self.accelerator, self.model, reference, asked_speedups(recipe.pref_speedups), batches)
         budget = feature_cache_bytes(recipe.image_feature_cache)
