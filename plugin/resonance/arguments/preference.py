@@ -13,6 +13,7 @@ from .resume import ResumeKeys
 STOCK_LOSSES = ("sigmoid", "orpo", "simpo")
 STOCK_LOSSES_WITH_REFERENCE = ("sigmoid",)
 MISTRAINED_LOSSES = ("hinge", "ipo", "kto_pair")
+NAMES_OF_LLAMAFACTORY = STOCK_LOSSES + MISTRAINED_LOSSES
 
 
 @dataclass

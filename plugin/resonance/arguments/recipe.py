@@ -16,6 +16,7 @@ from typing import Any
 from ..upstream import DataArguments, FinetuningArguments, TrainingArguments
 from . import data, parameters, preference
 from .environment import may_have_other_keys
+from .idle import does_nothing, given_without_effect
 from .places import dataset_problems, output_problems
 from .resume import resume_point
 from .roads import road_problems, v1_problems
@@ -79,7 +80,7 @@ def check(given: Mapping[str, Any], parser: ModuleType) -> None:
     """
     known = known_keys(parser)
     found = [] if may_have_other_keys() else unknown_keys(given, known)
-    found += data.problems(given) + road_problems(given, known, given)
+    found += data.problems(given) + road_problems(given, known, given) + given_without_effect(given)
     if preference.runs_on_resonance(given):
         found += parameters.problems(given)
         found += run_problems(given)
@@ -101,7 +102,7 @@ def check_parsed(
     ours = preference.runs_on_resonance({**values, **asked})
     if not isinstance(given, Mapping):  # a mapping has been through `check`
         flags = {**vars(data_args), **values, **asked, "output_dir": training_args.output_dir}
-        found = data.problems(flags) + road_problems(flags, values)
+        found = data.problems(flags) + road_problems(flags, values) + given_without_effect(as_mapping(given))
         if ours:
             found += run_problems(flags)
         elif data.uses_rows(flags):
@@ -111,6 +112,8 @@ def check_parsed(
     if not ours:
         check_idle(values, given if isinstance(given, Mapping) else None)
         return
+    if found := does_nothing({**values, **asked}):
+        raise ValueError(preference.report(found))
     if training_args.do_train:
         wanted = given.get("resume_from_checkpoint") if isinstance(given, Mapping) else None
         chosen = training_args.resume_from_checkpoint
@@ -122,6 +125,8 @@ def check_parsed(
 def check_idle(values: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> None:
     """Warn of our keys that LlamaFactory's own run does not read; outside the DPO stage they are an error."""
     idle = preference.idle_keys(values, given)
+    if (given or {}).get("pref_loss") and values["stage"] != "dpo":
+        logger.warning("pref_loss: no effect in stage: %s, only in stage: dpo.", values["stage"])
     if idle and values["stage"] != "dpo":
         raise ValueError(preference.report([f"{key}: has a meaning in stage: dpo only" for key in idle]))
     if idle:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from ..arguments.idle import does_nothing
 from ..arguments.resume import goes_on_from_ours
 from . import routes
 from .llamafactory import registry
@@ -54,7 +55,7 @@ def get_train_args(original: Callable[..., Any]) -> Callable[..., Any]:
             recipe.check_parsed(given, data_args, training_args, finetuning_args)
             finetuning_args.given_recipe = recipe.as_mapping(given)  # for the record that the run leaves
         if training_args.should_log:
-            warnings = registry.warnings(*routes.scopes(values)) if ours else []
+            warnings = [*(registry.warnings(*routes.scopes(values)) if ours else ()), *does_nothing(values)]
             if routes.runs_stock_loss(values):
                 logger.info(routes.stock_opening(values))
                 warnings += routes.stock_warnings(values)

@@ -40,7 +40,10 @@ def values_of(
     data_args: DataArguments, training_args: TrainingArguments, finetuning_args: FinetuningArguments
 ) -> dict[str, Any]:
     """Those of a parsed recipe that decide about its route."""
-    asked = {name: getattr(training_args, name, False) for name in ("do_train", "do_eval", "neftune_noise_alpha")}
+    asked = {
+        name: getattr(training_args, name, False)
+        for name in ("do_train", "do_eval", "do_predict", "neftune_noise_alpha")
+    }
     return {**vars(data_args), **asked, **vars(finetuning_args)}
 
 
