@@ -17,7 +17,7 @@ from ..upstream import DataArguments, FinetuningArguments, TrainingArguments
 from . import data, parameters, preference
 from .environment import may_have_other_keys
 from .idle import does_nothing, given_without_effect
-from .places import dataset_problems, output_problems
+from .places import card_problems, dataset_problems, has_vocabulary_inside, output_problems
 from .resume import resume_point
 from .roads import road_problems, v1_problems
 
@@ -166,11 +166,31 @@ def unknown_keys(given: Mapping[str, Any], known: frozenset[str]) -> list[str]:
     return messages
 
 
+def token_problems(values: Mapping[str, Any]) -> list[str]:
+    """New tokens where LlamaFactory or PEFT fails on them, late."""
+    new = [key for key in ("add_tokens", "add_special_tokens", "new_special_tokens_config") if values.get(key)]
+    adapters = values.get("finetuning_type", "lora") == "lora"
+    cure = "train or export a model that has the tokens first, and give its path"
+    if adapters and (new or values.get("resize_vocab")) and has_vocabulary_inside(values.get("model_name_or_path")):
+        key = new[0] if new else "resize_vocab"
+        return [f"{key}: PEFT cannot save adapters of a vision-language model whose vocabulary was resized; {cure}"]
+    if adapters:
+        return []
+    return [f"{key}: LlamaFactory cannot load the reference model with new tokens; {cure}" for key in new]
+
+
 def run_problems(values: Mapping[str, Any]) -> list[str]:
     """Problems of a run on our trainer that are not about the loss: data sets, reference, output, other back-ends."""
     found = dataset_problems(values) + output_problems(values.get("output_dir"))
     if values.get("use_kt"):
         found.append(f"use_kt: pref_loss: {values.get('pref_loss')} runs on Resonance's trainer, not on that back-end")
+    found += [
+        f"{key}: Resonance's trainer puts its own functions in place of parts of the model for a call, which "
+        "torch.compile cannot trace; remove the key"
+        for key in ("torch_compile", "torch_compile_backend", "torch_compile_mode")
+        if values.get(key)
+    ]
+    found += card_problems(values) + token_problems(values)
     try:
         needs_reference = parameters.needs_reference(values.get("pref_loss", "sigmoid"))
     except ValueError:
