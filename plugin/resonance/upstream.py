@@ -8,6 +8,7 @@ its declaration in `arguments/`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 
@@ -66,6 +67,7 @@ class TrainingArguments(Protocol):
     accelerator_config: Any
     resume_from_checkpoint: str | bool | None
 
+    def main_process_first(self, local: bool = True, desc: str = "work") -> AbstractContextManager[None]: ...
     @property
     def world_size(self) -> int: ...
     @property

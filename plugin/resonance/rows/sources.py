@@ -14,27 +14,31 @@ _WHOLE = 1 << 30  # bytes up to which a file is read whole
 _BLOCK = 1 << 20
 
 
-def source_fingerprints(names: Sequence[str] | None, dataset_dir: str | Mapping[str, Any]) -> dict[str, str]:
+def source_fingerprints(names: Sequence[str] | None, dataset_dir: str | Mapping[str, Any]) -> dict[str, str | None]:
     """Twelve hexadecimal digits for each data set, by name.
 
     They change with the entry in dataset_info.json and with the content of local files, whatever these are called. A
     file over 1 GiB counts by its size and the first 4 KiB of every MiB; a set of the hub by its entry alone.
 
+    A set that is not there has none.
+
     Args:
         names: of the recipe's `dataset` or `eval_dataset`.
         dataset_dir: of the recipe.
     """
-    found, info = {}, _entries(dataset_dir)
+    found: dict[str, str | None] = {}
+    info = _entries(dataset_dir)
     for name in names or ():
         entry, digest = info.get(name), blake2b(digest_size=6)
         if isinstance(dataset_dir, str) and isinstance(entry, dict) and not any(key in entry for key in _ELSEWHERE):
             entry = dict(entry)
             place = Path(dataset_dir, str(entry.pop("file_name", "")))
+            entry = entry if place.exists() else None
             for path in sorted(place.iterdir()) if place.is_dir() else [place]:
                 for part in _contents(path):
                     digest.update(part)
         digest.update(json.dumps(entry, sort_keys=True).encode())
-        found[name] = digest.hexdigest()
+        found[name] = None if entry is None else digest.hexdigest()
     return found
 
 
