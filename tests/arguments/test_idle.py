@@ -32,7 +32,6 @@ OURS = {**DPO, "pref_loss": "uni_dpo"}
         ({"stage": "dpo", "do_predict": True}, "do_predict: stage: dpo generates nothing"),
         ({**OURS, "packing": True}, "packing: has no meaning for pairs"),
         ({**OURS, "train_on_prompt": True}, "train_on_prompt: has no meaning for pairs"),
-        ({**OURS, "pref_loss": "ipo", "dpo_average_log_prob": False}, "ipo is defined on mean log-probabilities"),
         ({**DPO, "pref_engine": "resonance", "pref_loss": "orpo", "pref_bco_weight": 0.3}, "needs a reference model"),
     ],
 )

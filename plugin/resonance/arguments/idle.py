@@ -54,8 +54,6 @@ def _of_another_loss(given: Mapping[str, Any], ours: bool) -> list[str]:
             found.append(f"{key}: is a parameter of {owner}, and {named}")
     if given.get("pref_loss_params") and not ours:
         found.append(f"pref_loss_params: LlamaFactory's trainer, which runs {loss} here, reads none; remove the key")
-    if ours and spec.logps_fixed and given.get("dpo_average_log_prob") is False:
-        found.append(f"dpo_average_log_prob: pref_loss: {loss} is defined on mean log-probabilities; remove the key")
     if ours and not spec.needs_reference and given.get("pref_bco_weight"):
         found.append(f"pref_bco_weight: needs a reference model, and pref_loss: {loss} has none")
     return found

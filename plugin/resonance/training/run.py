@@ -103,6 +103,10 @@ def notices(values: dict[str, Any], adapters: list[str] | None) -> list[str]:
         messages.append(
             f"dpo_label_smoothing: not given; pref_loss: {pref_loss} uses its own {spec.params['label_smoothing']}."
         )
+    if spec.logps_fixed and values["dpo_average_log_prob"] is False:
+        messages.append(
+            f"dpo_average_log_prob: false has no effect: pref_loss: {pref_loss} is defined on mean log-probabilities."
+        )
     if values["finetuning_type"] == "lora" and values["lora_dropout"]:
         messages.append("lora_dropout: no effect: LlamaFactory sets all dropout to 0 in preference training.")
     if adapters and not values["create_new_adapter"] and values["ref_model"] is None and spec.needs_reference:
