@@ -20,12 +20,14 @@ ROOT = Path(__file__).resolve().parent
 
 # Guarded, because an error in a .pth line is printed by every Python process of the environment: after a checkout
 # moved away, or with a damaged install, Python starts as if this package were not there.
+# Switched off it loads nothing, but for a command that trains: whose recipe may ask for what is then not there.
 # Named in lower case, because .pth files run in sorted order and `__editable__*.pth` has to come first.
 # The module has a name of its own, because PYTHONPATH may hold anything under the name `resonance`.
 STARTUP_FILES = {
     "resonance_startup.pth": (
-        'import os; exec("try:\\n'
-        " if os.environ.get('RESONANCE_DISABLE', '').strip().lower() in ('', '0', 'false'):\\n"
+        'import os, sys; exec("try:\\n'
+        " if os.environ.get('RESONANCE_DISABLE', '').strip().lower() in ('', '0', 'false') "
+        "or 'train' in sys.orig_argv:\\n"
         '  import _resonance_startup\\n  _resonance_startup.install()\\nexcept Exception: pass")\n'
     ),
     # Python 3.15 and later (PEP 829); older ones ignore the file.

@@ -89,7 +89,10 @@ class StandIn:
 def install() -> None:
     """Puts the finder in front of `sys.meta_path`, once; does nothing under `RESONANCE_DISABLE=1`."""
     try:
-        if is_disabled() or installed_finder() is not None:
+        if is_disabled():
+            warn_of_a_loss_that_is_missing()
+            return
+        if installed_finder() is not None:
             return
         finder = Finder()
         sys.meta_path.insert(0, finder)
@@ -136,6 +139,18 @@ def is_disabled() -> bool:
     import os
 
     return os.environ.get(SWITCH, "").strip().lower() not in ("", "0", "false")
+
+
+def warn_of_a_loss_that_is_missing() -> None:
+    """One line if LlamaFactory is about to train a recipe whose loss only this package has."""
+    argv = sys.orig_argv
+    if "train" in argv:
+        require_package()
+        from resonance.hooks.disabled import notice
+
+        message = notice(argv)
+        if message is not None:
+            warn(message)
 
 
 def describe(error: BaseException) -> str:

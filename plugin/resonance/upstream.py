@@ -8,6 +8,7 @@ its declaration in `arguments/`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 
@@ -68,6 +69,7 @@ class TrainingArguments(Protocol):
     metric_for_best_model: str | None
     greater_is_better: bool | None
 
+    def main_process_first(self, local: bool = True, desc: str = "work") -> AbstractContextManager[None]: ...
     @property
     def world_size(self) -> int: ...
     @property

@@ -271,3 +271,31 @@ def test_read_takes_files_and_flags(tmp_path):
     assert recipe.read([str(tmp_path / "missing.yaml")]) == recipe.read([]) == {}
     path.write_text("stage: [")
     assert recipe.read([str(path)]) == {}
+
+
+@pytest.mark.parametrize("key", ["torch_compile", "torch_compile_backend"])
+def test_torch_compile_is_refused_by_name(folder, key):
+    assert f"{key}: Resonance's trainer puts its own functions" in problems(uni_dpo(folder, **{key: True}))
+    recipe.check(uni_dpo(folder, torch_compile=False), parser)
+
+
+def test_new_tokens_where_they_would_fail_late(folder):
+    lora = uni_dpo(folder, model_name_or_path=str(folder))
+    (folder / "config.json").write_text('{"vocab_size": 9}')
+    recipe.check({**lora, "resize_vocab": True}, parser)
+    (folder / "config.json").write_text('{"text_config": {"vocab_size": 9}}')
+    assert "resize_vocab: PEFT cannot save" in problems({**lora, "resize_vocab": True})
+    assert "add_special_tokens: PEFT cannot save" in problems({**lora, "add_special_tokens": "<a>"})
+    full = {**lora, "finetuning_type": "full"}
+    assert "add_tokens: LlamaFactory cannot load the reference" in problems({**full, "add_tokens": "<a>"})
+    recipe.check({**full, "resize_vocab": True}, parser)
+
+
+def test_a_whole_model_into_the_folder_of_an_adapter(folder):
+    (folder / "out").mkdir()
+    (folder / "out" / "README.md").write_text("---\nlibrary_name: peft\n---\n")
+    recipe.check(uni_dpo(folder), parser)
+    full = uni_dpo(folder, finetuning_type="full")
+    assert "holds the adapter of an earlier run" in problems(full)
+    (folder / "out" / "README.md").write_text("---\nlibrary_name: transformers\n---\n")
+    recipe.check(full, parser)

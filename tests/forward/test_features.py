@@ -335,3 +335,15 @@ def test_off_when_it_does_not_pay():
         same(step(model, model, batch, kept), step(model, model, batch))
     assert kept.account.lookups == 6 and kept.bytes == 0 and len(kept) == 0
     assert len(told) == 1 and "of the last 4 pictures 0 were found" in told[0]
+
+
+def test_another_tower_is_judged_by_what_it_is_asked_itself():
+    """A full run whose reference is computed before it trains: the reference's pictures were not found, of course."""
+    reference, model = (for_training(make(FAMILIES["qwen2_vl"]()), "lora") for _ in range(2))
+    kept, told = cache(pictures=4, window=4)
+    for one in (reference, model):
+        for seed in (2, 4, 6, 8):
+            step(one, one, pairs(one, [[picture(one, seed)]]), kept)
+    assert told == [] and kept.reason is None and (kept.account.lookups, kept.account.hits) == (4, 0)
+    step(model, model, pairs(model, [[picture(model, 2)]]), kept)
+    assert kept.account.hits == 1

@@ -40,6 +40,8 @@ OVERRIDDEN = {
         "__init__": ("model", "ref_model", "finetuning_args", "processor"),
         "compute_loss": ("model", "inputs", "return_outputs"),
         "prediction_step": ("model", "inputs", "prediction_loss_only", "ignore_keys"),
+        "evaluation_loop": ("dataloader",),
+        "save_model": ("output_dir", "_internal_call"),
         "get_batch_loss_metrics": ("model", "batch", "train_eval"),
         "_get_train_sampler": (),  # `*args`: not every version of the Trainer gives the data set
         "_get_eval_sampler": ("eval_dataset",),

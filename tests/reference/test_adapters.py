@@ -94,7 +94,7 @@ def logits(model, batch, off=nullcontext):
 
 def state(model):
     """What a switch may touch: gradients asked for, which adapters are on, which layers are checkpointed."""
-    names = ("_disable_adapters", "gradient_checkpointing")
+    names = ("_disable_adapters", "gradient_checkpointing", "training")
     flags = [(name, getattr(module, name, None)) for module in model.modules() for name in names]
     return [(n, p.requires_grad) for n, p in model.named_parameters()], flags, model._adapters_disabled
 

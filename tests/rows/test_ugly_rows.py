@@ -345,6 +345,22 @@ def test_a_chosen_score_below_the_rejected_one_is_legal_but_told(data, load, mak
     assert len(told) == 1 and "in 2 rows (2, 4)" in told[0] and "`score_chosen` and `score_rejected`" in told[0]
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+def test_scores_that_are_mostly_reversed_stop_a_loss_that_reads_them(
+    data, load, make_pair, warnings_of_rows, streaming
+):
+    lower, equal = {"score_chosen": 1.0, "score_rejected": 4.0}, {"score_chosen": 2.0, "score_rejected": 2.0}
+    write_with(data, make_pair, {0: lower, 1: lower, 2: lower, 4: equal})
+    told = refused(load, streaming=streaming)
+    assert "in 3 rows (0, 1, 2), and above it in 2" in told and "exchange them" in told and "pairs" in told
+    kept(load, needs_scores=False)
+    if not streaming:
+        return
+    write_with(data, make_pair, {0: lower, 4: equal})
+    kept(load, streaming=True, overwrite_cache=True)
+    assert any("in 1 rows (0)" in text for text in warnings_of_rows)
+
+
 def test_scores_in_order_are_not_remarked_on(data, load, make_pair, warnings_of_rows):
     write_with(data, make_pair, {})
     assert kept(load) == [0, 1, 2, 3, 4, 5]

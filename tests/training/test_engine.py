@@ -78,6 +78,31 @@ def test_the_policy_with_its_adapters_off(asked, batch):
     torch.testing.assert_close(ours.detach(), plain_sums(policy, batch), rtol=1e-5, atol=1e-4)
     assert float((reference - ours.detach()).abs().min()) > 0.1, "the adapters make a difference"
     assert ours.requires_grad and not reference.requires_grad
+
+
+def noisy(module, given, output):
+    """As Transformers' hook of `neftune_noise_alpha`."""
+    return output + torch.randn_like(output) if module.training else output
+
+
+@pytest.mark.parametrize("asked", [SPEEDUPS, ()], ids=["all", "none"])
+def test_a_reference_has_no_noise_and_no_dropout(asked, batch):
+    config = FAMILIES["qwen2_vl"]()
+    config.get_text_config().attention_dropout = 0.3
+    policy = for_training(make(config), "lora")
+    embeddings = policy.get_input_embeddings()
+    embeddings.neftune_noise_alpha = 5.0
+    embeddings.register_forward_hook(noisy)
+    engine, wanted = engine_of(policy, policy, asked), plain_sums(base(), batch)
+    state = torch.get_rng_state()
+    prepared = engine.prepare(policy, batch)
+    assert torch.equal(torch.get_rng_state(), state)
+    reference = sums(engine.reference_logps(policy, prepared))
+    assert torch.equal(torch.get_rng_state(), state), "it draws nothing from the random numbers of the run"
+    torch.testing.assert_close(reference, wanted, rtol=1e-5, atol=1e-4)
+    assert all(module.training for module in policy.modules()) and embeddings.training
+    ours = sums(engine.logps(policy, prepared)).detach()
+    assert not torch.equal(ours, sums(engine.logps(policy, prepared)).detach()), "the policy keeps its noise"
     assert all(p.requires_grad for name, p in policy.named_parameters() if "lora_" in name)
 
 

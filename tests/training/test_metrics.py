@@ -9,11 +9,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from accelerate.data_loader import BatchSamplerShard
+from torch.utils.data import BatchSampler
 from transformers import Trainer
 
+from resonance.losses.metrics import accuracies
 from resonance.training import meters
 from resonance.training.curves import curves, plot_loss
-from resonance.training.meters import LOSS, BatchResult, Meter, MeteredTrainer, non_finite
+from resonance.training.meters import LOSS, BatchResult, Meter, MeteredTrainer, non_finite, own_rows
 
 
 @pytest.fixture
@@ -58,6 +61,42 @@ def test_a_short_last_batch_weighs_what_it_holds():
         for batch in right.split(size):
             meter.add({"accuracy": batch.mean()}, len(batch))
         assert meter.means()["accuracy"] == pytest.approx(6 / 7)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 7, 8, 9, 16])
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_rows_that_fill_up_the_batches_of_ranks_are_not_counted(rows, size):
+    """As Accelerate hands them out: each row of the set counts once, and what is left out are repetitions."""
+    sampler = BatchSampler(range(rows), size, drop_last=False)
+    seen = []
+    for rank in range(2):
+        batches = BatchSamplerShard(sampler, num_processes=2, process_index=rank)
+        for batch, own in zip(batches, own_rows(rows, size, 2, rank), strict=False):
+            seen += batch[:own]
+    assert sorted(seen) == list(range(rows))
+
+
+def test_a_batch_of_repetitions_is_not_measured():
+    meter = Meter()
+    meter.add({"a": torch.tensor(4.0)}, 0)
+    assert meter.means() == {}
+
+
+def test_the_loss_of_an_evaluation_is_a_mean_over_rows(nothing_else):
+    trainer = Measuring()
+    for loss, rows in ((1.0, 32), (5.0, 8)):
+        trainer.meters["eval"].add({LOSS: torch.tensor(loss)}, rows)
+    logs = {"eval_loss": 3.0}
+    trainer.log(logs)
+    assert logs == {"eval_loss": pytest.approx((32 + 40) / 40)}
+
+
+def test_accuracies_mean_the_same_whatever_the_loss_is():
+    policy = torch.tensor([-1.0, -3.0, -2.0]), torch.tensor([-2.0, -2.0, -2.0])
+    reference = torch.tensor([-1.0, -6.0, -2.5]), torch.tensor([-3.0, -4.0, -2.0])
+    found = {name: values.tolist() for name, values in accuracies(policy, reference).items()}
+    assert found == {"accuracies/policy": [1, 0, 0], "accuracies/reference": [0, 1, 1]}
+    assert set(accuracies(policy, None)) == {"accuracies/policy"}
 
 
 def test_a_meter_starts_anew_after_it_was_read():

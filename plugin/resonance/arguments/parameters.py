@@ -120,6 +120,9 @@ def problems(values: Mapping[str, Any]) -> list[str]:
             check(values[key])
         except ValueError as exc:
             found.append(str(exc))
+    lines = values["stop_after_nonfinite"]
+    if not isinstance(lines, int) or isinstance(lines, bool) or lines < 0:
+        found.append(f"stop_after_nonfinite: {lines!r} is not allowed, it must be a whole number of log lines >= 0")
     average = values["dpo_average_log_prob"]
     if average is not None and not isinstance(average, bool):
         found.append(f"dpo_average_log_prob: {average!r} is not true or false")

@@ -131,3 +131,32 @@ def output_problems(given: Any, key: str = "output_dir") -> list[str]:
             return []
     except OSError as exc:
         return [f"{key}: cannot write to {str(given)!r}: {exc.strerror or exc}"]
+
+
+def has_vocabulary_inside(model: Any) -> bool:
+    """Whether a model on disk is one of several, each with a configuration of its own, as those that see pictures."""
+    try:
+        config = json.loads(Path(str(model), "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return "vision_config" in config or "text_config" in config
+
+
+def card_problems(values: Mapping[str, Any]) -> list[str]:
+    """Whether Transformers would take a whole model for an adapter when it updates the model card, after the training.
+
+    It goes by the library that the README.md of an earlier run in the folder names.
+    """
+    folder = values.get("output_dir")
+    if not folder or values.get("finetuning_type", "lora") == "lora" or not values.get("do_train"):
+        return []
+    try:
+        card = Path(folder, "README.md").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return []
+    if "library_name: peft" not in card:
+        return []
+    return [
+        f"output_dir: {folder} holds the adapter of an earlier run, whose README.md would end this one with an error "
+        "after the training; take another `output_dir`"
+    ]

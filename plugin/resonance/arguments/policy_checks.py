@@ -26,7 +26,7 @@ NOT_READ = {
     "pissa_init": "it changes the base model, which would be no reference with the adapters off; remove the key",
 }
 # Keys of preference training that this stage reads too.
-SHARED = ("pref_speedups", "allow_missing_weights")
+SHARED = ("pref_speedups", "allow_missing_weights", "allow_changed_recipe", "stop_after_nonfinite")
 # Keys that would make rollouts another policy's, and their only value.
 ONLY = {"do_sample": True, "num_beams": 1, "repetition_penalty": 1.0, "skip_special_tokens": True}
 WHOLE = {  # key -> least value

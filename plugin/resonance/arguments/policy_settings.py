@@ -47,6 +47,7 @@ class PolicySettings:
         kl_target: of an adaptive `kl_coef`, or None for a fixed one.
         score_norm, whiten_rewards: LlamaFactory's `ppo_score_norm` and `ppo_whiten_rewards`.
         seed: of the order of prompts and of completions.
+        sampling: `max_new_tokens`, `temperature`, `top_p` and `top_k` of rollouts.
         values: the other keys of `PolicyKeys`, as given.
     """
 
@@ -57,6 +58,7 @@ class PolicySettings:
     score_norm: bool
     whiten_rewards: bool
     seed: int
+    sampling: Mapping[str, Any]
     values: Mapping[str, Any]
 
     @property
@@ -103,13 +105,14 @@ def settings(values: Mapping[str, Any], given: Mapping[str, Any]) -> PolicySetti
         score_norm=bool(values.get("ppo_score_norm", False)),
         whiten_rewards=bool(values.get("ppo_whiten_rewards", False)),
         seed=values["seed"] if values.get("data_seed") is None else values["data_seed"],
+        sampling={"max_new_tokens": values.get("max_new_tokens", 1024), **sampling(values, given)},
         values={key: values[key] for key in DEFAULTS},
     )
 
 
 def sampling(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """`temperature`, `top_p` and `top_k` of rollouts: the recipe's, or those of the distribution that is trained."""
-    return {key: values[key] if key in given else default for key, default in SAMPLING.items()}
+    return {key: values.get(key, default) if key in given else default for key, default in SAMPLING.items()}
 
 
 def make_preset(values: Mapping[str, Any], given: Mapping[str, Any]) -> Preset:

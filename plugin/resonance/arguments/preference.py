@@ -6,23 +6,26 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from .reference import ReferenceKeys
+from .resume import ResumeKeys
 
 # LlamaFactory's own trainer computes these three under their names. Its hinge, ipo and kto_pair train sigmoid,
 # because trl >= 0.20 takes the loss type as an argument of `dpo_loss` and LlamaFactory does not pass it.
 STOCK_LOSSES = ("sigmoid", "orpo", "simpo")
+STOCK_LOSSES_WITH_REFERENCE = ("sigmoid",)
 MISTRAINED_LOSSES = ("hinge", "ipo", "kto_pair")
+NAMES_OF_LLAMAFACTORY = STOCK_LOSSES + MISTRAINED_LOSSES
 
 
 @dataclass
-class PreferenceArguments(ReferenceKeys):
+class PreferenceArguments(ReferenceKeys, ResumeKeys):
     r"""Resonance's keys of the DPO stage. Their defaults change nothing in a recipe that does not use them."""
 
     pref_engine: Literal["llamafactory", "resonance"] = field(
         default="llamafactory",
         metadata={
             "help": (
-                "Which trainer runs the losses that LlamaFactory has (sigmoid, orpo, simpo). "
-                "Every other loss runs on Resonance's trainer whatever is given here."
+                "Which trainer runs the losses that LlamaFactory has (sigmoid, orpo, simpo). Every other loss, and "
+                "an evaluation without training, runs on Resonance's trainer whatever is given here."
             )
         },
     )
@@ -99,6 +102,15 @@ class PreferenceArguments(ReferenceKeys):
             )
         },
     )
+    stop_after_nonfinite: int = field(
+        default=3,
+        metadata={
+            "help": (
+                "Stop after so many log lines in a row with a loss, metric or gradient norm that is NaN or infinite; "
+                "0 never stops. Runs of Resonance's trainer only."
+            )
+        },
+    )
     allow_missing_weights: bool = field(
         default=False,
         metadata={
@@ -117,8 +129,18 @@ DEFAULTS = {"stage": "sft", "pref_loss": "sigmoid"} | {f.name: f.default for f i
 ASKING = ("pref_speedups", "group_prompts")  # keys whose defaults ask for something
 
 
+def evaluates_only(values: Mapping[str, Any]) -> bool:
+    """Whether a recipe evaluates and does not train. An `eval_strategy` makes Transformers set `do_eval`."""
+    evaluates = values.get("do_eval") or values.get("eval_strategy", "no") not in (None, False, "no")
+    return bool(evaluates) and not values.get("do_train")
+
+
 def runs_on_resonance(values: Mapping[str, Any]) -> bool:
-    """Whether a recipe's DPO stage is trained by us. Missing keys take their defaults."""
+    """Whether a recipe's DPO stage is run by us. Missing keys take their defaults.
+
+    An evaluation alone is, whatever its loss: LlamaFactory's trainer gives a short last batch the weight of a full
+    one, so its accuracies depend on the batch size.
+    """
     values = {**DEFAULTS, **values}
     if values["stage"] != "dpo":
         return False
@@ -127,6 +149,7 @@ def runs_on_resonance(values: Mapping[str, Any]) -> bool:
         or values["pref_engine"] != "llamafactory"
         or values["dpo_average_log_prob"] is not None
         or values["precompute_ref_log_probs"] is not False
+        or evaluates_only(values)
     )
 
 

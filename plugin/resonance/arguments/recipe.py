@@ -18,8 +18,9 @@ from ..upstream import DataArguments, FinetuningArguments, TrainingArguments
 from . import data, parameters, policy, policy_checks, policy_recipe, preference
 from .environment import may_have_other_keys
 from .grouping import grouping_problems
+from .idle import does_nothing, given_without_effect
 from .names import choice_problems, name_problems, stage_problems
-from .places import dataset_problems, output_problems
+from .places import card_problems, dataset_problems, has_vocabulary_inside, output_problems
 from .reader import read_words
 from .resume import resume_point
 from .roads import road_problems, v1_problems
@@ -49,6 +50,25 @@ def read(args: Sequence[str]) -> dict[str, Any]:
         return {}
 
 
+def as_mapping(given: Mapping[str, Any] | Sequence[str]) -> dict[str, Any]:
+    """A recipe as it can be written into a YAML file, from a mapping or from flags."""
+    if isinstance(given, Mapping):
+        return dict(given)
+    flags = read(given).items()  # a flag without a value is followed by nothing, or by the next flag
+    return {key: True if not value or value.startswith("--") else _value(value) for key, value in flags}
+
+
+def _value(flag: str) -> Any:
+    """What a flag stands for; `no` and `off` are words there."""
+    import yaml
+
+    try:
+        found = yaml.safe_load(flag)
+    except yaml.YAMLError:
+        return flag
+    return flag if isinstance(found, bool) and flag.lower() not in ("true", "false") else found
+
+
 def check(given: Mapping[str, Any], parser: ModuleType) -> None:
     """Raise one ValueError with all problems of a recipe given as a mapping.
 
@@ -62,17 +82,19 @@ def check(given: Mapping[str, Any], parser: ModuleType) -> None:
     trains_policy = policy.is_policy_stage(given)
     if trains_policy or preference.runs_on_resonance(given) or data.uses_rows(given):
         found += name_problems(given)
-    if trains_policy:
-        found += policy_recipe.problems(given, given)
-    elif preference.runs_on_resonance(given):
-        found += parameters.problems(given)
-        found += run_problems(given)
-    elif data.uses_rows(given):
-        found += dataset_problems(given) + output_problems(given.get("output_dir"))
-    else:
-        found += stage_problems(given)
+    found += policy_recipe.problems(given, given) if trains_policy else _problems_without_policy(given)
     if found:
         raise ValueError(preference.report(found))
+
+
+def _problems_without_policy(given: Mapping[str, Any]) -> list[str]:
+    """Those of a recipe of another stage than ours alone."""
+    found = given_without_effect(given)
+    if preference.runs_on_resonance(given):
+        return found + parameters.problems(given) + run_problems(given)
+    if data.uses_rows(given):
+        return found + dataset_problems(given) + output_problems(given.get("output_dir"))
+    return found + stage_problems(given)
 
 
 def check_flags(keys: Mapping[str, Any]) -> None:
@@ -91,11 +113,14 @@ def check_parsed(
     """What can only be checked after parsing: recipes given as flags, keys without effect, where to resume from."""
     values = vars(finetuning_args)
     trains_policy = policy.is_policy_stage(values)
-    ours = preference.runs_on_resonance(values) or trains_policy
+    asked = {name: getattr(training_args, name, False) for name in ("do_train", "do_eval")}
+    ours = trains_policy or preference.runs_on_resonance({**values, **asked})
     if not isinstance(given, Mapping):  # a mapping has been through `check`
         flags = {**vars(data_args), **values}
         flags |= {name: getattr(training_args, name, None) for name in _OF_A_RUN}
         found = data.problems(flags) + road_problems(flags, values) + policy_recipe.stage_problems(flags)
+        if not trains_policy:
+            found += given_without_effect(as_mapping(given))
         if trains_policy:
             found += policy_recipe.problems(flags | vars(training_args) | vars(generating_args), read(given))
         elif ours:
@@ -107,6 +132,8 @@ def check_parsed(
     if not ours:
         check_idle(values, given if isinstance(given, Mapping) else None)
         return
+    if found := does_nothing({**values, **asked}):
+        raise ValueError(preference.report(found))
     if training_args.do_train:
         wanted = given.get("resume_from_checkpoint") if isinstance(given, Mapping) else None
         chosen = training_args.resume_from_checkpoint
@@ -122,6 +149,8 @@ def check_parsed(
 def check_idle(values: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> None:
     """Warn of our keys that LlamaFactory's own run does not read; outside the DPO stage they are an error."""
     idle = preference.idle_keys(values, given)
+    if (given or {}).get("pref_loss") and values["stage"] != "dpo":
+        logger.warning("pref_loss: no effect in stage: %s, only in stage: dpo.", values["stage"])
     if idle and values["stage"] != "dpo":
         raise ValueError(preference.report([f"{key}: has a meaning in stage: dpo only" for key in idle]))
     if idle:
@@ -173,17 +202,36 @@ def unknown_keys(given: Mapping[str, Any], known: frozenset[str]) -> list[str]:
     return messages
 
 
+def token_problems(values: Mapping[str, Any]) -> list[str]:
+    """New tokens where LlamaFactory or PEFT fails on them, late."""
+    new = [key for key in ("add_tokens", "add_special_tokens", "new_special_tokens_config") if values.get(key)]
+    adapters = values.get("finetuning_type", "lora") == "lora"
+    cure = "train or export a model that has the tokens first, and give its path"
+    if adapters and (new or values.get("resize_vocab")) and has_vocabulary_inside(values.get("model_name_or_path")):
+        key = new[0] if new else "resize_vocab"
+        return [f"{key}: PEFT cannot save adapters of a vision-language model whose vocabulary was resized; {cure}"]
+    if adapters:
+        return []
+    return [f"{key}: LlamaFactory cannot load the reference model with new tokens; {cure}" for key in new]
+
+
 def run_problems(values: Mapping[str, Any]) -> list[str]:
     """Problems of a run on our trainer that are not about the loss: data, order, reference, output, back-ends."""
     found = dataset_problems(values) + output_problems(values.get("output_dir")) + grouping_problems(values)
     if values.get("use_kt"):
         found.append(f"use_kt: pref_loss: {values.get('pref_loss')} runs on Resonance's trainer, not on that back-end")
+    found += [
+        f"{key}: Resonance's trainer puts its own functions in place of parts of the model for a call, which "
+        "torch.compile cannot trace; remove the key"
+        for key in ("torch_compile", "torch_compile_backend", "torch_compile_mode")
+        if values.get(key)
+    ]
+    found += card_problems(values) + token_problems(values)
     try:
         needs_reference = parameters.needs_reference(values.get("pref_loss", "sigmoid"))
     except ValueError:
         return found  # an unknown loss is reported by parameters.problems
-    evaluates_only = values.get("do_eval") and not values.get("do_train")
-    if needs_reference and evaluates_only and values.get("ref_model") is None:
+    if needs_reference and preference.evaluates_only(values) and values.get("ref_model") is None:
         # also with LoRA: LlamaFactory merges adapters that are not trained, so they cannot be switched off
         found.append(
             f"ref_model: evaluating pref_loss: {values.get('pref_loss')} without training needs a reference model, or "

@@ -7,10 +7,30 @@ Reads names and the small state file in the output folder; removes nothing.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 # The Trainer writes this file last, and not atomically.
 _LAST_FILE = "trainer_state.json"
+
+RUN_FILE, RECIPE_FILE = "resonance_run.json", "resonance_recipe.yaml"
+"""In the output folder of a run of ours and in its checkpoints: what its numbers depend on, and its recipe."""
+
+
+@dataclass
+class ResumeKeys:
+    r"""Which checkpoints a run may go on from."""
+
+    allow_changed_recipe: bool = field(
+        default=False,
+        metadata={
+            "help": (
+                "Go on from a checkpoint of another recipe, of other data, of another program, or one that lacks the "
+                "optimizer's state."
+            )
+        },
+    )
 
 
 def is_complete(checkpoint: Path) -> bool:
@@ -24,9 +44,27 @@ def is_complete(checkpoint: Path) -> bool:
 
 def newest_complete(output_dir: str) -> Path | None:
     """The complete `checkpoint-N` with the highest N, or None."""
+    return next((path for path in checkpoints(output_dir) if is_complete(path)), None)
+
+
+def checkpoints(output_dir: str) -> list[Path]:
+    """All `checkpoint-N`, complete or not, the newest first."""
     numbered = [path for path in Path(output_dir).glob("checkpoint-*") if path.name.partition("-")[2].isdigit()]
-    newest_first = sorted(numbered, key=lambda path: int(path.name.partition("-")[2]), reverse=True)
-    return next((path for path in newest_first if is_complete(path)), None)
+    return sorted(numbered, key=lambda path: int(path.name.partition("-")[2]), reverse=True)
+
+
+def run_file(checkpoint: str) -> Path | None:
+    """The record of the run that made a checkpoint, in it or, if a kill came in between, in its output folder."""
+    found = (folder / RUN_FILE for folder in (Path(checkpoint), Path(checkpoint).absolute().parent))
+    return next((path for path in found if path.is_file()), None)
+
+
+def goes_on_from_ours(training_args: Any) -> bool:
+    """Whether a run, of whichever trainer, is to go on from a checkpoint that one of our runs has made."""
+    point = getattr(training_args, "resume_from_checkpoint", None)
+    if point is True:
+        point = newest_complete(training_args.output_dir)
+    return bool(point) and run_file(str(point)) is not None
 
 
 def resume_point(

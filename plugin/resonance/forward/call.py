@@ -75,7 +75,7 @@ class Forward:
             on: other speed-ups than the object's own.
         """
         on = self.on if on is None else frozenset(on)
-        models = list({id(model): model for model in (policy, reference or policy)}.values())
+        models = list({id(model): model for model in (policy, policy if reference is None else reference)}.values())
         batch = dict(batch)
         rows = self._lay_out(batch, models, on)
         # all ranks compare or none: a cache may be switched off on one of them only

@@ -79,6 +79,7 @@ class FeatureCache:
 
     def __init__(self, budget: int, pictures: int, tell: Callable[[str], None], window: int = 64) -> None:
         self.reason: str | None = None  # why it is off for good
+        self._judged_by = pictures, window
         self.account = Account(pictures, window)
         self._budget, self._tell = budget, tell
         self._tower: tuple[Any, ...] = ()
@@ -110,7 +111,8 @@ class FeatureCache:
         tower = tuple((id(t), t._version) for t in tensors)
         if tower != self._tower:
             self._empty()
-            self._tower = tower
+            # what the tower of a reference was asked before does not tell whether this one's features pay
+            self._tower, self.account = tower, Account(*self._judged_by)
             if why := unfit(model):
                 self.stop(why)
         return self.reason is None

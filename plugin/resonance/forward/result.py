@@ -56,6 +56,17 @@ def sums(tokens: TokenLogps) -> torch.Tensor:
     return (tokens.values * tokens.mask).sum(-1)
 
 
+def first_rows(tokens: TokenLogps, blocks: int, rows: int) -> TokenLogps:
+    """The first `rows` rows of each of `blocks` equal blocks."""
+    if len(tokens.mask) == blocks * rows:
+        return tokens
+
+    def first(values: torch.Tensor) -> torch.Tensor:
+        return values.unflatten(0, (blocks, -1))[:, :rows].flatten(0, 1)
+
+    return TokenLogps({name: first(values) for name, values in tokens.columns.items()}, first(tokens.mask))
+
+
 def mean_logits(tokens: TokenLogps, blocks: int) -> torch.Tensor:
     """Mean logit over vocabulary and response positions of each of equal blocks of rows, (blocks,), detached."""
     total, count = (part.reshape(blocks, -1).sum(1) for part in (tokens.columns["mean_logit"], tokens.mask))

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from ..arguments.idle import does_nothing
+from ..arguments.resume import goes_on_from_ours
 from . import routes
 from .llamafactory import registry
 
@@ -58,8 +60,13 @@ def get_train_args(original: Callable[..., Any]) -> Callable[..., Any]:
         if ours:  # flags are known only now
             registry.require(*routes.scopes(values))
         recipe.check_parsed(given, data_args, training_args, finetuning_args, generating_args)
-        if ours and training_args.should_log:
-            for message in registry.warnings(*routes.scopes(values)):
+        finetuning_args.given_recipe = recipe.as_mapping(given or [])  # for the record that the run leaves
+        if training_args.should_log:
+            warnings = [*(registry.warnings(*routes.scopes(values)) if ours else ()), *does_nothing(values)]
+            if routes.runs_stock_loss(values):
+                logger.info(routes.stock_opening(values))
+                warnings += routes.stock_warnings(values)
+            for message in warnings:
                 logger.warning(message)
         return parsed
 
@@ -79,6 +86,10 @@ def run_stage(original: Callable[..., Any]) -> Callable[..., Any]:
         four = [call.arguments[name] for name in names]
         values = routes.values_of(*four[1:])
         route = routes.find(values)
+        if route is not None or goes_on_from_ours(four[2]):
+            from ..training.continuing import check_continuation
+
+            check_continuation(*four, ours=route is not None)
         if route is None:
             return original(*args, **kwargs)
         with registry.rebound(*routes.scopes(values)):
@@ -96,17 +107,25 @@ def run_ppo(original: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(original)
     def wrapper(
-        model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any, *args: Any, **kwargs: Any
+        model_args: Any,
+        data_args: Any,
+        training_args: Any,
+        finetuning_args: Any,
+        generating_args: Any,
+        callbacks: list[Any] | None = None,
     ) -> Any:
         four = (model_args, data_args, training_args, finetuning_args)
         values = routes.values_of(*four[1:])
         route = routes.find(values)
         assert route is not None  # the stage has one, whatever the recipe asks for
         with registry.rebound(*routes.scopes(values)):
+            from ..training.continuing import check_continuation
             from ..training.policy_run import run_policy
+            from ..training.run import until_precomputed
 
+            check_continuation(*four, ours=True)
             route.prepare(*four)
-            return run_policy(*four, *args, **kwargs)
+            return until_precomputed(run_policy, *four, generating_args, route.callbacks(callbacks))
 
     return wrapper
 

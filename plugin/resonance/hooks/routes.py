@@ -41,21 +41,46 @@ class Route:
     callbacks: Callable[[Callbacks], Callbacks] = lambda callbacks: callbacks
 
 
+def values_of(
+    data_args: DataArguments, training_args: TrainingArguments, finetuning_args: FinetuningArguments
+) -> dict[str, Any]:
+    """Those of a parsed recipe that decide about its route."""
+    asked = {
+        name: getattr(training_args, name, False)
+        for name in ("do_train", "do_eval", "do_predict", "neftune_noise_alpha", "resume_from_checkpoint")
+    }
+    return {**vars(data_args), **asked, **vars(finetuning_args)}
+
+
 def find(values: Mapping[str, Any]) -> Route | None:
     """The route that the values of a recipe ask for; None for a recipe that LlamaFactory runs alone."""
     stage = values.get("stage", preference.DEFAULTS["stage"])
     return next((route for route in ROUTES if route.stage == stage and route.asks(values)), None)
 
 
-def values_of(
-    data_args: DataArguments, training_args: TrainingArguments, finetuning_args: FinetuningArguments
-) -> dict[str, Any]:
-    """The values of a parsed recipe that decide how it runs."""
-    return {
-        **vars(data_args),
-        **vars(finetuning_args),
-        "resume_from_checkpoint": vars(training_args).get("resume_from_checkpoint"),
-    }
+def runs_stock_loss(values: Mapping[str, Any]) -> bool:
+    """Whether LlamaFactory's own trainer runs a preference loss."""
+    return values.get("stage") == "dpo" and not preference.runs_on_resonance(values)
+
+
+def stock_opening(values: Mapping[str, Any]) -> str:
+    """The line about such a run."""
+    return (
+        f"pref_loss: {values['pref_loss']} runs on LlamaFactory's trainer. Its rewards/accuracies cannot be compared "
+        "with those of another loss; `pref_engine: resonance` logs two accuracies that can, accuracies/policy and "
+        "accuracies/reference, and weighs a short last batch of an evaluation by its rows."
+    )
+
+
+def stock_warnings(values: Mapping[str, Any]) -> list[str]:
+    """What is wrong with such a run and only known to us."""
+    noisy = values.get("neftune_noise_alpha") and values.get("finetuning_type") == "lora"
+    if not noisy or values["pref_loss"] not in preference.STOCK_LOSSES_WITH_REFERENCE:
+        return []
+    return [
+        "neftune_noise_alpha: with LoRA, LlamaFactory's trainer computes the reference with noise, too. "
+        "`pref_engine: resonance` computes it without."
+    ]
 
 
 def scopes(values: Mapping[str, Any]) -> tuple[Scope, ...]:
@@ -127,7 +152,7 @@ ROUTES = (
     # a reward model that goes on from a checkpoint
     Route("rm", _resumes, ("run_rm", "rm_trainer"), _prepare_nothing),
     # completions of the policy itself, rewarded
-    Route("ppo", policy.is_policy_stage, ("run_ppo", "align", "rows", "ppo_rows"), _prepare_prompts),
+    Route("ppo", policy.is_policy_stage, ("run_ppo", "align", "rows", "ppo_rows"), _prepare_prompts, _watched),
     # a fraction of the rows, for LlamaFactory's own trainers
     Route("sft", data.uses_selection, ("run_sft", "align"), _prepare_rows),
     Route("pt", data.uses_selection, ("run_pt", "align"), _prepare_rows),

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from .spec import LossOutput
@@ -21,3 +23,19 @@ def pair_metrics(output: LossOutput) -> dict[str, torch.Tensor]:
         "rewards/margins": chosen - rejected,
         **output.stats,
     }
+
+
+def accuracies(policy: Sequence[torch.Tensor], reference: Sequence[torch.Tensor] | None) -> dict[str, torch.Tensor]:
+    """Two accuracies that mean the same whatever the loss is; one value a pair, (B,) each.
+
+    `rewards/accuracies` counts the rewards of the loss, so runs of two losses cannot be compared by it.
+
+    Args:
+        policy: mean log-probabilities a token of the chosen and of the rejected responses, (B,) each.
+        reference: the same of the reference, or None without one.
+    """
+    better, worse = policy
+    found = {"accuracies/policy": (better > worse).float()}
+    if reference is not None:
+        found["accuracies/reference"] = (better - reference[0] > worse - reference[1]).float()
+    return found

@@ -17,7 +17,7 @@ from peft.utils import AuxiliaryTrainingWrapper, ModulesToSaveWrapper, Trainable
 
 from ..forward.walk import remembered
 
-_OFF, _CHECKPOINTED = "_disable_adapters", "gradient_checkpointing"
+_OFF, _CHECKPOINTED, _TRAINS = "_disable_adapters", "gradient_checkpointing", "training"
 # Besides `requires_grad`, which has no effect without a graph, these set `_OFF` and do nothing else.
 _KNOWN = {
     kind.enable_adapters
@@ -29,8 +29,9 @@ _KNOWN = {
 def adapters_off(model: Any) -> Iterator[None]:
     """Within the block the unwrapped `model` computes, without a graph, what it computed before it got its adapters.
 
-    Nothing is checkpointed meanwhile, because there is no graph: layers whose adapters ask for gradients would be, and
-    some ways of checkpointing copy what a layer reads. Afterwards every layer is as it was, `requires_grad` included.
+    It evaluates: a reference has no dropout, no noise on its embeddings (NEFTune), nothing random. Nothing is
+    checkpointed meanwhile, because there is no graph: layers whose adapters ask for gradients would be, and some ways
+    of checkpointing copy what a layer reads. Afterwards every layer is as it was, `requires_grad` included.
     Prompts, biases that train and layers of kinds that are not known here are left to PEFT's own `disable_adapter`.
 
     Raises:
@@ -42,21 +43,30 @@ def adapters_off(model: Any) -> Iterator[None]:
             "Set `ref_model`, or train with `finetuning_type: lora`."
         )
     switches = _switches(model)
+    quiet = [(model, _TRAINS, False), *remembered(model, _trains)]
     if switches is None:
-        with model.disable_adapter():
+        with model.disable_adapter(), _set(quiet):
             yield
         return
+    with _set([*quiet, *switches, (model, "_adapters_disabled", True)]):
+        yield
+
+
+@contextmanager
+def _set(switches: Sequence[tuple[torch.nn.Module, str, bool]]) -> Iterator[None]:
+    """Attributes of modules have these values within the block."""
     before = [getattr(module, name) for module, name, _ in switches]
-    were_off = model._adapters_disabled
     try:
         for module, name, value in switches:
             vars(module)[name] = value  # past `Module.__setattr__`, which looks for parameters and modules first
-        model._adapters_disabled = True
         yield
     finally:
         for (module, name, _), value in zip(switches, before, strict=True):
             vars(module)[name] = value
-        model._adapters_disabled = were_off
+
+
+def _trains(modules: Sequence[torch.nn.Module]) -> list[tuple[torch.nn.Module, str, bool]]:
+    return [(module, _TRAINS, False) for module in modules]
 
 
 def _switches(model: Any) -> list[tuple[torch.nn.Module, str, bool]] | None:

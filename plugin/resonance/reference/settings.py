@@ -111,6 +111,12 @@ def model_folder(name: str, file: str, model_args: Any) -> tuple[Path, str | Non
     return folder, f"commit {folder.name}"
 
 
+def model_fingerprint(name: str, model_args: Any) -> str:
+    """Of a model's configuration and weights."""
+    folder, commit = model_folder(name, "config.json", model_args)
+    return short([config_fingerprint(folder), commit or weights_fingerprint(folder)])
+
+
 def adapter_fingerprint(name: str, model_args: Any) -> str:
     """Of an adapter's configuration and weights."""
     folder, commit = model_folder(name, "adapter_config.json", model_args)

@@ -71,8 +71,8 @@ def _align_rows(
     scores: tuple[str, str] | None,
 ) -> datasets.Dataset:
     findings = score_findings(dataset, scores) if scores else []
-    if scores and not findings and (remark := reversed_scores(dataset, scores)):
-        logger.warning_rank0(f"Dataset {dataset_attr}: {remark}")
+    if scores and not findings:
+        _remark_on_order(dataset, dataset_attr, scores, plan)
     dataset = hint_aligned(dataset, dataset_attr)
     if not findings:
         dataset = select_rows(dataset, dataset_attr, plan, training_args)
@@ -85,6 +85,15 @@ def _align_rows(
         raise ValueError(explain(str(dataset_attr), findings, len(dataset))) from error
     checker = make_row_checker(dataset_attr, data_args, plan)
     return check_rows(aligned, str(dataset_attr), checker, data_args, training_args, findings)
+
+
+def _remark_on_order(dataset: Dataset, dataset_attr: DatasetAttr, scores: tuple[str, str], plan: RowPlan) -> None:
+    try:
+        remark = reversed_scores(dataset, scores, stop=plan.needs_scores)
+    except ValueError as error:
+        raise ValueError(f"Dataset {dataset_attr}: {error}") from None
+    if remark:
+        logger.warning_rank0(f"Dataset {dataset_attr}: {remark}")
 
 
 def _failing_rows(dataset: datasets.Dataset, dataset_attr: DatasetAttr, data_args: DataArguments) -> list[Finding]:
@@ -113,6 +122,7 @@ def _align_stream(
         findings = score_findings(dataset, scores)
         if findings:
             raise ValueError(explain(str(dataset_attr), findings))
+        _remark_on_order(dataset, dataset_attr, scores, plan)
         scores = None
     dataset = decoded(dataset)
     dataset = dataset.map(require_scores, fn_kwargs={"columns": scores}) if scores else dataset

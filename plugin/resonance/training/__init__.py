@@ -8,8 +8,11 @@
 | `speedups.py` | which speed-ups an engine uses; `features.py`: whether it keeps features of pictures |
 | `reference.py` | log-probabilities of pairs on disk in place of a reference model |
 | `preference.py` | the trainer of preference losses |
+| `opening.py` | the line that a preference run begins its log with |
+| `finite.py` | a run whose numbers are not finite stops and saves none of them |
 | `meters.py`, `resume.py`, `sampling.py` | what trainers have in common: log lines, checkpoints, order of rows |
 | `prompt_order.py` | pairs of one prompt in one micro-batch; `same_prompt.py`: which these are |
 | `weights.py` | models that are complete, or an error |
-| `curves.py`, `empty.py` | what a run leaves; a run that took no step |
+| `record.py`, `continuing.py` | what a run leaves about itself; whether another may go on from there |
+| `curves.py`, `empty.py` | the pictures that it leaves; a run that takes no step |
 """

@@ -19,7 +19,7 @@ class RunArguments(NamedTuple):
 
 
 class RunIsOver(Exception):
-    """`precompute_only: true` and all is computed: the run stops before it trains."""
+    """There is nothing to train: all is computed under `precompute_only: true`, or the run was finished before."""
 
 
 _current: ContextVar[RunArguments] = ContextVar("run in progress")

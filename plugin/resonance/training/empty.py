@@ -1,21 +1,41 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""A run that took no step is not a finished one."""
+"""A run that takes no step: one that was finished before, or one that found no row."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from llamafactory.extras import logging
 from transformers import TrainerCallback
+
+from .context import RunIsOver
+
+logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
+_RESULTS = "train_results.json"  # LlamaFactory writes it once the model is saved
 
 
 class StepWatch(TrainerCallback):
-    """Stops a run at its end if it has not trained, before the untouched model is saved as its result.
+    """Ends a run that takes no step before it writes zeros over results, or the untouched model as its result."""
 
-    Only a stream can come to this: how many of its rows are left out is not known before it has been read.
-    """
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Look whether there is anything left to train.
+
+        Raises:
+            RunIsOver: the run was finished before. One that was killed while it saved its model goes on to do so.
+        """
+        if 0 < state.max_steps <= state.global_step and Path(args.output_dir, _RESULTS).is_file():
+            logger.warning_rank0(
+                f"{args.output_dir} is finished: its checkpoint is at step {state.global_step} of {state.max_steps}. "
+                "Nothing was trained, and nothing is written. To train on, raise `num_train_epochs` or `max_steps`; "
+                "to start anew, take another `output_dir`."
+            )
+            raise RunIsOver
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Look at the number of steps.
+
+        Only a stream can come to this: how many of its rows are left out is not known before it has been read.
 
         Raises:
             ValueError: if there was none although the run asked for some.

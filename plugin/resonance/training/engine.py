@@ -87,7 +87,7 @@ class Engine:
         """The policy and the reference as `Forward.prepare` takes them."""
         policy = self.unwrapped(model)
         if self.reference is None or self.reference is self.policy:
-            return policy, self.reference and policy
+            return policy, None if self.reference is None else policy
         return policy, self.unwrapped(self.reference)
 
     def may_share(self) -> bool:
@@ -156,7 +156,7 @@ class Engine:
         if self.planner is not None:
             policy, reference = self.unwrapped_models(model)
             on = self.asked - set(capabilities(policy, reference))
-            self.planner.request = Request.of([policy, reference or policy], on, always=False)
+            self.planner.request = Request.of([policy, policy if reference is None else reference], on, always=False)
 
     def _log_batch(self, prepared: Prepared) -> None:
         """Once each: how batches are laid out, and why a speed-up is left out."""

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sized
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,10 +14,12 @@ from llamafactory.extras import logging
 from transformers import Trainer
 from typing_extensions import override
 
+from .finite import FiniteTrainer, non_finite
+
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 
 Split = Literal["train", "eval"]
-LOSS = "loss"  # the Trainer's own name, so no metric has it
+LOSS, NORM = "loss", "grad_norm"  # the Trainer's own names, so no metric has them
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,18 @@ class BatchResult:
     count: int
 
 
-def non_finite(logs: Mapping[str, Any]) -> list[str]:
-    """Names of the logged numbers that are NaN or infinite."""
-    return [name for name, value in logs.items() if isinstance(value, float) and not math.isfinite(value)]
+def own_rows(rows: int, size: int, world: int, rank: int) -> Iterator[int]:
+    """How many rows of each batch of a rank are rows of the set, in the order in which Accelerate hands them out.
+
+    It fills up the last batches of the ranks with rows from the beginning, which would be counted twice.
+
+    Args:
+        rows: of the set.
+        size: rows a batch.
+        world: how many ranks there are.
+        rank: of this process.
+    """
+    return (min(max(rows - (number * world + rank) * size, 0), size) for number in itertools.count())
 
 
 class Meter:
@@ -53,8 +64,10 @@ class Meter:
         Args:
             means: over its rows, 0-d tensors, already detached. Names may differ from batch to batch and from rank to
                 rank; a mean is over the rows of those that have it.
-            count: how many rows.
+            count: how many rows; 0 for a batch of nothing but repeated ones.
         """
+        if not count:
+            return
         for name, value in means.items():
             total = value.float() * count
             self._sums[name] = self._sums[name] + total if name in self._sums else total
@@ -73,8 +86,15 @@ class Meter:
         return {name: total / count for name, (total, count) in totals.items()}
 
 
-class MeteredTrainer(Trainer):
-    """A Trainer that measures what `loss_of` gives, and adds the means to its log lines."""
+class MeteredTrainer(FiniteTrainer):
+    """A Trainer that measures what `loss_of` gives, and adds the means to its log lines.
+
+    Attributes:
+        counted: how many rows of the batch that `loss_of` is called with count, the first ones; None for all.
+    """
+
+    counted: int | None = None
+    _own_rows: Iterator[int] | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.meters: dict[Split, Meter] = {"train": Meter(), "eval": Meter()}
@@ -93,6 +113,8 @@ class MeteredTrainer(Trainer):
         """
         result = self.loss_of(model, batch, split)
         self.meters[split].add({**result.metrics, LOSS: result.loss.detach()}, result.count)
+        if split == "train":
+            self.note(batch, result.loss)
         return result
 
     @override
@@ -104,8 +126,23 @@ class MeteredTrainer(Trainer):
     def prediction_step(
         self, model: Any, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: list[str] | None = None
     ) -> tuple[torch.Tensor, None, None]:
-        with torch.no_grad():
-            return self._measured(model, inputs, "eval").loss, None, None
+        self.counted = next(self._own_rows) if self._own_rows is not None else None
+        try:
+            with torch.no_grad():
+                return self._measured(model, inputs, "eval").loss, None, None
+        finally:
+            self.counted = None
+
+    @override
+    def evaluation_loop(self, dataloader: Any, *args: Any, **kwargs: Any) -> Any:
+        """As upstream, on each row once: the last batches of several ranks are filled up with rows of the first."""
+        run, rows = self.args, getattr(dataloader, "dataset", None)
+        if isinstance(rows, Sized) and not self.accelerator.split_batches:  # how long a stream is nobody knows
+            self._own_rows = own_rows(len(rows), run.eval_batch_size, run.world_size, run.process_index)
+        try:
+            return super().evaluation_loop(dataloader, *args, **kwargs)
+        finally:
+            self._own_rows = None
 
     @override
     def evaluate(self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval") -> Any:
@@ -115,13 +152,17 @@ class MeteredTrainer(Trainer):
 
     @override
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Add the metrics since the last line to `logs`, in place: `evaluate` returns the same dict to its caller."""
+        """Add the metrics since the last line to `logs`, in place: `evaluate` returns the same dict to its caller.
+
+        The loss of an evaluation is the mean over rows, as the metrics are; upstream's depends on the batch size.
+        """
         split: Split = "train" if LOSS in logs else "eval"
         prefix = "" if split == "train" else f"{self.eval_prefix}_"
         found = self.meters[split].means()
-        means = {f"{prefix}{name}": value for name, value in found.items() if name != LOSS}
+        means = {f"{prefix}{name}": value for name, value in found.items() if name != LOSS or split == "eval"}
         logs.update(means)
-        if wrong := non_finite({LOSS: found.get(LOSS, 0.0), **means}):
-            step, names = self.state.global_step, ", ".join(wrong)
-            logger.warning_rank0(f"Step {step}: not finite: {names}. The run is not learning.")
+        if split == "train":
+            self.look_at({LOSS: found.get(LOSS), **means, NORM: logs.get(NORM) if self.norm_counts else None})
+        elif wrong := non_finite(means):
+            logger.warning_rank0(f"Step {self.state.global_step}: not finite: {', '.join(wrong)}.")
         Trainer.log(self, logs, *args, **kwargs)  # a trainer between this one and that has meters of its own

@@ -67,6 +67,7 @@ def run_policy(
         processing_class=tokenizer_module["tokenizer"],
         **rows,
     )
+    trainer.stop_after, trainer.norm_counts = finetuning_args.stop_after_nonfinite, not training_args.fp16
     if tokenizer_module["processor"] is not None:
         trainer.add_callback(SaveProcessorCallback(tokenizer_module["processor"]))
     if training_args.do_train:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from llamafactory.extras import logging
 from llamafactory.train.dpo.trainer import CustomDPOTrainer
 from typing_extensions import override
 
@@ -17,21 +18,25 @@ from ..arguments.features import feature_cache_bytes
 from ..arguments.parameters import loss_parameters, uses_means
 from ..arguments.speedups import asked_speedups
 from ..forward.call import Prepared
-from ..forward.result import TokenLogps, length_desensitized_sums, mean_logits, sums
+from ..forward.result import TokenLogps, first_rows, length_desensitized_sums, mean_logits, sums
 from ..losses import Pairs, add_sft, get_loss, mix_bco, pairs_loss
 from ..losses.baseline import mean_reward
-from ..losses.metrics import pair_metrics
+from ..losses.metrics import accuracies, pair_metrics
 from ..rows.fields import SCORE_FIELDS
 from .context import current_run
 from .engine import Engine
 from .features import FeatureSummary, feature_cache
+from .finite import ROWS, NamingCollator
 from .meters import BatchResult, MeteredTrainer, Split
+from .opening import opening
 from .reference import REFERENCE_FIELDS, BeforeTraining, CachedReference
 from .resume import BaselineCallback, ResumableTrainer
 from .run import check_scores
 from .sampling import GroupingTrainer
 from .speedups import Batches
 
+logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
+SIDES = ("chosen", "rejected")
 _OFF = 1e-6  # LlamaFactory's threshold below which a modifier's coefficient is off
 
 
@@ -65,14 +70,18 @@ class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, Custo
         self.baseline = BaselineCallback()
         if self.uses_baseline:
             self.add_callback(self.baseline)
+        folder = str(cached.store.folder) if cached is not None else None
+        logger.info_rank0(opening(finetuning_args, self.loss_params, self.uses_means, folder, datasets))
         if cached is not None:
             self._read_reference_from(cached)
+        self.data_collator = NamingCollator(self.data_collator)
+        self.stop_after, self.norm_counts = finetuning_args.stop_after_nonfinite, not self.args.fp16
 
     def _make_engine(self, cached: CachedReference | None, train: Any, evaluation: Any) -> Engine:
         recipe, reference = self.finetuning_args, None
         if recipe.use_ref_model and cached is None:
             reference = self.model if self.ref_model is None else self.ref_model
-        carried = (*SCORE_FIELDS, *REFERENCE_FIELDS)
+        carried = (*SCORE_FIELDS, *REFERENCE_FIELDS, ROWS)
         batches = Batches(self.data_collator, self._prepare_inputs, self.train_dataset, carried)
         engine = Engine(self.accelerator, self.model, reference, asked_speedups(recipe.pref_speedups), batches)
         budget = feature_cache_bytes(recipe.image_feature_cache)
@@ -116,9 +125,23 @@ class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, Custo
             chosen_mean = logps[0] if self.uses_means else logps[0] / lengths[0]
             losses = add_sft(losses, chosen_mean, self.ftx_gamma)
         metrics = pair_metrics(output)
-        for name, values in (("logps", logps), ("logits", mean_logits(tokens, 2))):
-            metrics |= {f"{name}/{side}": v.detach() for side, v in zip(("chosen", "rejected"), values, strict=True)}
-        return BatchResult(losses.mean(), {name: value.mean() for name, value in metrics.items()}, len(losses))
+        metrics |= self._accuracies(tokens, reference)
+        metrics |= {f"logps/{side}": v.detach() for side, v in zip(SIDES, logps, strict=True)}
+        count = len(losses) if self.counted is None else self.counted
+        rows = max(count, 1)  # numbers of a batch that does not count at all are not read
+        means = {name: value[:rows].mean() for name, value in metrics.items()}
+        logits = mean_logits(first_rows(tokens, 2, rows), 2)
+        means |= {f"logits/{side}": v.detach() for side, v in zip(SIDES, logits, strict=True)}
+        return BatchResult(losses[:rows].mean(), means, count)
+
+    def _accuracies(self, tokens: TokenLogps, reference: tuple[Any, ...]) -> dict[str, torch.Tensor]:
+        """Those that can be compared between losses: of means a token, whatever the loss itself reads."""
+        lengths = tokens.lengths.chunk(2)
+        policy = (sums(tokens).detach() / tokens.lengths).chunk(2)
+        if reference[0] is None:
+            return accuracies(policy, None)
+        means = reference if self.uses_means else [logp / n for logp, n in zip(reference, lengths, strict=True)]
+        return accuracies(policy, means)
 
     def _response_logps(self, tokens: TokenLogps, ld_alpha: float | None = None) -> tuple[torch.Tensor, ...]:
         """Of chosen and rejected responses, (B,) each: sums over tokens, or means if the loss is defined on them."""

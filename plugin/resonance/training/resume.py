@@ -102,6 +102,8 @@ class BaselineCallback(TrainerCallback, ExportableState):
         return {"args": {}, "attributes": self.running.state_dict()}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        saved = state.stateful_callbacks.get(type(self).__name__) if state.global_step else None
+        name = type(self).__name__
+        saved = state.stateful_callbacks.get(name) if state.global_step else None
         if saved:  # the Trainer restores callbacks by itself only under `restore_callback_states_from_checkpoint`
             self.running.load_state_dict(saved["attributes"])
+        state.stateful_callbacks.setdefault(name, self.state())  # it has to know whom it asks when it saves

@@ -14,6 +14,7 @@ from ..rows.fields import SCORE_FIELDS
 from ..rows.plan import Kind, RowPlan
 from .context import RunArguments, running
 from .empty import StepWatch
+from .record import RunRecord
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 
@@ -52,8 +53,8 @@ def prepare_rows(data_args: Any, training_args: Any, *, needs_scores: bool = Fal
 
 
 def watched(callbacks: list[Any] | None) -> list[Any]:
-    """A run's callbacks, and one that stops it if it took no step."""
-    return [*(callbacks or []), StepWatch()]
+    """A run's callbacks, one that stops it if it took no step, and one that writes down what it depends on."""
+    return [*(callbacks or []), StepWatch(), RunRecord()]
 
 
 def until_precomputed(workflow: Callable[..., Any], *args: Any) -> Any:
@@ -102,19 +103,12 @@ def notices(values: dict[str, Any], adapters: list[str] | None) -> list[str]:
         messages.append(
             f"dpo_label_smoothing: not given; pref_loss: {pref_loss} uses its own {spec.params['label_smoothing']}."
         )
-    idle = [
-        key
-        for key, name in parameters.LOSS_PARAMETERS.items()
-        if key in preference.DEFAULTS and name not in spec.params and values[key] != preference.DEFAULTS[key]
-    ]
-    if idle:
-        messages.append(f"{', '.join(idle)}: given, but pref_loss: {pref_loss} has no such parameter; no effect.")
     if spec.logps_fixed and values["dpo_average_log_prob"] is False:
         messages.append(
             f"dpo_average_log_prob: false has no effect: pref_loss: {pref_loss} is defined on mean log-probabilities."
         )
-    if values["pref_bco_weight"] > 0 and not spec.needs_reference:
-        messages.append(f"pref_bco_weight: no effect: pref_loss: {pref_loss} has no reference model.")
+    if values["finetuning_type"] == "lora" and values["lora_dropout"]:
+        messages.append("lora_dropout: no effect: LlamaFactory sets all dropout to 0 in preference training.")
     if adapters and not values["create_new_adapter"] and values["ref_model"] is None and spec.needs_reference:
         messages.append(
             f"The reference is the base model without {', '.join(adapters)}, because training continues that adapter. "

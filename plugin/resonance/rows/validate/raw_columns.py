@@ -102,22 +102,33 @@ def require_scores(example: Row, columns: tuple[str, str]) -> Row:
     return example
 
 
-def reversed_scores(dataset: Dataset, columns: tuple[str, str]) -> str | None:
-    """Return a remark if chosen scores are below rejected ones; legal, but often two columns that were mixed up.
+def reversed_scores(dataset: Dataset, columns: tuple[str, str], stop: bool) -> str | None:
+    """Return a remark if chosen scores are below rejected ones; legal, but in most rows a sign of mixed-up columns.
 
     Call it on a dataset without illegal scores. Returns None if there is nothing to remark.
+
+    Args:
+        dataset: map-style, or streamed from local files.
+        columns: raw names of (score_chosen, score_rejected).
+        stop: whether the loss reads scores, so that it would learn the opposite.
+
+    Raises:
+        ValueError: most rows are reversed, and `stop`.
     """
     chosen, rejected = columns
-    rows = [
-        str(row)
-        for batch in column_batches(dataset, (ROW, *columns))
-        for row, better, worse in zip(batch[ROW], batch[chosen], batch[rejected], strict=True)
-        if float(better) < float(worse)
-    ]
+    rows, above = [], 0
+    for batch in column_batches(dataset, (ROW, *columns)):
+        for row, better, worse in zip(batch[ROW], batch[chosen], batch[rejected], strict=True):
+            above += float(better) > float(worse)
+            rows += [str(row)] if float(better) < float(worse) else []
     if not rows:
         return None
     shown = ", ".join(rows[:5]) + ", ..." * (len(rows) > 5)
-    return (
-        f"the chosen score is below the rejected one in {len(rows)} rows ({shown}). If that is most rows, "
-        f"`score_chosen` and `score_rejected` may name each other's column."
-    )
+    found = f"the chosen score is below the rejected one in {len(rows)} rows ({shown})"
+    cure = "`score_chosen` and `score_rejected` may name each other's column"
+    if stop and len(rows) > above:
+        raise ValueError(
+            f"{found}, and above it in {above}: the loss would learn the opposite. In dataset_info.json "
+            f"{cure} ({chosen}, {rejected}): exchange them, or take a loss that needs no scores."
+        )
+    return f"{found}. If that is most rows, {cure}."
