@@ -70,19 +70,23 @@ def run_policy(
     trainer.stop_after, trainer.norm_counts = finetuning_args.stop_after_nonfinite, not training_args.fp16
     if tokenizer_module["processor"] is not None:
         trainer.add_callback(SaveProcessorCallback(tokenizer_module["processor"]))
+    _train_and_evaluate(trainer, training_args, finetuning_args.plot_loss)
+    create_modelcard_and_push(trainer, model_args, data_args, training_args, finetuning_args)
+
+
+def _train_and_evaluate(trainer: PolicyTrainer, training_args: Any, draws: bool) -> None:
     if training_args.do_train:
         result = trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
         trainer.save_model()
         trainer.log_metrics("train", result.metrics)
         trainer.save_metrics("train", result.metrics)
         trainer.save_state()
-        if trainer.is_world_process_zero() and finetuning_args.plot_loss:
+        if trainer.is_world_process_zero() and draws:
             plot_loss(training_args.output_dir, ["loss", "reward"])
     if training_args.do_eval:
         metrics = trainer.evaluate(metric_key_prefix="eval")
         trainer.log_metrics("eval", metrics)
         trainer.save_metrics("eval", metrics)
-    create_modelcard_and_push(trainer, model_args, data_args, training_args, finetuning_args)
 
 
 class _Parts:
