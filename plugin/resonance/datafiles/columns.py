@@ -24,7 +24,7 @@ SIDES = ("chosen", "rejected")
 _SCORE_WORDS = ("score", "rating", "reward")
 # What a column may be called, most usual first. Order of the keys is the order they are written in.
 ALIASES: dict[str, tuple[str, ...]] = {
-    "prompt": ("instruction", "prompt", "question", "query"),
+    "prompt": ("instruction", "prompt", "question", "query", "problem"),
     "query": ("input",),
     "response": ("output", "response", "answer", "completion"),
     "history": ("history",),

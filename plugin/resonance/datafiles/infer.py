@@ -8,7 +8,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ..rows.fields import META
 from .columns import ALIASES, FORMATTINGS, ROLES, TAGS
+from .prompts import take_answers, take_messages
 from .sample import Table
 
 ALPACA_ONLY, MESSAGES_ONLY = ("prompt", "query", "response", "history"), ("messages",)
@@ -37,6 +39,8 @@ def infer_entry(
     table = Table.of(Path(file), rows)
     named = given.get("columns", {})
     columns = _columns(table, named)
+    take_messages(table, columns)
+    meta = take_answers(table, columns, named)
     formatting = given.get("formatting") or _formatting(table, columns)
     if formatting not in FORMATTINGS:
         raise ValueError(f"formatting is {formatting!r}; LlamaFactory has {', '.join(FORMATTINGS)}.")
@@ -51,12 +55,13 @@ def infer_entry(
     else:
         columns.pop("response", None)
         columns.pop("kto_tag", None)
-    _check(table, formatting, columns, ranking, left_out={key for key, name in named.items() if name is None})
+    left_out = {key for key, name in named.items() if name is None}
+    _check(table, formatting, columns, ranking, left_out | ({"response"} if meta else set()))
 
     entry: dict[str, Any] = {"file_name": _file_name(Path(file), info_path)}
     settings = {"formatting": formatting, "ranking": ranking, "num_samples": given.get("num_samples")}
     entry |= {key: value for key, value in settings.items() if value not in ("alpaca", False, None)}
-    entry["columns"] = columns
+    entry["columns"] = columns | ({META: meta} if meta else {})
     if formatting != "alpaca" and (tags := _tags(table, columns, given.get("tags", {}))):
         entry["tags"] = tags
     return entry
@@ -130,6 +135,7 @@ def _check(table: Table, formatting: str, columns: dict[str, str], ranking: bool
     if missing := [key for key in wanted if key not in columns]:
         cure = " ".join(f"--set columns.{key}=NAME" for key in missing)
         more = " (for pairs: chosen and rejected)" if "response" in missing else ""
+        cure += ", or --set columns.response= for prompts alone (stage: ppo)" if missing == ["response"] else ""
         raise table.error(f"no column was recognised as {' or as '.join(missing)}{more}", f"Pass {cure}")
     for key, kind in wanted.items():
         found = table.kinds(columns[key]) or ["empty"]

@@ -13,11 +13,13 @@ from ...datafiles.infer import SETTINGS, infer_entry
 from ...datafiles.info import INFO, register
 from ...datafiles.sample import Unclear
 from ...datafiles.usual import odd_row
+from ...rows.fields import META
 from . import common
 
 SET = (
     "what cannot be told from the rows: columns.images=pics, tags.user_tag=human, ranking=true; "
-    "nothing after the = leaves the column out"
+    "nothing after the = leaves the column out. Prompts of stage: ppo: columns.meta=answer,level are for rewards; "
+    "columns.response=answer makes them answers to be learned"
 )
 
 
@@ -45,6 +47,8 @@ def run(args: argparse.Namespace) -> int:
         print(common.safe(change.diff))
         made = "would be changed" if args.dry_run else "changed"
         print(f"\n{info_path}: {made}{f' (as it was: {change.backup})' if change.backup else ''}")
+    if meta := entry["columns"].get(META):
+        print(common.safe(f"Prompts of stage: ppo; rewards read {', '.join(meta)}"))
     look = "check" if info_path.name == INFO else "show"  # `check` knows no other name
     following = common.typed(look, name, *common.info_options(args))
     print(f"Next: {following}, then `dataset: {name}` with `dataset_dir: {info_path.parent}` in a recipe")
@@ -78,7 +82,7 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
     Raises:
         WrongCall: naming every one that cannot be, with the nearest key there is.
     """
-    allowed = [*SETTINGS, *(f"columns.{key}" for key in ALIASES), *(f"tags.{key}" for key in TAGS)]
+    allowed = [*SETTINGS, *(f"columns.{key}" for key in (*ALIASES, META)), *(f"tags.{key}" for key in TAGS)]
     given: dict[str, Any] = {"columns": {}, "tags": {}}
     wrong = []
     for setting in settings:
@@ -90,7 +94,8 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
             wrong.append(f"--set {setting}: there is no {key}" + (f"; did you mean {near[0]}?" if near else ""))
         elif "." in key:
             group, _, inner = key.partition(".")
-            given[group][inner] = text or None
+            names = list(filter(None, text.split(",")))
+            given[group][inner] = (names if inner == META else text) or None
         elif (value := _value(key, text)) is None:
             allowed_values = {"formatting": ", ".join(FORMATTINGS), "ranking": "true, false"}.get(key, "1, 2, 3, ...")
             wrong.append(f"--set {setting}: {key} is one of {allowed_values}")
