@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from ..rows.fields import META as META
 from ..rows.fields import PLACEHOLDERS as PLACEHOLDERS
 from ..rows.fields import SCORE_FIELDS as SCORE_FIELDS
 
@@ -11,6 +12,7 @@ __all__ = [
     "COLUMNS",
     "FORMATTINGS",
     "MEDIA_COLUMNS",
+    "META",
     "PLACEHOLDERS",
     "ROLES",
     "SCORE_FIELDS",

@@ -8,8 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ..rows.fields import META
-from .columns import ALIASES, FORMATTINGS, ROLES, TAGS
+from .columns import ALIASES, FORMATTINGS, META, ROLES, TAGS
 from .prompts import take_answers, take_messages
 from .sample import Table
 

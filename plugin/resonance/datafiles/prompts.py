@@ -10,8 +10,7 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
-from ..rows.fields import META
-from .columns import ROLES
+from .columns import META, ROLES
 from .sample import Table
 
 GRADED = "reward_model"  # verl's object that holds the answer

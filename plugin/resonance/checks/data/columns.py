@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...datafiles.columns import MEDIA_COLUMNS, SCORE_FIELDS
+from ...rows.fields import META
 from ...rows.validate.column_types import places, type_name
 from ...rows.validate.findings import EMPTY_RESPONSE, INVALID_TURNS
 from .entry import Entry
@@ -25,6 +26,7 @@ PER_ROW = {  # kinds that every row has if a column is missing
     **dict.fromkeys(MEDIA_COLUMNS, ("placeholder count",)),
     **dict.fromkeys(SCORE_FIELDS, ("bad score",)),
     "kto_tag": ("bad label",),
+    META: ("answer missing",),
 }
 
 
@@ -83,7 +85,8 @@ class Columns:
     def missing(self, entry: Entry) -> Iterator[tuple[str, str]]:
         """Yield (key, message) for every declared column that no row has."""
         present = list(self._names)
-        for key, column in entry.columns.items():
+        for_rewards = entry.prompts.meta if entry.prompts else ()
+        for key, column in (*entry.columns.items(), *((META, name) for name in for_rewards)):
             if column in self._names:
                 continue
             near = difflib.get_close_matches(column, present, 1) or difflib.get_close_matches(key, present, 1)

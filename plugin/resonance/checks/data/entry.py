@@ -15,6 +15,8 @@ from ...datafiles.info import INFO
 from ...datafiles.read import SUFFIXES
 from ...datafiles.sample import Unclear
 from ...datafiles.usual import infer_usual
+from ...rows.fields import META, meta_problem
+from .prompts import Prompts, told_prompts
 
 OURS = (".skipped.jsonl", ".dropped.jsonl", INFO)  # files that lie beside data and hold none
 
@@ -31,6 +33,7 @@ class Entry:
         media_dir: the folder that media paths start from.
         origin: where the entry comes from, for the report.
         complaints: what is wrong with the entry itself, as (kind, message).
+        prompts: what is known of it as a set of prompts; None if answers are to be learned.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Entry:
     media_dir: str
     origin: str
     complaints: tuple[tuple[str, str], ...] = ()
+    prompts: Prompts | None = None
 
     @property
     def has_media(self) -> bool:
@@ -110,8 +114,15 @@ def parse_entry(name: str, files: tuple[Path, ...], raw: dict[str, Any], media_d
         origin=origin,
     )
     complaints += _undeclared(entry)
+    meta = columns.get(META) if isinstance(columns, dict) else None
+    if problem := meta_problem(meta):
+        complaints.append(problem)
+    elif files and not ranking and "kto_tag" not in entry.columns:
+        entry = replace(entry, prompts=told_prompts(files[0], formatting, entry.columns, entry.tags, meta))
     found = [("entry", complaint) for complaint in complaints]
-    found += [("entry unread", complaint) for complaint in _unread(columns, known) + _unread(tags, tuple(TAGS))]
+    found += [
+        ("entry unread", complaint) for complaint in _unread(columns, (*known, META)) + _unread(tags, tuple(TAGS))
+    ]
     return replace(entry, complaints=tuple(found))
 
 

@@ -51,6 +51,7 @@ KINDS: dict[str, Kind] = {
     "not Unicode": _error("Replace the half characters (lone surrogates); --fix does."),
     EMPTY_RESPONSE: _error(ROW_CHANGED),
     IDENTICAL_PAIR: _error(ROW_CHANGED),
+    "no question": _error(ROW_CHANGED),
     "bad label": _error("Give every row true or false in its `kto_tag` column."),
     "bad score": _error(CURES["bad score"]),
     "score out of range": _error("Rescale the scores (`resonance data score-scale`), or correct --score-range."),
@@ -73,6 +74,8 @@ KINDS: dict[str, Kind] = {
     # worth knowing
     "entry unread": _warning("Correct the name in dataset_info.json, or take it out."),
     "score order": _warning("If that is most rows, `score_chosen` and `score_rejected` may name each other's column."),
+    "answer missing": _warning("Give the row an answer, or remove it: rewards that read it leave the row out."),
+    "answer in prompt": _warning("Take it out of the prompt: completions that repeat it are rewarded."),
     "empty prompt": _warning("Check which column is the prompt."),
     "placeholder in text": _warning("Declare the media column in the entry, or train with a text-only template."),
     "image animated": _warning("Only the first frame is seen: save it as an image, or use `videos`."),

@@ -8,12 +8,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ...datafiles.columns import ALIASES, FORMATTINGS, TAGS
+from ...datafiles.columns import ALIASES, FORMATTINGS, META, TAGS
 from ...datafiles.infer import SETTINGS, infer_entry
 from ...datafiles.info import INFO, register
 from ...datafiles.sample import Unclear
 from ...datafiles.usual import odd_row
-from ...rows.fields import META
 from . import common
 
 SET = (
