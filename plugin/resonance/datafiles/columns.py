@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from ..rows.fields import META as META
 from ..rows.fields import PLACEHOLDERS as PLACEHOLDERS
 from ..rows.fields import SCORE_FIELDS as SCORE_FIELDS
 
@@ -12,6 +13,7 @@ __all__ = [
     "FORMATTINGS",
     "MEDIA_COLUMNS",
     "MEDIA_SUFFIXES",
+    "META",
     "PLACEHOLDERS",
     "ROLES",
     "SCORE_FIELDS",
@@ -26,7 +28,7 @@ SIDES = ("chosen", "rejected")
 _SCORE_WORDS = ("score", "rating", "reward")
 # What a column may be called, most usual first. Order of the keys is the order they are written in.
 ALIASES: dict[str, tuple[str, ...]] = {
-    "prompt": ("instruction", "prompt", "question", "query"),
+    "prompt": ("instruction", "prompt", "question", "query", "problem"),
     "query": ("input",),
     "response": ("output", "response", "answer", "completion"),
     "history": ("history",),

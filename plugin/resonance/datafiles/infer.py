@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .columns import ALIASES, FORMATTINGS, MEDIA_COLUMNS, ROLES, SURE, TAGS
+from .columns import ALIASES, FORMATTINGS, MEDIA_COLUMNS, META, ROLES, SURE, TAGS
+from .prompts import take_answers, take_messages
 from .sample import Table
 from .unread import is_rejected, media_kind
 
@@ -49,6 +50,8 @@ def infer_entry(
     table = Table.of(Path(file), rows)
     named = given.get("columns", {})
     columns = _columns(table, named)
+    take_messages(table, columns)
+    meta = take_answers(table, columns, named)
     formatting = given.get("formatting") or _formatting(table, columns)
     if formatting not in FORMATTINGS:
         raise ValueError(f"formatting is {formatting!r}; LlamaFactory has {', '.join(FORMATTINGS)}.")
@@ -63,7 +66,8 @@ def infer_entry(
     else:
         columns.pop("response", None)
         columns.pop("kto_tag", None)
-    _check(table, formatting, columns, ranking, left_out={key for key, name in named.items() if name is None})
+    left_out = {key for key, name in named.items() if name is None}
+    _check(table, formatting, columns, ranking, left_out | ({"response"} if meta else set()))
     if not ranking and given.get("ranking") is None:
         _refuse_half_a_pair(table, columns)
 
@@ -72,7 +76,7 @@ def infer_entry(
     entry |= {key: value for key, value in settings.items() if value not in ("alpaca", False, None)}
     if given.get("ranking") is False:
         entry["ranking"] = False  # answers alone, although there are pairs
-    entry["columns"] = columns
+    entry["columns"] = columns | ({META: meta} if meta else {})
     if formatting != "alpaca" and (tags := _tags(table, columns, given.get("tags", {}))):
         entry["tags"] = tags
     return entry
@@ -160,7 +164,8 @@ def _check(table: Table, formatting: str, columns: dict[str, str], ranking: bool
         if "response" in missing:
             more = " (for pairs: chosen and rejected)"
             pair = [f"--set columns.{key}=NAME" for key in missing if key != "response"] + _pair_settings(table)
-            cure = f"{cure}, for pairs {' '.join(pair)}"
+            alone = ", or --set columns.response= for prompts alone (stage: ppo)" if missing == ["response"] else ""
+            cure = f"{cure}, for pairs {' '.join(pair)}{alone}"
         raise table.error(f"no column was recognised as {' or as '.join(missing)}{more}", f"Pass {cure}")
     for key, kind in wanted.items():
         found = table.kinds(columns[key]) or ["empty"]

@@ -23,6 +23,14 @@ PLACEHOLDERS = {name: os.getenv(f"{name.upper()}_PLACEHOLDER", f"<{name}>") for 
 META = "meta"
 """JSON in an aligned (``_meta``) and in a tokenized prompt: the columns of the data that rewards may read, by name."""
 
+
+def meta_problem(given: Any) -> str | None:
+    """Return what is wrong with `meta` in the ``columns`` of an entry, or None; it may be left out."""
+    if given is None or (isinstance(given, list) and all(isinstance(name, str) for name in given)):
+        return None
+    return f'`meta` is {given!r:.60}, but a list of columns is needed, such as ["answer"]'
+
+
 SOURCE = "_source"
 """The file or hub dataset a row comes from, as the user wrote it."""
 

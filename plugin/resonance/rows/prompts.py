@@ -15,15 +15,15 @@ from typing import Any
 from llamafactory.data.processor.unsupervised import UnsupervisedDatasetProcessor
 
 from .encode import PairEncoder, PairIds
-from .fields import IMAGE_SIZES, MEDIA_COLUMNS, META, OVERLONG, ROW, SOURCE
+from .fields import IMAGE_SIZES, MEDIA_COLUMNS, META, OVERLONG, ROW, SOURCE, meta_problem
 from .overlong.policy import FittedPair, OverlongPolicy
 from .plan import get_plan
 from .types import DatasetAttr, Row
 
 ALIGNED_META = f"_{META}"
 _NO_ANSWER = ({"role": "assistant", "content": ""},) * 2
-# Of an entry's `columns`, what LlamaFactory's converters read.
-_READ = ("prompt", "query", "response", "history", "messages", "system", "tools", "chosen", "rejected", "kto_tag")
+# Of an entry's `columns`, what makes a prompt; answers are for rewards to read.
+_READ = ("prompt", "query", "history", "messages", "system", "tools")
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class PromptConverter:
         inner: LlamaFactory's converter.
         messages: the column of a conversation, None for prompts in columns of their own.
         tags: what messages are made of: keys of role and content, and the names of the roles of user and assistant.
-        meta: columns to keep; None for all that the converter does not read.
-        read: columns that it reads.
+        meta: columns to keep; None for all that make no prompt.
+        read: columns that make the prompt.
         schema_version: raised when the meaning of a column changes, so that no older cache is read.
     """
 
@@ -44,7 +44,7 @@ class PromptConverter:
     tags: tuple[str, str, str, str]
     meta: tuple[str, ...] | None
     read: tuple[str, ...]
-    schema_version: int = 1
+    schema_version: int = 2
 
     def __call__(self, example: Row) -> Row:
         """Return the aligned row.
@@ -92,6 +92,9 @@ def prompt_converter(inner: Callable[[Row], Row], attr: DatasetAttr) -> PromptCo
     given: Any = getattr(attr, META, None)
     meta = [given] if isinstance(given, str) else given
     tags: Any = tuple(getattr(attr, f"{name}_tag") for name in ("role", "content", "user", "assistant"))
+    meta = getattr(attr, META, None)
+    if problem := meta_problem(meta):
+        raise ValueError(f"Dataset {attr}: its dataset_info.json entry cannot be used: {problem}.")
     return PromptConverter(
         inner=inner,
         messages=None if attr.formatting == "alpaca" else getattr(attr, "messages", None),
@@ -157,8 +160,19 @@ def _columns(rows: Sequence[Row]) -> dict[str, list[Any]]:
 
 
 def meta_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns that a tokenized prompt carries for rewards, by name."""
-    return json.loads(row[META])
+    """The columns that a tokenized prompt carries for rewards, by name; what objects hold also by its path."""
+    return _with_parts(json.loads(row[META]))
+
+
+def _with_parts(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """With "reward_model.ground_truth" beside `reward_model`; a column that has this very name stays."""
+    parts = {
+        f"{name}.{key}": part
+        for name, value in columns.items()
+        if isinstance(value, Mapping)
+        for key, part in _with_parts(value).items()
+    }
+    return parts | dict(columns)
 
 
 def columns_by_source(dataset: Any) -> dict[str, list[str]]:
@@ -174,4 +188,4 @@ def columns_by_source(dataset: Any) -> dict[str, list[str]]:
         )
     sources = dataset.with_format(None)[SOURCE]
     first = {source: i for i, source in reversed(list(enumerate(sources)))}
-    return {source: list(json.loads(dataset[i][META])) for source, i in reversed(first.items())}
+    return {source: list(meta_of(dataset[i])) for source, i in reversed(first.items())}

@@ -11,7 +11,7 @@ from accelerate.utils import gather_object
 
 from .completions import Completer, rollout_metrics
 from .credit import Credit
-from .rollouts import Experience, MicroBatch, Sample
+from .rollouts import Experience, MicroBatch, Sample, micro_batches
 from .samples import SampleLog
 
 Passes = Callable[[MicroBatch], dict[str, torch.Tensor]]  # log-probabilities and values before the update
@@ -72,8 +72,7 @@ class ExperienceSource:
 
     def _make(self, number: int, version: int) -> Experience:
         samples = self.completer.samples(version)
-        micro = self.sizes.micro
-        batches = [MicroBatch.of(samples[i : i + micro]) for i in range(0, len(samples), micro)]
+        batches = micro_batches(samples, self.sizes)
         with self.completer.time("reference"):
             for batch in batches:
                 batch.tensors |= self.passes(batch)

@@ -111,7 +111,7 @@ class Sample:
 
 @dataclass
 class MicroBatch:
-    """What the update needs of the completions of one chunk; tensors are (B, T), left-aligned, on the host.
+    """What the update needs of the completions of a micro-batch; tensors are (B, T), left-aligned, on the host.
 
     Attributes:
         samples: B of them, group after group.
@@ -133,6 +133,29 @@ class MicroBatch:
         lengths = torch.tensor([0 if s.total is None else len(s.completion.token_ids) for s in samples])
         width = max(len(s.completion.token_ids) for s in samples)
         return cls(samples, torch.arange(width) < lengths[:, None])
+
+
+def micro_batches(samples: list[Sample], sizes: Sizes) -> list[MicroBatch]:
+    """Cut a rollout of this rank into micro-batches, step after step.
+
+    An optimizer step has the groups that it would have in the order of `samples`. Within a step those with the longest
+    completions come first, so that micro-batches hold groups of like length, with less padding.
+
+    Args:
+        samples: group after group.
+        sizes: of the rollout.
+    """
+    found = []
+    for step in range(0, len(samples), sizes.micro * sizes.accumulation):
+        starts = range(step, step + sizes.micro * sizes.accumulation, sizes.group)
+        groups = sorted((samples[at : at + sizes.group] for at in starts), key=_longest, reverse=True)
+        ordered = [sample for group in groups for sample in group]
+        found += [MicroBatch.of(ordered[at : at + sizes.micro]) for at in range(0, len(ordered), sizes.micro)]
+    return found
+
+
+def _longest(group: list[Sample]) -> int:
+    return max(len(sample.completion.token_ids) for sample in group)
 
 
 @dataclass

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..quiet import quiet
 from .entry import Entry
+from .prompts import as_prompt
 
 Row = dict[str, Any]
 
@@ -27,8 +28,8 @@ class Unreadable(ValueError):
 class Aligner:
     """Turn raw rows of an entry into aligned ones: ``_prompt _response _system _tools _images _videos _audios``.
 
-    An aligned row has two more keys. ``_broken``: why LlamaFactory drops the row, or None; ``_beside``: its values in
-    the columns of `beside`, media that nobody reads.
+    An aligned row has more keys. ``_broken``: why LlamaFactory drops the row, or None; ``_beside``: its values in the
+    columns of `beside`, media that nobody reads; a prompt has ``_answer``.
     """
 
     entry: Entry
@@ -50,7 +51,8 @@ class Aligner:
         attr.join(
             {"formatting": entry.formatting, "ranking": entry.ranking, "columns": entry.columns, "tags": entry.tags}
         )
-        return get_dataset_converter(entry.formatting, attr, SimpleNamespace(media_dir=entry.media_dir))
+        convert = get_dataset_converter(entry.formatting, attr, SimpleNamespace(media_dir=entry.media_dir))
+        return convert if entry.prompts is None else as_prompt(convert, attr, entry.prompts)
 
     def __call__(self, row: Row) -> Row:
         """Return the aligned row.

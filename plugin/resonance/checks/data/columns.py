@@ -10,6 +10,7 @@ import difflib
 from collections.abc import Iterator
 
 from ...datafiles.columns import MEDIA_COLUMNS, SCORE_FIELDS
+from ...rows.fields import META
 from ...rows.validate.column_types import ColumnTypes
 from ...rows.validate.findings import EMPTY_RESPONSE, INVALID_TURNS
 from .entry import Entry
@@ -21,6 +22,7 @@ PER_ROW = {  # kinds that every row has if a column is missing
     **dict.fromkeys(MEDIA_COLUMNS, ("placeholder count",)),
     **dict.fromkeys(SCORE_FIELDS, ("bad score",)),
     "kto_tag": ("bad label",),
+    META: ("answer missing",),
 }
 
 
@@ -31,7 +33,8 @@ class Columns(ColumnTypes):
         """Yield (key, message) for every declared column that no row has."""
         present = list(self.columns)
         may_lack = ("system", "tools") if entry.formatting == "openai" else ()
-        for key, column in entry.columns.items():
+        for_rewards = entry.prompts.meta if entry.prompts else ()
+        for key, column in (*entry.columns.items(), *((META, name) for name in for_rewards)):
             if column in self.columns or key in may_lack:
                 continue
             near = difflib.get_close_matches(column, present, 1) or difflib.get_close_matches(key, present, 1)

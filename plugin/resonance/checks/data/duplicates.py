@@ -36,6 +36,7 @@ class Duplicates:
         """Yield (kind, message) and remember the row."""
         prompt = self._prompt(aligned)
         answers = [_text(message["content"]) for message in aligned["_response"]]
+        answers += [_text(aligned["_answer"])] if "_answer" in aligned else []
         place = self._place(file, row)
         whole = digest(prompt, *answers)
         if (first := self._rows.setdefault(whole, place)) != place:

@@ -17,7 +17,9 @@ from ...datafiles.info import INFO
 from ...datafiles.read import SUFFIXES, TEXT
 from ...datafiles.sample import Unclear
 from ...datafiles.usual import infer_usual
+from ...rows.fields import META, meta_problem
 from ...rows.validate.json_lines import BLANK
+from .prompts import Prompts, told_prompts
 
 OURS = (".skipped.jsonl", ".dropped.jsonl", INFO)  # files that lie beside data and hold none
 TYPES = {
@@ -45,6 +47,7 @@ class Entry:
         complaints: what is wrong with the entry itself, as (kind, message).
         guessed: it is in no dataset_info.json but told from the first rows.
         answers_alone: it says so itself; a rejected answer beside is left on purpose.
+        prompts: what is known of it as a set of prompts; None if answers are to be learned.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Entry:
     complaints: tuple[tuple[str, str], ...] = ()
     guessed: bool = False
     answers_alone: bool = False
+    prompts: Prompts | None = None
 
     @property
     def has_media(self) -> bool:
@@ -136,8 +140,15 @@ def parse_entry(name: str, files: tuple[Path, ...], raw: dict[str, Any], media_d
         answers_alone=raw.get("ranking") is False,
     )
     complaints += _undeclared(entry)
+    meta = columns.get(META) if isinstance(columns, dict) else None
+    if problem := meta_problem(meta):
+        complaints.append(problem)
+    elif files and not ranking and "kto_tag" not in entry.columns:
+        entry = replace(entry, prompts=told_prompts(files[0], formatting, entry.columns, entry.tags, meta))
     found = [("entry", complaint) for complaint in complaints]
-    found += [("entry unread", complaint) for complaint in _unread(columns, known) + _unread(tags, tuple(TAGS))]
+    found += [
+        ("entry unread", complaint) for complaint in _unread(columns, (*known, META)) + _unread(tags, tuple(TAGS))
+    ]
     return replace(entry, complaints=tuple(found))
 
 

@@ -17,6 +17,7 @@ from .duplicates import Duplicates, Leakage
 from .entry import Entry
 from .images import MAX_PIXELS, ImageProbe
 from .kinds import Found, has_error
+from .prompts import unasked
 
 if TYPE_CHECKING:
     from .lengths import TokenCounter
@@ -91,6 +92,8 @@ class Judge:
         if answers and all(_blank(message["content"]) for message in answers):
             yield "empty answer", "the answer is empty"
         yield from self._texts(aligned)
+        if self.entry.prompts is not None:
+            yield from self.entry.prompts.findings(row, aligned)
         yield from self._media(aligned)
         yield from self._scores(row)
 
@@ -99,6 +102,8 @@ class Judge:
             yield "bad label", f"`kto_tag` (column `{column}`) is {row.get(column)!r:.60}, not true or false"
         if aligned["_broken"]:
             yield INVALID_TURNS, aligned["_broken"]
+        elif self.entry.prompts is not None:
+            yield from unasked(aligned)
         elif self.entry.ranking:
             if (kind := skip_reason(aligned)) is not None:
                 yield kind, _why(kind, aligned)
@@ -106,7 +111,7 @@ class Judge:
             yield from self._no_answer(aligned)
 
     def _no_answer(self, aligned: dict[str, Any]) -> Iterator[Found]:
-        """A supervised row without an answer; prompts alone are fine where the entry declares no response."""
+        """A supervised row without an answer."""
         prompt, response = aligned["_prompt"], aligned["_response"]
         if any(message["content"] is None for message in prompt):
             yield INVALID_TURNS, "a message has no content"

@@ -151,10 +151,12 @@ class Scan:
             table = Table.of(path)
         except (RowError, OSError):
             return  # the scan tells why
-        entry, read = self.entry, self.entry.columns.values()
+        entry, read = self.entry, set(self.entry.columns.values())
+        if entry.prompts:  # rewards read the rest, or what `meta` names
+            read |= set(entry.prompts.meta or (name for name in table.names if not media_kind(table.values(name))))
         self.beside[file] = table.told_unread(read)
         lost = [name for name in table.names if is_rejected(name) and name not in read and table.values(name)]
-        if lost and not entry.ranking and not entry.answers_alone:
+        if lost and not entry.ranking and not entry.prompts and not entry.answers_alone:
             told = f"{', '.join(lost)}: not read, because the set has no pairs; half of each pair would be lost"
             self.findings.add(Problem(file, None, "rejected unread", told))
         media = [name for name in table.names if name not in read and media_kind(table.values(name))]

@@ -42,7 +42,8 @@ def verdict(scans: Sequence[Scan], findings: Findings) -> str:
 
 def _head(scan: Scan) -> Iterator[str]:
     entry = scan.entry
-    kind = "pairs" if entry.ranking else "labelled answers" if "kto_tag" in entry.columns else "answers"
+    kind = "labelled answers" if "kto_tag" in entry.columns else "prompts" if entry.prompts else "answers"
+    kind = "pairs" if entry.ranking else kind
     yield f"{entry.name}: {entry.formatting}, {kind}; {entry.origin}"
     rate = f" ({scan.rows / scan.seconds:,.0f} rows/s)" if scan.seconds else ""
     media = f", media below {entry.media_dir}" if entry.has_media else ""

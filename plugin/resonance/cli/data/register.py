@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ...datafiles.columns import ALIASES, FORMATTINGS, TAGS
+from ...datafiles.columns import ALIASES, FORMATTINGS, META, TAGS
 from ...datafiles.infer import SETTINGS, infer_entry
 from ...datafiles.info import INFO, register
 from ...datafiles.sample import Table, Unclear
@@ -19,7 +19,8 @@ from .advice import import_command, media_root
 
 SET = (
     "what cannot be told from the rows: columns.images=pics, tags.user_tag=human, ranking=true; "
-    "nothing after the = leaves the column out"
+    "nothing after the = leaves the column out. Prompts of stage: ppo: columns.meta=answer,level are for rewards; "
+    "columns.response=answer makes them answers to be learned"
 )
 
 
@@ -47,7 +48,11 @@ def run(args: argparse.Namespace) -> int:
         print(common.safe(change.diff))
         made = "would be changed" if args.dry_run else "changed"
         print(f"\n{info_path}: {made}{f' (as it was: {change.backup})' if change.backup else ''}")
-    if told := Table.of(args.file).told_unread(entry["columns"].values(), "--set columns.{key}={name}"):
+    meta = entry["columns"].get(META)
+    if meta:
+        print(common.safe(f"Prompts of stage: ppo; rewards read {', '.join(meta)}"))
+    read = [column for key, column in entry["columns"].items() if key != META] + list(meta or ())
+    if told := Table.of(args.file).told_unread(read, "--set columns.{key}={name}"):
         print(common.safe(told))
     look = "check" if info_path.name == INFO else "show"  # `check` knows no other name
     root = media_root(args.file, entry, info_path)
@@ -91,7 +96,7 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
     Raises:
         WrongCall: naming every one that cannot be, with the nearest key there is.
     """
-    allowed = [*SETTINGS, *(f"columns.{key}" for key in ALIASES), *(f"tags.{key}" for key in TAGS)]
+    allowed = [*SETTINGS, *(f"columns.{key}" for key in (*ALIASES, META)), *(f"tags.{key}" for key in TAGS)]
     given: dict[str, Any] = {"columns": {}, "tags": {}}
     wrong = []
     for setting in settings:
@@ -103,7 +108,8 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
             wrong.append(f"--set {setting}: there is no {key}" + (f"; did you mean {near[0]}?" if near else ""))
         elif "." in key:
             group, _, inner = key.partition(".")
-            given[group][inner] = text or None
+            names = list(filter(None, text.split(",")))
+            given[group][inner] = (names if inner == META else text) or None
         elif (value := _value(key, text)) is None:
             allowed_values = {"formatting": ", ".join(FORMATTINGS), "ranking": "true, false"}.get(key, "1, 2, 3, ...")
             wrong.append(f"--set {setting}: {key} is one of {allowed_values}")

@@ -49,7 +49,8 @@ def run(args: argparse.Namespace) -> int:
     if not shown:
         raise ValueError(f"{args.data}: has no row {args.row}.")
     if entry is not None:
-        read = [name for name in entry.get("columns", COLUMNS).values() if isinstance(name, str)]
+        named = entry.get("columns", COLUMNS).values()
+        read = [name for value in named for name in (value if isinstance(value, list) else [value])]
         if told := Table.of(data.path).told_unread(read):
             print(common.safe(told))
     if remark:
