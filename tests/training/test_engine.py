@@ -25,7 +25,6 @@ from resonance.training.engine import Engine
 from resonance.training.speedups import Batches, Decision, describe
 
 torch.set_num_threads(1)
-ACCELERATOR = Accelerator(cpu=True)
 ON = re.compile(r"pref_speedups: on: (.*?);")
 
 
@@ -34,7 +33,7 @@ def as_it_is(value):
 
 
 def engine_of(policy, reference=None, asked=SPEEDUPS, **batches):
-    return Engine(ACCELERATOR, policy, reference, asked, Batches(as_it_is, as_it_is, **batches))
+    return Engine(Accelerator(cpu=True), policy, reference, asked, Batches(as_it_is, as_it_is, **batches))
 
 
 def base():
@@ -152,7 +151,7 @@ def test_models_are_called_through_their_wrapper_and_unwrapped_once(batch, monke
     monkeypatch.setattr(
         engine, "accelerator", SimpleNamespace(unwrap_model=lambda m: asked.append(m) or getattr(m, "module", m))
     )
-    monkeypatch.setattr(engine.accelerator, "state", ACCELERATOR.state, raising=False)
+    monkeypatch.setattr(engine.accelerator, "state", Accelerator(cpu=True).state, raising=False)
     wrapped = Wrapper(policy)
     for _ in range(3):
         prepared = engine.prepare(wrapped, batch)
@@ -204,9 +203,9 @@ def test_comparing_leaves_no_gradient_and_the_random_numbers_as_they_were(batch)
 
 
 def test_where_a_backward_does_more_only_log_probabilities_are_compared(batch, lines, monkeypatch):
-    monkeypatch.setattr(AcceleratorState, "deepspeed_plugin", object())
     policy = policy_with_adapters()
     engine = engine_of(policy, policy)
+    monkeypatch.setattr(AcceleratorState, "deepspeed_plugin", object())
     assert engine.sharded and not engine.uses_fsdp
     engine.prepare(policy, batch)
     assert "gradients not compared" in lines()[0]

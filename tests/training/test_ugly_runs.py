@@ -70,7 +70,8 @@ def runs(tmp_path_factory, train_many):
 @pytest.mark.parametrize("name", [*BROKEN, *RECIPES])
 def test_a_clear_error_before_step_one(runs, name):
     run, parts = runs[name], (BROKEN | RECIPES)[name][1]
-    message = run.output[run.output.rfind("\nValueError") :]
+    message = f"\n{run.output}"
+    message = message[message.rfind("\nValueError") :]
     assert run.returncode and message, run.output[-3000:]
     for part in parts:
         assert part in message, message

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from ..upstream import DataArguments, FinetuningArguments, TrainingArguments
-from . import data, parameters, policy, policy_checks, policy_recipe, preference
+from . import data, parameters, policy, preference
 from .environment import may_have_other_keys
 from .grouping import grouping_problems
 from .idle import does_nothing, given_without_effect
@@ -74,6 +74,8 @@ def check(given: Mapping[str, Any], parser: ModuleType) -> None:
 
     A recipe that is not ours is only checked for unknown keys, which LlamaFactory refuses too, without a suggestion.
     """
+    from . import policy_recipe  # imports torch
+
     known = known_keys(parser)
     found = [] if may_have_other_keys() else unknown_keys(given, known)
     variant = policy_recipe.variant_problems(given.get("stage"))
@@ -99,6 +101,8 @@ def _problems_without_policy(given: Mapping[str, Any]) -> list[str]:
 
 def check_flags(keys: Mapping[str, Any]) -> None:
     """Raise ValueError for what the parser of flags refuses without a word about what to write."""
+    from . import policy_recipe  # imports torch
+
     if found := policy_recipe.variant_problems(keys.get("stage")):
         raise ValueError(preference.report(found))
 
@@ -111,6 +115,8 @@ def check_parsed(
     generating_args: Any = None,
 ) -> None:
     """What can only be checked after parsing: recipes given as flags, keys without effect, where to resume from."""
+    from . import policy_checks, policy_recipe  # imports torch
+
     values = vars(finetuning_args)
     trains_policy = policy.is_policy_stage(values)
     asked = {name: getattr(training_args, name, False) for name in ("do_train", "do_eval")}

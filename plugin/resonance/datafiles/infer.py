@@ -12,19 +12,10 @@ from typing import Any
 from .columns import ALIASES, FORMATTINGS, MEDIA_COLUMNS, META, ROLES, SURE, TAGS
 from .prompts import take_answers, take_messages
 from .sample import Table
+from .settings_advice import pair_settings, role_settings
 from .unread import is_rejected, media_kind
 
 ALPACA_ONLY, MESSAGES_ONLY = ("prompt", "query", "response", "history"), ("messages",)
-# Words in the names of the two answers of a pair; the second is looked for first, as it may hold the first.
-_SIDE_WORDS = (
-    ("preferred", "dispreferred"),
-    ("better", "worse"),
-    ("winner", "loser"),
-    ("win", "lose"),
-    ("positive", "negative"),
-    ("chosen", "reject"),
-    ("preferred", "other"),
-)
 SETTINGS = ("formatting", "ranking", "num_samples")  # other keys of an entry that suit a file
 
 
@@ -60,12 +51,9 @@ def infer_entry(
     ranking = given.get("ranking")
     if ranking is None:
         ranking = "chosen" in columns and "rejected" in columns
-    if not ranking:  # else LlamaFactory would not look at them
-        for key in ("chosen", "rejected", "score_chosen", "score_rejected"):
-            columns.pop(key, None)
-    else:
-        columns.pop("response", None)
-        columns.pop("kto_tag", None)
+    # LlamaFactory would not look at them
+    for key in ("response", "kto_tag") if ranking else ("chosen", "rejected", "score_chosen", "score_rejected"):
+        columns.pop(key, None)
     left_out = {key for key, name in named.items() if name is None}
     _check(table, formatting, columns, ranking, left_out | ({"response"} if meta else set()))
     if not ranking and given.get("ranking") is None:
@@ -163,7 +151,7 @@ def _check(table: Table, formatting: str, columns: dict[str, str], ranking: bool
         more = ""
         if "response" in missing:
             more = " (for pairs: chosen and rejected)"
-            pair = [f"--set columns.{key}=NAME" for key in missing if key != "response"] + _pair_settings(table)
+            pair = [f"--set columns.{key}=NAME" for key in missing if key != "response"] + pair_settings(table)
             alone = ", or --set columns.response= for prompts alone (stage: ppo)" if missing == ["response"] else ""
             cure = f"{cure}, for pairs {' '.join(pair)}{alone}"
         raise table.error(f"no column was recognised as {' or as '.join(missing)}{more}", f"Pass {cure}")
@@ -186,29 +174,6 @@ def _refuse_half_a_pair(table: Table, columns: dict[str, str]) -> None:
             "Name both answers: --set columns.chosen=NAME --set columns.rejected=NAME; or convert the file, see "
             "`resonance data import --list`; or pass --set ranking=false for the answers alone.",
         )
-
-
-def _pair_settings(table: Table) -> list[str]:
-    """What names the two answers of a pair, told by words in the names of text columns where there are any."""
-    texts = [name for name in table.names if table.kind(name) == "text"]
-    for better, worse in _SIDE_WORDS:
-        rejected = next((name for name in texts if worse in name.lower()), None)
-        chosen = next((name for name in texts if better in name.lower() and name != rejected), None)
-        if chosen and rejected:
-            return [f"--set columns.chosen={chosen}", f"--set columns.rejected={rejected}"]
-    return ["--set columns.chosen=NAME", "--set columns.rejected=NAME"]
-
-
-def _role_settings(turns: list[dict[str, Any]], role: str, tags: dict[str, str], unknown: list[str]) -> str:
-    """What names the unknown roles: who is missing of those that speak in turn, then who may speak first."""
-    seen = {turn[role] for turn in turns}
-    free = [tag for tag in ("user_tag", "assistant_tag") if tags[tag] not in seen]
-    if len(unknown) > len(free) and turns[0][role] == unknown[0] and tags["system_tag"] not in seen:
-        free = ["system_tag", *free]
-    named = [f"--set tags.{tag}={name}" for tag, name in zip(free, unknown, strict=False)]
-    rest = [f"--set tags.TAG={name}" for name in unknown[len(free) :]]
-    tags_there = f", TAG one of {', '.join(ROLES)}" if rest else ""
-    return f"Pass {' '.join([*named, *rest])}{tags_there}"
 
 
 def _tags(table: Table, columns: dict[str, str], given: dict[str, str | None]) -> dict[str, str]:
@@ -246,7 +211,7 @@ def _tags(table: Table, columns: dict[str, str], given: dict[str, str | None]) -
             tags[tag] = found[0] if found else _usual_name(tag, role)
     if unknown := [name for name in seen if name not in tags.values()]:
         told = f"messages have the roles {', '.join(map(str, unknown))}"
-        raise table.error(told, _role_settings(turns, role, tags, unknown))
+        raise table.error(told, role_settings(turns, role, tags, unknown))
     return {} if tags.items() <= TAGS.items() else tags
 
 

@@ -89,7 +89,7 @@ def run_stage(original: Callable[..., Any]) -> Callable[..., Any]:
         if route is not None or goes_on_from_ours(four[2]):
             from ..training.continuing import check_continuation
 
-            check_continuation(*four, ours=route is not None)
+            check_continuation(*four, ours=route is not None and route.leaves_record)
         if route is None:
             return original(*args, **kwargs)
         with registry.rebound(*routes.scopes(values)):

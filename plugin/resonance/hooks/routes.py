@@ -40,6 +40,11 @@ class Route:
     prepare: Callable[[ModelArguments, DataArguments, TrainingArguments, FinetuningArguments], None]
     callbacks: Callable[[Callbacks], Callbacks] = lambda callbacks: callbacks
 
+    @property
+    def leaves_record(self) -> bool:
+        """Whether its runs write down what they depend on, so that only what they have left is gone on from."""
+        return self.callbacks is _watched
+
 
 def values_of(
     data_args: DataArguments, training_args: TrainingArguments, finetuning_args: FinetuningArguments

@@ -143,7 +143,7 @@ def parse_entry(name: str, files: tuple[Path, ...], raw: dict[str, Any], media_d
     meta = columns.get(META) if isinstance(columns, dict) else None
     if problem := meta_problem(meta):
         complaints.append(problem)
-    elif files and not ranking and "kto_tag" not in entry.columns:
+    elif files and files[0].suffix.lower() != TEXT and not ranking and "kto_tag" not in entry.columns:
         entry = replace(entry, prompts=told_prompts(files[0], formatting, entry.columns, entry.tags, meta))
     found = [("entry", complaint) for complaint in complaints]
     found += [
