@@ -52,13 +52,16 @@ def run_policy(
         )
     trains = training_args.do_train
     reference = load_reference(model_args, finetuning_args) if settings.needs_reference and trains else None
+    folders = model_args.adapter_name_or_path or [model_args.model_name_or_path]
+    # a value model goes on with the adapters that it has, not with new ones
+    anew = settings.values["critic"] == "separate" and finetuning_args.create_new_adapter
     parts = _Parts(model, reference, template, tokenizer_module, finetuning_args, generating_args, rows, judge)
     trainer = PolicyTrainer(
         settings,
         engine=parts.engine,
         completer=parts.completer,
         collate=parts.collator.responses,
-        critic_folder=(model_args.adapter_name_or_path or [model_args.model_name_or_path])[-1],
+        critic_folder=None if anew else folders[-1],
         critic_learning_rate=settings.values["critic_learning_rate"] or 10 * training_args.learning_rate,
         model=model,
         args=training_args,
