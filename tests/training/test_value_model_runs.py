@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from safetensors.torch import load_file
 
 from training.mixed import same_numbers
 from training.policies import LORA, completions, policy_recipe, write_policy
-from training.test_policy_checkpoints import same
+from training.test_policy_checkpoints import EVALUATED, same
 from training.test_policy_resume import numbers_but_times
 from training.test_ranks import ROOT, TWO_RANKS
 
@@ -47,7 +48,7 @@ def one_rank(train_many, data):
 @pytest.mark.parametrize(
     ("way", "engine"),
     [
-        pytest.param(way, engine, marks=() if (way, engine) == ("full", "ddp") else slow)
+        pytest.param(way, engine, marks=() if (way, engine) == ("lora", "ddp") else slow)
         for way, engine in product(WAYS, ("ddp", "z2"))
     ],
 )
@@ -84,6 +85,25 @@ def resumed(way, engine, whole, data, recipe, train):
     again = train(recipe(**policy_recipe(data, "ppo", **changes)), **(TWO_RANKS if engine == "z2" else {}))
     assert numbers_but_times(again) == numbers_but_times(whole)
     assert all(same(again.output_dir / name, whole.output_dir / name) for name in (WEIGHTS[way], FILE))
+
+
+@slow
+def test_the_best_model_is_kept_with_its_critic_and_goes_on(data, recipe, train):
+    changes = {**SEPARATE, **EVALUATED, **LORA}
+    run = train(recipe(**policy_recipe(data, "ppo", **changes)))
+    best = Path(run.state["best_model_checkpoint"])
+    assert best.name == "checkpoint-2"
+    for name in (WEIGHTS["lora"], FILE):
+        assert same(run.output_dir / name, best / name) and not same(
+            best / name, run.output_dir / "checkpoint-4" / name
+        )
+    changes = {**SEPARATE, **LORA, "max_steps": 1, "adapter_name_or_path": str(run.output_dir)}
+    for anew in (False, True):
+        changes |= {"create_new_adapter": anew, "output_dir": f"{run.output_dir}-{anew}"}
+        on = train(recipe(**policy_recipe(data, "ppo", **changes)))
+        continued = f"The critic starts with the value model of {run.output_dir / FILE}" in on.output
+        assert continued != anew
+        assert ("The critic starts as a copy of the policy, because the adapters are new." in on.output) == anew
 
 
 @slow

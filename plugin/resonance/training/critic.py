@@ -160,7 +160,8 @@ class CriticTrainer(ResumableTrainer):
     Args:
         critic: `shared` or `separate`; None for none.
         critic_learning_rate: of its weights.
-        critic_folder: of the model that the run starts with; its critic is taken, if it has one. None for a new one.
+        critic_folder: of the model that the run starts with; its critic is taken, if it has one. None where
+            adapters are new, which those of a value model are not for.
         kwargs: of Transformers' Trainer.
     """
 
@@ -172,7 +173,9 @@ class CriticTrainer(ResumableTrainer):
         if critic is not None:
             add = add_value_model if critic == "separate" else add_value_head
             self.critic = add(kwargs["model"])
-            if critic_folder is not None:
+            if critic_folder is None:
+                logger.info_rank0("The critic starts as a copy of the policy, because the adapters are new.")
+            else:
                 continue_critic(self.critic_name, self.critic, critic_folder)
         self.critic_learning_rate = critic_learning_rate
         super().__init__(**kwargs)
