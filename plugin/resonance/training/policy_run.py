@@ -52,16 +52,13 @@ def run_policy(
         )
     trains = training_args.do_train
     reference = load_reference(model_args, finetuning_args) if settings.needs_reference and trains else None
-    folders = model_args.adapter_name_or_path or [model_args.model_name_or_path]
-    # a value model goes on with the adapters that it has, not with new ones
-    anew = settings.values["critic"] == "separate" and finetuning_args.create_new_adapter
     parts = _Parts(model, reference, template, tokenizer_module, finetuning_args, generating_args, rows, judge)
     trainer = PolicyTrainer(
         settings,
         engine=parts.engine,
         completer=parts.completer,
         collate=parts.collator.responses,
-        critic_folder=None if anew else folders[-1],
+        critic_folder=_critic_folder(settings, model_args, finetuning_args),
         critic_learning_rate=settings.values["critic_learning_rate"] or 10 * training_args.learning_rate,
         model=model,
         args=training_args,
@@ -85,6 +82,13 @@ def run_policy(
         trainer.log_metrics("eval", metrics)
         trainer.save_metrics("eval", metrics)
     create_modelcard_and_push(trainer, model_args, data_args, training_args, finetuning_args)
+
+
+def _critic_folder(settings: PolicySettings, model_args: Any, finetuning_args: Any) -> str | None:
+    """Of the critic that the run goes on with; a value model goes on with adapters that it has, not with new ones."""
+    if settings.values["critic"] == "separate" and finetuning_args.create_new_adapter:
+        return None
+    return str((model_args.adapter_name_or_path or [model_args.model_name_or_path])[-1])
 
 
 class _Parts:
