@@ -5,13 +5,18 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from llamafactory.hparams import get_train_args
 
 from conftest import MODEL
+from resonance.arguments import critic_copy
 
 EXACT = {"name": "exact", "answer": "answer"}
+PPO = {"ppo_variant": "ppo"}
+SEPARATE = {**PPO, "critic": "separate"}
+ZERO3 = str(Path(__file__).parents[2] / "examples" / "deepspeed" / "ds_z3_config.json")
 EVALUATED = {"do_eval": True, "eval_dataset": "digits"}
 
 
@@ -73,6 +78,18 @@ WRONG = [
     ({"pissa_init": True, "finetuning_type": "lora"}, "pissa_init: has no meaning in stage: ppo; it changes the base"),
     ({"uni_dpo_tau_ref": 1.0}, "uni_dpo_tau_ref: has a meaning in stage: dpo only"),
     ({"vf_coef": 0.1}, "vf_coef, cliprange_value: advantage: grpo has no critic; remove the keys"),
+    ({"critic": "separate"}, "critic: advantage: grpo has no critic; remove the key, or set `advantage: gae`"),
+    ({"critic_learning_rate": 1e-4}, "critic_learning_rate: advantage: grpo has no critic; remove the key"),
+    ({**PPO, "critic": "seperate"}, r"critic: 'seperate' is unknown \(nearest: separate"),
+    (
+        {**SEPARATE, "deepspeed": ZERO3},
+        "does not run with deepspeed: ZeRO stage 3 .*; use stage 2 or lower, or set `cri",
+    ),
+    ({**SEPARATE, "fsdp": "full_shard"}, "does not run with fsdp: .*; remove fsdp, or set `critic: shared`"),
+    (
+        {**SEPARATE, "finetuning_type": "lora", "quantization_bit": 4},
+        "does not run with quantization_bit: it .*; remove quantization_bit, or set `critic: shared`",
+    ),
     ({"lam": 0.9}, "lam: neither advantage: grpo nor policy_loss: ppo_clip has it; remove the key"),
     ({"ppo_variant": "dapo", "overlong_buffer": 20, "max_new_tokens": 10}, "overlong_buffer: 20 is more than max_new"),
     ({"dataset": "pairs"}, "dataset: 'pairs' in .* has pairs; stage: ppo takes prompts, without `ranking`"),
@@ -136,6 +153,14 @@ def test_keys_of_the_stage_in_another_one(grpo):
 
 
 # -- what LlamaFactory refuses of its own PPO -----------------------------------------------------------------------
+
+
+def test_a_critic_of_its_own_where_it_runs(grpo):
+    """The cures of the messages above, among others."""
+    settings = grpo(**SEPARATE)[3].policy_settings
+    assert settings.needs_critic and settings.values["critic"] == "separate"
+    assert grpo(**PPO)[3].policy_settings.values["critic"] == "shared"
+    assert critic_copy.problems({"deepspeed": ZERO3.replace("z3", "z2"), "fsdp": []}, {}) == []
 
 
 def test_no_reward_model_is_needed(grpo):

@@ -21,7 +21,7 @@ from resonance.rewards import Scores
 from resonance.rollout.types import Completion, Sampling
 from resonance.training import completions, policy_eval
 from resonance.training.completions import Completer
-from resonance.training.critic import add_value_head, continue_value_head, load_value_head, save_value_head
+from resonance.training.critic import HEAD, add_value_head, continue_critic, load_critic, save_critic
 from resonance.training.experience import ExperienceSource
 from resonance.training.resume import ResumableTrainer
 from resonance.training.rollouts import Sizes, seed_of
@@ -158,24 +158,24 @@ def test_a_value_head_is_saved_apart_from_the_model_and_continued(tmp_path):
     head = add_value_head(model)
     assert not head.weight.any() and not head.bias.any()
     nn.init.normal_(head.weight)
-    rest = save_value_head(model.state_dict(), str(tmp_path))
+    rest = save_critic(HEAD, head, model.state_dict(), str(tmp_path))
     assert sorted(rest) == ["head.bias", "head.weight"]
     again = add_value_head(Model())
-    continue_value_head(again, str(tmp_path))
+    continue_critic(HEAD, again, str(tmp_path))
     assert torch.equal(again.weight, head.weight)
     with pytest.raises(ValueError, match="It is of another model"):
-        load_value_head(add_value_head(Model(9)), str(tmp_path))
+        load_critic(HEAD, add_value_head(Model(9)), str(tmp_path))
 
 
 def test_no_value_head_is_written_where_the_state_has_none(tmp_path):
     """ZeRO-3 without `stage3_gather_16bit_weights_on_model_save` saves an empty state."""
-    assert save_value_head({}, str(tmp_path)) == {} and not list(tmp_path.iterdir())
+    assert save_critic(HEAD, add_value_head(Model()), {}, str(tmp_path)) == {} and not list(tmp_path.iterdir())
 
 
 def test_the_value_head_of_a_reward_model_is_left_alone(tmp_path):
     save_file({"v_head.summary.weight": torch.ones(1, 8)}, tmp_path / "value_head.safetensors")
     head = add_value_head(Model())
-    continue_value_head(head, str(tmp_path))
+    continue_critic(HEAD, head, str(tmp_path))
     assert not head.weight.any()
 
 

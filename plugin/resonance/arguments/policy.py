@@ -56,7 +56,14 @@ class DivergenceKeys:
     kl_horizon: int = _key("Sequences in which an adaptive kl_coef (ppo_target) changes by about a fifth.", 10000)
     vf_coef: float | None = _key("Weight of the critic's loss, where advantages need a critic.")
     cliprange_value: float | None = _key("Clip range of the critic's values, in units of reward.")
-    critic_learning_rate: float | None = _key("Learning rate of the value head. Unset: ten times learning_rate.")
+    critic: Literal["shared", "separate"] = _key(
+        "shared: a value head on the policy's hidden states. separate: a copy of the policy with a value head of its "
+        "own, which learns from the value loss alone; it shares the weights that do not train.",
+        "shared",
+    )
+    critic_learning_rate: float | None = _key(
+        "Learning rate of all the critic's own weights. Unset: ten times learning_rate."
+    )
 
 
 @dataclass

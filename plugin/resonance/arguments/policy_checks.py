@@ -10,7 +10,7 @@ from typing import Any
 from ..policy import AGGREGATIONS, KLS, PRESETS, Preset, get_advantage, get_policy_loss
 from ..rewards import reward_problems
 from ..spec import nearest_first, param_problems
-from . import preference
+from . import critic_copy, preference
 from .policy import DEFAULTS
 from .policy_settings import FIELDS, PARAMETERS, SAMPLING, as_mapping, make_preset, reward_entries
 
@@ -50,7 +50,12 @@ NUMBERS = {  # key -> least value, None for any finite one
     "rollout_correction_threshold": 1.0,
     "ppo_target": 0.0,
 }
-NAMES = {"loss_aggregation": tuple(AGGREGATIONS), "kl_estimator": tuple(KLS), "kl_in": ("loss", "reward")}
+NAMES = {
+    "loss_aggregation": tuple(AGGREGATIONS),
+    "kl_estimator": tuple(KLS),
+    "kl_in": ("loss", "reward"),
+    "critic": ("shared", "separate"),
+}
 
 
 def problems(values: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
@@ -209,6 +214,14 @@ def _combination_problems(values: Mapping[str, Any], preset: Preset, given: Mapp
         found.append("vf_coef: advantage: gae needs a critic, which learns nothing without a positive vf_coef")
     if preset.advantage != "gae" and (values["vf_coef"] is not None or values["cliprange_value"] is not None):
         found.append(f"vf_coef, cliprange_value: advantage: {preset.advantage} has no critic; remove the keys")
+    if preset.advantage != "gae":
+        found += [
+            f"{key}: advantage: {preset.advantage} has no critic; remove the key, or set `advantage: gae`"
+            for key in ("critic", "critic_learning_rate")
+            if values[key] != DEFAULTS[key]
+        ]
+    elif values["critic"] == "separate":
+        found += critic_copy.problems(values, given)
     if preset.advantage == "gdpo" and preset.kl_in == "reward" and preset.kl_coef > 0:
         found.append("kl_in: reward: gdpo normalises each reward on its own and has no place for it; use kl_in: loss")
     if given.get("ppo_target") is not None and not preset.kl_coef:

@@ -113,6 +113,9 @@ class Forward:
             readers: what to read for each response token; see `readers.py`.
         """
         rows, on = prepared.layout, prepared.on
+        body = head.value_body(inner, readers)
+        one_tower = body is not None and VISION_ONCE in on and vision.one_tower(inner, body)
+        features = {} if one_tower and prepared.features is None else prepared.features
         inputs = {name: _own(name, value) for name, value in rows.inputs.items()}
         if rows.segments is not None and rows.segments.pieces is not None:
             inputs |= attention.arguments(inner, rows.segments.pieces)
@@ -121,7 +124,10 @@ class Forward:
             inputs["attention_mask"] = masks.attention_masks(rows.segments, inner.config, types)
         with ExitStack() as stack:
             cache = prepared.caches.get(id(inner))
-            stack.enter_context(vision.pictures(inner, FROZEN_TOWER in on, prepared.features, rows.encoded, cache))
+            stack.enter_context(vision.pictures(inner, FROZEN_TOWER in on, features, rows.encoded, cache))
+            if body is not None:
+                memo = features if one_tower else None
+                stack.enter_context(vision.pictures(body, FROZEN_TOWER in on, memo, rows.encoded))
             stack.enter_context(head.reading(inner, rows, readers, RESPONSE_HEAD in on))
             readings = model(**inputs, return_dict=True, use_cache=False)
         if not isinstance(readings, head.Readings):

@@ -21,7 +21,7 @@ from transformers.utils import ModelOutput
 
 from .columns import Columns, read, read_in_pieces, read_plainly, wide
 from .layout import Layout
-from .readers import Asked, Reader
+from .readers import Asked, Reader, Value
 
 LOGITS_BYTES = 1 << 30  # logits of the response rows larger than this are made in pieces, and again in the backward
 # Configurations that transform logits after the head: there the head returns logits of the response rows.
@@ -96,7 +96,9 @@ class _Head:
 
     def __init__(self, model: Any, layout: Layout, asked: Asked, on_rows: bool, budget: int) -> None:
         self.model, self.layout, self.asked, self.on_rows, self.budget = model, layout, asked, on_rows, budget
-        self.value_head = None if asked.value is None else _value_head(model, asked.value)
+        self.value_head = None if asked.value is None else _module(model, asked.value.name)
+        self.body = value_body(model, [asked.value] if asked.value is not None else [])
+        self.inputs: tuple[tuple[Any, ...], dict[str, Any]] = (), {}
         self.value: torch.Tensor | None = None
         self.columns = Columns()
         self.calls = 0
@@ -106,7 +108,7 @@ class _Head:
         self.calls += 1
         rows = hidden.reshape(-1, hidden.shape[-1])[self.layout.positions]
         if self.value_head is not None:
-            self.value = _value(self.value_head, rows)
+            self.value = _value(self.value_head, rows if self.body is None else self._hidden(self.body))
         if not self.on_rows:
             return head(hidden, *args, **kwargs)
         if keeps_logits(self.model.config):
@@ -121,8 +123,15 @@ class _Head:
         learned = [column for column in (self.columns.logp, self.columns.entropy) if column is not None]
         return torch.stack(learned, -1)[None] if learned else rows[None, :, :0]
 
+    def _hidden(self, body: torch.nn.Module) -> torch.Tensor:
+        """The response rows of another body. Called inside the model, where the autocast around its forward holds."""
+        args, kwargs = self.inputs
+        hidden = body(*args, **kwargs).last_hidden_state
+        return hidden.reshape(-1, hidden.shape[-1])[self.layout.positions]
+
     def readings(self, model: Callable[..., Any], *args: Any, **kwargs: Any) -> Readings:
         """What the model returns in the place of its output, whose `logits` are here what `forward` has returned."""
+        self.inputs = args, kwargs
         output = model(*args, **kwargs)
         self.check_calls()
         if not self.asked.logits:
@@ -143,7 +152,13 @@ class _Head:
             raise RuntimeError(f"{name} called its output head {self.calls} times, not once")
 
 
-def _value_head(model: Any, name: str) -> torch.nn.Module:
+def value_body(model: Any, readers: Sequence[Reader]) -> torch.nn.Module | None:
+    """The body of its own that the value head of `readers` has in the model; None if there is none."""
+    found = next((reader.body for reader in readers if isinstance(reader, Value)), None)
+    return None if found is None else _module(model, found)
+
+
+def _module(model: Any, name: str) -> torch.nn.Module:
     """The module of that name in the model, or in the model that adapters wrap."""
     try:
         found = attrgetter(name)(model)

@@ -75,9 +75,12 @@ class Value:
 
     Attributes:
         name: attribute of the model that holds it, dotted if it is further down.
+        body: attribute of the model with another body, whose hidden states the head reads; None for the model's own.
+            It is called with what the model is called with, in the same forward, so that DDP and ZeRO see one call.
     """
 
     name: str = "value_head"
+    body: str | None = None
 
 
 def _check_temperature(given: float) -> None:
@@ -97,7 +100,7 @@ class Asked:
         temperature: of all of them.
         logp, entropy, mean_logit: whether they are read.
         k: of `TopK`, 0 if it is not read.
-        value: name of the value head, None if it is not read.
+        value: the reader of a value head, None if it is not read.
     """
 
     temperature: float
@@ -105,7 +108,7 @@ class Asked:
     entropy: bool
     mean_logit: bool
     k: int
-    value: str | None
+    value: Value | None
 
     @classmethod
     def of(cls, readers: Sequence[Reader], vocabulary: int) -> Asked:
@@ -133,7 +136,7 @@ class Asked:
             entropy=Entropy in by_kind,
             mean_logit=MeanLogit in by_kind,
             k=k,
-            value=value.name if isinstance(value, Value) else None,
+            value=value if isinstance(value, Value) else None,
         )
 
     @property

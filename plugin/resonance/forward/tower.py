@@ -28,8 +28,12 @@ _towers: WeakKeyDictionary[Any, tuple[tuple[torch.nn.Module, ...], list[torch.nn
 def owner_of_features(model: torch.nn.Module) -> torch.nn.Module | None:
     """The innermost module with `get_image_features`, which is the one that the forward pass calls."""
     if model not in _owners:
-        found = [name for name, m in model.named_modules() if callable(getattr(type(m), FEATURES["image"], None))]
-        _owners[model] = max(found, key=len, default=None)
+        found: str | None = None
+        for name, module in model.named_modules():  # from the outermost in, and not into another model that is in it
+            inside = not found or name.startswith(f"{found}.")
+            if inside and callable(getattr(type(module), FEATURES["image"], None)):
+                found = name
+        _owners[model] = found
     name = _owners[model]
     return None if name is None else model.get_submodule(name)
 

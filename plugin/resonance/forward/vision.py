@@ -58,6 +58,11 @@ def _equal(ours: list[torch.nn.Parameter], theirs: list[torch.nn.Parameter]) -> 
     return len(ours) == len(theirs) and all(a.numel() > 0 and same(a, b) for a, b in pairs)
 
 
+def one_tower(model: torch.nn.Module, body: torch.nn.Module) -> bool:
+    """Whether a body of its own for a value head encodes pictures with the model's weights, which do not train."""
+    return is_frozen(model) and list(map(id, tower_parameters(model))) == list(map(id, tower_parameters(body)))
+
+
 @contextmanager
 def pictures(
     model: torch.nn.Module,

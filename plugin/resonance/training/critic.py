@@ -1,8 +1,14 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""A critic on the policy's own hidden states: a value head, in the model as it trains, in a file of its own else."""
+"""The critic of a policy, inside the model as it trains, in a file of its own else.
+
+`shared`: a value head on the policy's hidden states. `separate`: a value model, which is a copy of the policy's body
+with a value head of its own. The copy has its own of the weights that train, and shares those that do not with the
+policy: with LoRA the base model, in a full run the vision tower if that is frozen.
+"""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,97 +19,164 @@ from llamafactory.extras import logging
 from safetensors.torch import load_file, save_file
 from typing_extensions import override
 
+from ..forward.readers import Value
 from .resume import ResumableTrainer
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 
-NAME = "value_head"  # of the module in the model, and of the file beside its weights
-FILE = f"{NAME}.safetensors"
+HEAD, MODEL = "value_head", "value_model"  # a module in the model, and a file beside its weights
+READERS = {HEAD: Value(HEAD), MODEL: Value(f"{MODEL}.head", body=f"{MODEL}.body")}
 
 
-def add_value_head(model: Any) -> torch.nn.Module:
-    """Put a value head into a model, or into the model that adapters wrap, and return it.
+def _file(name: str, folder: str) -> Path:
+    return Path(folder, f"{name}.safetensors")
 
-    It starts at 0: the first values are those of a critic that expects nothing. Its weights are in float32.
-    """
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+
+def _base(model: Any) -> Any:
+    """The model that adapters wrap, or the model itself."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def _head(base: Any) -> torch.nn.Linear:
+    """It starts at 0: the first values are those of a critic that expects nothing. Its weights are in float32."""
     device = base.get_output_embeddings().weight.device
     head = torch.nn.Linear(base.config.get_text_config().hidden_size, 1, dtype=torch.float32, device=device)
     torch.nn.init.zeros_(head.weight)
     torch.nn.init.zeros_(head.bias)
-    setattr(base, NAME, head)
     return head
 
 
-def is_of_value_head(name: str) -> bool:
-    """Whether a weight of a model's state is its value head's."""
-    return name.rpartition(f"{NAME}.")[1] != ""
+def add_value_head(model: Any) -> torch.nn.Module:
+    """Put a value head into a model, or into the model that adapters wrap, and return it."""
+    base = _base(model)
+    head = _head(base)
+    setattr(base, HEAD, head)
+    return head
 
 
-def save_value_head(state: Mapping[str, torch.Tensor], folder: str) -> dict[str, torch.Tensor]:
-    """Write the value head of a model's state into a file of its own; returns the rest of the state."""
-    head = {
-        name.rpartition(".")[2]: value.contiguous().cpu() for name, value in state.items() if is_of_value_head(name)
-    }
-    if head:  # ZeRO-3 may keep all weights in its own files
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        save_file(head, Path(folder, FILE))
-    return {name: value for name, value in state.items() if not is_of_value_head(name)}
+def add_value_model(model: Any) -> torch.nn.Module:
+    """Put a value model into a model with or without adapters, outside what adapters wrap, and return it.
 
-
-def load_value_head(head: torch.nn.Module, folder: str) -> bool:
-    """Load what `save_value_head` wrote; False if there is no such file.
+    Configurations are the policy's, so that both always compute in the same way.
 
     Raises:
-        ValueError: it is of another shape.
+        ValueError: the model has no body apart from its output head.
     """
-    path = Path(folder, FILE)
+    base = _base(model)
+    body = base.base_model
+    if body is base:
+        raise ValueError(
+            f"critic: separate: {type(base).__name__} has no body apart from its output head that could be copied; "
+            "set `critic: shared`"
+        )
+    shared = [p for p in body.parameters() if not p.requires_grad]
+    shared += [module.config for module in body.modules() if hasattr(module, "config")]
+    own = copy.deepcopy(body, {id(one): one for one in shared})
+    module = torch.nn.ModuleDict({"body": own, "head": _head(base)})
+    setattr(model, MODEL, module)
+    return module
+
+
+def own_weights(critic: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
+    """Those that train; it shares the others with the policy."""
+    return {name: p for name, p in critic.named_parameters() if p.requires_grad}
+
+
+def save_critic(name: str, critic: torch.nn.Module, state: Mapping[str, torch.Tensor], folder: str) -> dict[str, Any]:
+    """Write the critic of a model's state into a file of its own; returns the rest of the state.
+
+    Args:
+        name: HEAD or MODEL.
+        critic: the module of that name.
+        state: of the whole model.
+        folder: of its files.
+    """
+    places = {key: key.rpartition(f"{name}.") for key in state}
+    rest = {key: state[key] for key, (_, inside, _) in places.items() if not inside}
+    own, found = own_weights(critic), {}
+    for key, (_, inside, weight) in places.items():
+        if inside and weight in own:
+            found[weight] = state[key].contiguous().cpu()
+    if found:  # ZeRO-3 may keep all weights in its own files
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        save_file(found, _file(name, folder))
+    return rest
+
+
+def load_critic(name: str, critic: torch.nn.Module, folder: str) -> bool:
+    """Load what `save_critic` wrote; False if there is no such file.
+
+    Raises:
+        ValueError: it has other weights, or of another shape.
+    """
+    path = _file(name, folder)
     if not path.is_file():
         return False
     state = load_file(path)
-    own = {name: tuple(value.shape) for name, value in head.state_dict().items()}
-    found = {name: tuple(value.shape) for name, value in state.items()}
-    if own != found:
-        raise ValueError(f"{path}: holds {found}, the value head of this model has {own}. It is of another model.")
-    head.load_state_dict(state)
+    own = {weight: tuple(value.shape) for weight, value in own_weights(critic).items()}
+    found = {weight: tuple(value.shape) for weight, value in state.items()}
+    if wrong := sorted(weight for weight in own | found if own.get(weight) != found.get(weight)):
+        of = [{weight: held[weight] for weight in wrong[:5] if weight in held} for held in (found, own)]
+        raise ValueError(
+            f"{path}: holds {of[0]}, the critic of this model has {of[1]}"
+            f"{f' ({len(wrong)} weights differ)' if len(wrong) > 5 else ''}. It is of another model."
+        )
+    critic.load_state_dict(state, strict=False)
     return True
 
 
-def continue_value_head(head: torch.nn.Module, folder: str) -> None:
-    """Start where a run that left its model in `folder` has stopped, if it had a value head."""
-    path = Path(folder, FILE)
+def continue_critic(name: str, critic: torch.nn.Module, folder: str) -> None:
+    """Start where a run that left its model in `folder` has stopped, if it had a critic.
+
+    A value model starts as the policy that it was copied from, so that the value head of a shared critic fits it, too.
+    """
+    if name == MODEL and load_critic(MODEL, critic, folder):
+        logger.info_rank0(f"The critic starts with the value model of {_file(MODEL, folder)}.")
+        return
+    if _file(MODEL, folder).is_file():
+        logger.warning_rank0(f"critic: shared: {_file(MODEL, folder)} is not read; it is of `critic: separate`.")
+    head, path = (critic["head"] if isinstance(critic, torch.nn.ModuleDict) else critic), _file(HEAD, folder)
     # LlamaFactory's reward models have a file of this name with other weights in it
     if path.is_file() and set(load_file(path)) == set(head.state_dict()):
-        load_value_head(head, folder)
+        load_critic(HEAD, head, folder)
         logger.info_rank0(f"The critic starts with the value head of {path}.")
 
 
 @contextmanager
-def without_value_head(model: Any) -> Iterator[None]:
+def without_critic(model: Any) -> Iterator[None]:
     """Within it, the model has the weights that its files have."""
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    head = base._modules.pop(NAME, None)
+    places = [(_base(model), HEAD), (model, MODEL)]
+    taken = [(holder, name, holder._modules.pop(name)) for holder, name in places if name in holder._modules]
     try:
         yield
     finally:
-        if head is not None:
-            setattr(base, NAME, head)
+        for holder, name, module in taken:
+            setattr(holder, name, module)
 
 
 class CriticTrainer(ResumableTrainer):
-    """A Trainer of a model with a value head, or without.
+    """A Trainer of a model with a critic, or without.
 
     Args:
-        needs_critic: put one into the model.
+        critic: `shared` or `separate`; None for none.
         critic_learning_rate: of its weights.
-        critic_folder: of the model that the run starts with; its value head is taken, if it has one.
+        critic_folder: of the model that the run starts with; its critic is taken, if it has one. None where
+            adapters are new, which those of a value model are not for.
         kwargs: of Transformers' Trainer.
     """
 
-    def __init__(self, needs_critic: bool, critic_learning_rate: float, critic_folder: str, **kwargs: Any) -> None:
-        self.critic = add_value_head(kwargs["model"]) if needs_critic else None
-        if self.critic is not None:
-            continue_value_head(self.critic, critic_folder)
+    def __init__(
+        self, critic: str | None, critic_learning_rate: float, critic_folder: str | None, **kwargs: Any
+    ) -> None:
+        self.critic: torch.nn.Module | None = None
+        self.critic_name = MODEL if critic == "separate" else HEAD
+        if critic is not None:
+            add = add_value_model if critic == "separate" else add_value_head
+            self.critic = add(kwargs["model"])
+            if critic_folder is None:
+                logger.info_rank0("The critic starts as a copy of the policy, because the adapters are new.")
+            else:
+                continue_critic(self.critic_name, self.critic, critic_folder)
         self.critic_learning_rate = critic_learning_rate
         super().__init__(**kwargs)
 
@@ -113,32 +186,38 @@ class CriticTrainer(ResumableTrainer):
         optimizer = super().create_optimizer(*args, **kwargs)
         if self.critic is None or not made:
             return optimizer
-        own = list(self.critic.parameters())
-        ids = {id(p) for p in own}
-        for group in optimizer.param_groups:
+        ids = set(map(id, own_weights(self.critic).values()))
+        for group in list(optimizer.param_groups):  # of weights that decay, and of others
+            own = [p for p in group["params"] if id(p) in ids]
             group["params"] = [p for p in group["params"] if id(p) not in ids]
-        optimizer.add_param_group({"params": own, "lr": self.critic_learning_rate, "weight_decay": 0.0})
+            decay = group["weight_decay"]
+            if own:
+                optimizer.add_param_group({"params": own, "lr": self.critic_learning_rate, "weight_decay": decay})
         return optimizer
 
     @override
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         if self.critic is not None:
-            state = self.model.state_dict() if state_dict is None else state_dict
-            state_dict = save_value_head(state, output_dir or str(self.args.output_dir))
+            state, folder = self.model.state_dict() if state_dict is None else state_dict, output_dir
+            state_dict = save_critic(self.critic_name, self.critic, state, folder or str(self.args.output_dir))
         super()._save(output_dir, state_dict)
 
     @override
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        with without_value_head(self.model if model is None else model):
+        with without_critic(self.model if model is None else model):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
-        if self.critic is not None:
-            load_value_head(self.critic, resume_from_checkpoint)
+        if self.critic is not None and not load_critic(self.critic_name, self.critic, resume_from_checkpoint):
+            raise ValueError(
+                f"resume_from_checkpoint: {_file(self.critic_name, resume_from_checkpoint)} is missing: the "
+                "checkpoint was saved with another `critic`. Resume with the recipe of that run, or start anew with "
+                "its weights as `model_name_or_path` (`adapter_name_or_path` for LoRA) and another output_dir."
+            )
 
     @override
     def _load_best_model(self) -> None:
         if self.critic is None or self.is_deepspeed_enabled:  # DeepSpeed has the whole module in files of its own
             super()._load_best_model()
             return
-        with without_value_head(self.model):
+        with without_critic(self.model):
             super()._load_best_model()
-        load_value_head(self.critic, str(self.state.best_model_checkpoint))
+        load_critic(self.critic_name, self.critic, str(self.state.best_model_checkpoint))

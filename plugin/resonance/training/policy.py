@@ -17,13 +17,13 @@ from torch.utils.data import DataLoader
 from typing_extensions import override
 
 from ..arguments.policy_settings import PolicySettings
-from ..forward.readers import Entropy, Logp, Reader, Value
+from ..forward.readers import Entropy, Logp, Reader
 from ..forward.result import TokenLogps
 from ..forward.tower import switch_off_dropout
 from ..policy import Aggregation, aggregate, entropy_bonus, kl, policy_loss, value_loss
 from .completions import Completer
 from .credit import Credit
-from .critic import NAME, CriticTrainer
+from .critic import READERS, CriticTrainer
 from .engine import Engine
 from .experience import ExperienceSource
 from .meters import BatchResult, MeteredTrainer, Split
@@ -80,7 +80,8 @@ class PolicyTrainer(GeneratingEvaluation, MeteredTrainer, CriticTrainer):
                 "Dropout is off in stage: ppo, as in LlamaFactory's DPO: log-probabilities under it would be those of "
                 "other policies than the one that sampled."
             )
-        super().__init__(needs_critic=settings.needs_critic and kwargs["args"].do_train, **kwargs)
+        trains_critic = settings.needs_critic and kwargs["args"].do_train
+        super().__init__(critic=settings.values["critic"] if trains_critic else None, **kwargs)
         args = self.args
         self.sizes = Sizes(
             group=settings.preset.num_generations,
@@ -166,7 +167,7 @@ class PolicyTrainer(GeneratingEvaluation, MeteredTrainer, CriticTrainer):
         known: dict[str, Reader] = {
             "old_logps": Logp(self.temperature),
             "entropy": Entropy(self.temperature),
-            "values": Value(NAME),
+            "values": READERS[self.critic_name],
         }
         return tuple(reader for name, reader in known.items() if name in names)
 

@@ -58,7 +58,7 @@ def run_policy(
         engine=parts.engine,
         completer=parts.completer,
         collate=parts.collator.responses,
-        critic_folder=(model_args.adapter_name_or_path or [model_args.model_name_or_path])[-1],
+        critic_folder=_critic_folder(settings, model_args, finetuning_args),
         critic_learning_rate=settings.values["critic_learning_rate"] or 10 * training_args.learning_rate,
         model=model,
         args=training_args,
@@ -87,6 +87,13 @@ def _train_and_evaluate(trainer: PolicyTrainer, training_args: Any, draws: bool)
         metrics = trainer.evaluate(metric_key_prefix="eval")
         trainer.log_metrics("eval", metrics)
         trainer.save_metrics("eval", metrics)
+
+
+def _critic_folder(settings: PolicySettings, model_args: Any, finetuning_args: Any) -> str | None:
+    """Of the critic that the run goes on with; a value model goes on with adapters that it has, not with new ones."""
+    if settings.values["critic"] == "separate" and finetuning_args.create_new_adapter:
+        return None
+    return str((model_args.adapter_name_or_path or [model_args.model_name_or_path])[-1])
 
 
 class _Parts:
