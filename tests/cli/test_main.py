@@ -217,3 +217,13 @@ def test_a_table_is_wrapped_to_a_terminal_and_a_line_a_row_elsewhere(monkeypatch
         printed = stream.getvalue().splitlines()
         assert "[b]x[/b]" in printed[1] and "\\x1b[31m" in printed[-1] and len(printed) >= lines
         assert (max(map(len, printed[1:])) <= 60) == (lines > 3)
+
+
+def test_columns_stand_in_line_behind_wide_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(("NAME", "ROWS"), [("海港数据集", "2"), ("cafe\u0301", "3"), ("lines", "4")])
+    assert capsys.readouterr().out.splitlines() == [
+        "NAME        ROWS",
+        "海港数据集  2",
+        "cafe\u0301        3",
+        "lines       4",
+    ]

@@ -103,6 +103,13 @@ THINKER = {
     ],
     "images": [{"bytes": RED, "path": None}],
 }
+
+
+def chat(*parts: dict[str, Any]) -> dict[str, Any]:
+    said = [{"type": "text", next(key for key in ("value", "text") if key in parts[1]): "A square."}]
+    return {"messages": [{"role": "user", "content": list(parts)}, {"role": "assistant", "content": said}]}
+
+
 THINKER_ROW = answer("<image>How many? Think first.", "<think>One, I see.</think><answer>1</answer>", RED)
 SCORED = {"pref_loss": "uni_dpo"}
 
@@ -185,5 +192,18 @@ CASES = [
         [THINKER_ROW],
         suffix=".json",
         media={"images/1.png": RED},
+    ),
+    Case(
+        "messages, images within them as chats and as LlamaFactory's v1 write them, or in a column",
+        "messages",
+        [
+            chat({"type": "image", "image": "1.png"}, {"type": "text", "text": "What is it?"}),
+            chat({"type": "image_url", "image_url": {"url": "1.png"}}, {"type": "text", "text": "What is it?"}),
+            chat({"type": "image_url", "value": "1.png"}, {"type": "text", "value": "What is it?"}),
+            chat({"type": "image"}, {"type": "text", "text": "What is it?"}) | {"image_path": "1.png"},
+        ],
+        [answer("<image>What is it?", "A square.", RED)] * 4,
+        suffix=".jsonl",
+        media={"1.png": RED},
     ),
 ]

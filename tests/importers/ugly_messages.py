@@ -26,6 +26,13 @@ SWIFT = {"messages": [user("What?"), {"role": "assistant", "content": "Yes."}], 
 
 
 UGLY = [
+    Ugly(
+        "an image that nothing names",
+        {"messages": [user([{"type": "image"}, {"type": "text", "text": "What?"}]), SWIFT["messages"][1]]},
+        "<image> does not match",
+        "1 in the text, 0 in the row",
+        "messages",
+    ),
     Ugly("another set's row", {"question": "What?"}, "no column chosen or models_output", "question", "mm_rlhf"),
     Ugly("a tie", MM | {"is_tie": True}, "the two answers are ranked alike", "is_tie", "mm_rlhf"),
     Ugly("no media", PAIR | {"prompt": "What?"}, "neither image nor video", "prompt", "mm_rlhf"),
@@ -189,6 +196,7 @@ UGLY = [
 ]
 SOUND_ROWS = {
     "mm_rlhf": MM,
+    "messages": {"messages": SWIFT["messages"]},
     "ms_swift": SWIFT,
     "uni_dpo": UNI,
     "trl": TRL,

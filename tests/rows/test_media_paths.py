@@ -6,22 +6,30 @@ from __future__ import annotations
 import base64
 import json
 import os
+import random
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from llamafactory.data.parser import DatasetAttr
 
 from conftest import DATA
 from resonance.cli.main import main
+from resonance.rows.convert import get_dataset_converter
+from resonance.rows.fields import ROW, SOURCE
 from resonance.rows.media_paths import is_base64, local_path, path_problem
+from resonance.rows.plan import RowPlan
 from resonance.rows.validate.rules import file_finding, image_finding
 
 PICTURE = DATA / "images" / sorted(os.listdir(DATA / "images"))[0]
 TEXT = base64.b64encode(PICTURE.read_bytes()).decode()
+OTHER = base64.b64encode(random.Random(0).randbytes(3000)).decode()  # begins like no picture
 URI = f"data:image/png;base64,{TEXT}"
 ADDRESS = "https://example.org/a.png"
 NO_PATHS = {
     TEXT: "is base64 text of",
+    OTHER: "is base64 text of 4,000 characters",
     URI: "is base64 text of",
     ADDRESS: f"'{ADDRESS}' is an address: images, videos and audios are not fetched, download it",
     "s3://bucket/a.png": "'s3://bucket/a.png' is an address",
@@ -63,13 +71,22 @@ def test_training_and_check_say_the_same_whatever_holds_the_text(folder, capsys,
 
 
 def test_paths_are_left_alone():
-    for path in ("a.png", "/a/b.png", "C:\\a.png", "a~/b.png", "x" * 5000, "AAAA/b.png", "9j/4/a.png"):
+    for path in (
+        "a.png",
+        "/a/b.png",
+        "C:\\a.png",
+        "a~/b.png",
+        "x" * 5000,
+        "AAAA/b.png",
+        "9j/4/a.png",
+        "Ab1/" * 240 + "a.png",
+    ):
         assert path_problem(path) is None and local_path(path) == path and not is_base64(path)
     found = file_finding("image", "x" * 5000, "media")
     assert found is not None and found.kind == "image missing" and len(found.message) < 1000
 
 
-@pytest.mark.parametrize("text", [TEXT, URI, ADDRESS])
+@pytest.mark.parametrize("text", [TEXT, OTHER, URI, ADDRESS])
 def test_fix_paths_writes_nothing_for_what_has_no_path(folder, capsys, text):
     write(text, text)
     assert main(["data", "fix-paths", "rows.json", "--search", "."]) == 1
@@ -98,3 +115,14 @@ def test_import_decodes_base64_and_finds_files(folder, capsys):
     assert [row["chosen"]["value"] for row in rows] == [f"yes {number}" for number in (0, 1, 2, 3, 5)]
     for row in rows:
         assert (Path("out") / row["images"][0]).read_bytes() == PICTURE.read_bytes()
+
+
+def test_the_converter_of_llamafactory_logs_no_whole_images(caplog):
+    attr = DatasetAttr("file", "rows")
+    attr.join({"columns": {"prompt": "prompt", "response": "answer", "images": "images"}})
+    convert = get_dataset_converter("alpaca", attr, SimpleNamespace(media_dir="m", row_plan=RowPlan(False)))
+    text = OTHER[::-1]  # LlamaFactory logs a text once a process
+    converted = convert({"prompt": "<image>?", "answer": "yes", "images": [text], SOURCE: "rows", ROW: 0})
+    assert converted["_images"] == [text]
+    (line,) = caplog.messages
+    assert line.startswith(f"Media {text[:200]}") and line.endswith("... (+3756)") and len(line) < 320

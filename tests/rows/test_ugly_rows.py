@@ -494,6 +494,9 @@ def test_pngs_that_decoding_fails_on_are_found_before_the_first_step(data, load,
         (data.folder / "images/3.png").write_bytes(broken)
         assert f"{path}, row 3: cannot be tokenized" in (message := refused(load))
         assert error.lower() in message.lower()
+        assert (
+            f"row 3: image '{data.folder}/images/3.png' cannot be read" in message and "check NAME --decode" in message
+        )
     (data.folder / "images/3.png").write_bytes(whole[:-12] + note + whole[-12:])
     assert kept(load) == list(range(6))
 

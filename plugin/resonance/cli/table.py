@@ -12,6 +12,8 @@ from ..datafiles.text import printable
 
 def print_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
     """Print rows in columns: wrapped to the width of a terminal, a line each where they go elsewhere."""
+    from rich.cells import cell_len, set_cell_size  # Chinese characters take two columns
+
     lines = [[printable(cell) for cell in row] for row in (header, *rows)]
     if sys.stdout.isatty():
         from rich.console import Console
@@ -23,6 +25,6 @@ def print_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
             table.add_row(*map(Text, row))
         Console(width=shutil.get_terminal_size().columns).print(table)
         return
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
     for row in lines:
-        print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+        print("  ".join(map(set_cell_size, row, widths)).rstrip())

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ..datafiles.columns import PLACEHOLDERS
-from .columns import structs
+from .columns import media, structs
 from .spec import Misshaped
 
 ROLES = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "system": "system"}
@@ -32,7 +32,8 @@ def read_dialogue(messages: Any, column: str) -> Dialogue:
     Args:
         messages: a list of objects, one object, or an object of lists as `datasets` makes of a sequence of structs.
             A content is text, or a list of ``{"type": "text", "text"}``, ``{"type": "image"}`` and ``{"type":
-            "video"}``, of which the last two become ``<image>`` and ``<video>`` at their place.
+            "video"}``, of which the last two become ``<image>`` and ``<video>`` at their place. LlamaFactory's v1
+            calls what a part holds ``value``.
         column: where the messages are from, for reasons.
 
     Raises:
@@ -47,35 +48,41 @@ def read_dialogue(messages: Any, column: str) -> Dialogue:
         role = message.get("role", message.get("from"))
         if role not in ROLES:
             raise Misshaped(f"a message of {column} has an unknown role", f"{role!r}; known are {', '.join(ROLES)}")
-        text, media = _content(message.get("content", message.get("value")), column)
-        whole += Dialogue([(ROLES[role], text)], media.images, media.videos)
+        text, held = _content(message.get("content", message.get("value")), column)
+        whole += Dialogue([(ROLES[role], text)], held.images, held.videos)
     return whole
 
 
 def _content(content: Any, column: str) -> tuple[str, Dialogue]:
-    media = Dialogue()
+    held = Dialogue()
     if isinstance(content, str):
-        return content, media
+        return content, held
     if not isinstance(content, list):
         raise Misshaped(f"a message of {column} has no text", f"its content is {content!r:.60}")
     texts = []
     for part in content:
         kind = part.get("type") if isinstance(part, dict) else None
-        if kind == "text" and isinstance(part.get("text"), str):
-            texts.append(part["text"])
+        if kind == "text" and isinstance(text := part.get("text", part.get("value")), str):
+            texts.append(text)
         elif kind in MEDIA:
             texts.append(MEDIA[kind])
-            (media.videos if kind == "video" else media.images).append(_payload(part, kind))
+            (held.videos if kind == "video" else held.images).append(_payload(part, kind))
         else:
             raise Misshaped(f"a message of {column} holds a part that is not known", f"{part!r:.60}")
-    return "".join(texts), media
+    return "".join(texts), held
 
 
 def _payload(part: dict[str, Any], kind: str) -> Any:
-    payload = part.get(kind)
+    payload = part.get(kind, part.get("value"))
     if isinstance(payload, dict) and "url" in payload:  # as chat APIs write it
         payload = payload["url"]
     return payload if payload is not None else part.get("path") or part.get("url")
+
+
+def held_media(row: dict[str, Any], dialogue: Dialogue, name: str) -> list[Any]:
+    """Those within the messages, or, where messages only mark the place, those of the row's column."""
+    held = getattr(dialogue, name)
+    return held if held and all(held) else media(row, name)
 
 
 class Pair(NamedTuple):

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .columns import media, scores, text, value
-from .dialogue import read_pair
+from .columns import scores, text, value
+from .dialogue import held_media, read_pair
 from .spec import Example, Importer, Options, Skip
 
 
@@ -24,7 +24,7 @@ def convert(row: dict[str, Any], options: Options) -> Iterable[Example]:
     if row.get("rejected_images"):
         raise Skip("the two answers see different images", str(row["rejected_images"])[:80])
     pair = read_pair(None, messages, rejected)
-    images, videos = pair.prompt.images or media(row, "images"), pair.prompt.videos or media(row, "videos")
+    images, videos = (held_media(row, pair.prompt, name) for name in ("images", "videos"))
     yield Example(pair.prompt.turns, pair.chosen, pair.rejected, images=images, videos=videos, scores=scores(row))
 
 

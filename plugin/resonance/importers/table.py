@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import (
+    messages,
     mm_rlhf,
     ms_swift,
     openvlthinker,
@@ -35,6 +36,7 @@ IMPORTERS: dict[str, Importer] = {
         uni_dpo,
         povid,
         vqa_rad,
+        messages,
         openvlthinker,
         trl,
         ms_swift,

@@ -6,22 +6,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .columns import media, scores, value
-from .dialogue import Dialogue, read_pair
+from .columns import scores, value
+from .dialogue import held_media, read_pair
 from .spec import Example, Importer, Options
 
 
 def convert(row: dict[str, Any], options: Options) -> Iterable[Example]:
     """One row, one pair; a prompt that is not there is what the two answers begin with alike."""
     pair = read_pair(row.get("prompt"), value(row, "chosen"), value(row, "rejected"))
-    images, videos = (_media(row, pair.prompt, name) for name in ("images", "videos"))
+    images, videos = (held_media(row, pair.prompt, name) for name in ("images", "videos"))
     yield Example(pair.prompt.turns, pair.chosen, pair.rejected, images=images, videos=videos, scores=scores(row))
-
-
-def _media(row: dict[str, Any], prompt: Dialogue, name: str) -> list[Any]:
-    """Those within the messages, or, where messages only mark the place, those of the column."""
-    held = getattr(prompt, name)
-    return held if held and all(held) else media(row, name)
 
 
 IMPORTER = Importer(

@@ -120,10 +120,10 @@ def stack_carried(features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
 
 
 def undecodable(features: list[dict[str, Any]]) -> str:
-    """Name the images of a batch that cannot be decoded, with what to do; empty if all can be."""
+    """Name the images of rows, aligned or tokenized, that cannot be decoded, with what to do; empty if all can be."""
     told = []
     for feature in features:
-        for image in feature.get("images") or []:
+        for image in feature.get("images") or feature.get("_images") or []:
             try:
                 resized(image, (1, 1))
             except Exception as error:  # whatever a decoder makes of broken bytes

@@ -3,15 +3,27 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from llamafactory.data.converter import DatasetConverter
 from llamafactory.data.converter import get_dataset_converter as llamafactory_dataset_converter
 
 from .fields import CARRIED, ROW, SOURCE, own_value
 from .plan import RowPlan, get_plan
 from .prompts import PromptConverter, prompt_converter
+
+LONGEST = 300  # characters of a line that a converter logs
+
+
+def cut_line(record: logging.LogRecord) -> bool:
+    """Cut what a converter logs: it quotes whole messages and media, which may be megabytes of base64 text."""
+    line = record.getMessage()
+    if len(line) > LONGEST:
+        record.msg, record.args = f"{line[:LONGEST]}... (+{len(line) - LONGEST})", ()
+    return True
 
 
 @dataclass(frozen=True)
@@ -59,6 +71,7 @@ class ScoredConverter:
 
 def get_dataset_converter(name: str, dataset_attr: Any, data_args: Any) -> ScoredConverter | PromptConverter:
     """Return LlamaFactory's converter of this formatting, wrapped."""
+    logging.getLogger(DatasetConverter.__module__).addFilter(cut_line)
     inner, plan = llamafactory_dataset_converter(name, dataset_attr, data_args), get_plan(data_args)
     if plan.kind == "prompts":
         return prompt_converter(inner, dataset_attr)

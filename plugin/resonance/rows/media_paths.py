@@ -17,6 +17,8 @@ SHOWN = 200  # characters of a path in a message
 _DATA = re.compile(r"data:[\w.+-]*/[\w.+-]*(;[\w=.+-]*)*,", re.ASCII)
 # How JPEG, PNG, GIF, WebP, BMP, TIFF and films begin in base64, whose letters alone follow: no path is like that.
 _BASE64 = re.compile(r"(/9j/|iVBORw0KGgo|R0lGOD|UklGR|Qk[0-3]|SUkqA|TU0AK|AAAA)[A-Za-z0-9+/\s]{100}")
+# Any other: that many of its letters, capitals, small ones and digits among the first. No folders are named like that.
+_LETTERS = re.compile(r"(?=.{0,99}[A-Z])(?=.{0,99}[a-z])(?=.{0,99}\d)[A-Za-z0-9+/\s]{1000}", re.DOTALL)
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
@@ -43,7 +45,7 @@ def local_path(text: str) -> str:
 
 def is_base64(text: str) -> bool:
     """Whether a text is the bytes of a file as base64, with or without ``data:...,`` before it."""
-    return bool(_DATA.match(text) or _BASE64.match(text))
+    return bool(_DATA.match(text) or _BASE64.match(text) or _LETTERS.match(text))
 
 
 def is_elsewhere(text: str) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 from llamafactory.data.processor.unsupervised import UnsupervisedDatasetProcessor
 
+from .collate import undecodable
 from .encode import PairEncoder, PairIds
 from .fields import IMAGE_SIZES, MEDIA_COLUMNS, META, OVERLONG, ROW, SOURCE, meta_problem
 from .overlong.policy import FittedPair, OverlongPolicy
@@ -140,7 +141,8 @@ class PromptDatasetProcessor(UnsupervisedDatasetProcessor):
             fitted: FittedPair = self.policy(row)
         except Exception as error:
             where = f"{row[SOURCE]}, row {row[ROW]}"
-            raise ValueError(f"{where}: cannot be tokenized ({type(error).__name__}: {error}).") from error
+            told = f"{where}: cannot be tokenized ({type(error).__name__}: {error}).{undecodable([row])}"
+            raise ValueError(told) from error
         ids = fitted.ids.prompt
         return {
             "input_ids": ids,

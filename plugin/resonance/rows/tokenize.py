@@ -13,6 +13,7 @@ from typing import Any
 
 from llamafactory.data.processor.pairwise import PairwiseDatasetProcessor
 
+from .collate import undecodable
 from .encode import PairEncoder
 from .fields import CARRIED, IMAGE_SIZES, OVERLONG, ROW, SOURCE
 from .overlong.policy import FittedPair, OverlongPolicy
@@ -57,7 +58,8 @@ class PreferenceDatasetProcessor(PairwiseDatasetProcessor):
                 encoded = super().preprocess_dataset(example)
             except Exception as error:
                 where = f"{examples[SOURCE][i]}, row {examples[ROW][i]}"
-                raise ValueError(f"{where}: cannot be tokenized ({type(error).__name__}: {error}).") from error
+                broken = undecodable([{name: values[i] for name, values in examples.items()}])
+                raise ValueError(f"{where}: cannot be tokenized ({type(error).__name__}: {error}).{broken}") from error
             if not encoded:  # the base class has said why it dropped the row
                 continue
             encoded[OVERLONG] = [self.fitted.overlong.dumps() if self.fitted.overlong else ""]

@@ -252,6 +252,15 @@ def test_histograms_count_every_value() -> None:
     assert Tally("x").bins() == []
 
 
+def test_answers_of_labelled_rows_are_counted_without_the_empty_ones_beside_them(folder) -> None:
+    rows = [{"instruction": f"{i}?", "output": "A gull.", "label": bool(i)} for i in range(2)]
+    columns = {"prompt": "instruction", "response": "output", "kto_tag": "label"}
+    folder.write(rows, ranking=False, columns=columns)
+    told = folder.check("pairs").out
+    assert "Answers, characters: least 7, median 7, 95 % 7, most 7" in told and told.count("  7 ####") == 1
+    assert told.partition("Answers")[2].splitlines()[1].split()[-1] == "2"
+
+
 # -- tokens -----------------------------------------------------------------------------------------------------------
 
 

@@ -104,7 +104,9 @@ def test_half_of_a_pair_is_not_read_as_an_answer(folder, capsys, suffix) -> None
     told = capsys.readouterr().err
     assert "rejected_response: rejected answers, which would not be read" in told
     folder.register("half", path.name, **CHAT, tags=TAGS, ranking=None)
-    assert folder.found("half")["rejected unread"] == [None] and folder.check("half").code == 1
+    assert folder.found("half")["rejected unread"] == [None]
+    half = folder.check("half")
+    assert half.code == 1 and f"Next: resonance data import ms_swift {path} --out" in half.out
     (setting,) = re.findall(r"--set ranking=\S+", told)
     assert main([*register, "--name", "answers", *setting.split()]) == 0
     capsys.readouterr()

@@ -195,8 +195,11 @@ class Scan:
             return
         prompt = sum(len(message["content"]) for message in aligned["_prompt"])
         self._tally("prompt", "Prompts, characters", prompt)
-        for message in aligned["_response"]:
-            self._tally("answer", "Answers, characters", len(message["content"]))
+        answers = [len(message["content"]) for message in aligned["_response"]]
+        if "kto_tag" in self.entry.columns:  # beside the answer stands LlamaFactory's empty one
+            answers = [max(answers)]
+        for length in answers:
+            self._tally("answer", "Answers, characters", length)
 
     def _tally(self, key: str, title: str, value: float) -> None:
         tally = self.tallies.get(key) or self.tallies.setdefault(key, Tally(title))

@@ -164,10 +164,10 @@ def cure(args: argparse.Namespace, scan: Scan, findings: Findings) -> str:
 
     probe, files, media_dir = scan.judge.probe, scan.entry.files, scan.entry.media_dir
     embedded = len(probe.sizes) > 0 and not probe.facts
-    if embedded or not scan.entry.columns:
+    wrong = {group.kind: group.count for group in findings.groups(scan.files) if KINDS[group.kind].severity == "error"}
+    if embedded or not scan.entry.columns or "rejected unread" in wrong:  # which no cleaned copy helps
         command = import_command(files[0] if len(files) == 1 else files[0].parent)
         return f"Next: {command or 'resonance data import --list'}, if this is a public set as it was downloaded"
-    wrong = {group.kind: group.count for group in findings.groups(scan.files) if KINDS[group.kind].severity == "error"}
     missing = sum(wrong.get(f"{medium} missing", 0) for medium in ("image", "video", "audio"))
     if missing * 2 > scan.rows and len(files) == 1 and files[0].suffix.lower() in (".json", ".jsonl"):
         where = [] if Path(media_dir) == files[0].parent else ["--media-dir", media_dir]
