@@ -10,6 +10,7 @@ from . import (
     ms_swift,
     openvlthinker,
     plain_dpo,
+    plain_rl,
     povid,
     rlaif_v,
     rlhfv,
@@ -40,6 +41,7 @@ IMPORTERS: dict[str, Importer] = {
         ms_swift,
         plain_dpo,
         vlquery_json,
+        plain_rl,
     )
 }
 
