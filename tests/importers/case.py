@@ -64,7 +64,7 @@ class Case:
 
     @property
     def stage(self) -> str:
-        return "dpo" if "chosen" in self.expected[0] else "sft"
+        return "dpo" if "chosen" in self.expected[0] else "sft" if "conversations" in self.expected[0] else "ppo"
 
 
 def write(path: Path, rows: list[Any]) -> Path:

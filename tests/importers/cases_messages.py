@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Rankings, videos, message lists and plain layouts: MM-RLHF, Uni-DPO, POVID, TRL, plain_dpo, vlquery_json."""
+"""Rankings, videos, message lists and plain layouts: MM-RLHF, Uni-DPO, POVID, TRL, plain_*, vlquery_json."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ SPACED = [FRAMES[number] for number in (0, 1, 2, 3, 4, 6, 7, 8, 9, 11)]  # ten o
 BETTER_WORSE = {"chosen": "A red bus.", "rejected": "A red bus and a dog."}
 ANSWERS = tuple(BETTER_WORSE.values())
 SCORED = {"pref_loss": "uni_dpo"}
+REWARDED = {"rewards": [{"name": "length", "max_length": 9}], "num_generations": 2, "max_new_tokens": 4}
 LONG = {"cutoff_len": 2048}  # the frames of a film are some 700 tokens
 
 MM_PAIRS = [
@@ -309,6 +310,55 @@ CASES = [
         suffix=".jsonl",
         media={"1.jpg": RED},
         recipe=SCORED,
+    ),
+    Case(
+        "plain_dpo: a question",
+        "plain_dpo",
+        [BETTER_WORSE | {"image": {"bytes": RED, "path": "1.jpg"}, "image_name": "1.jpg", "question": "What is it?"}],
+        [pair("<image>What is it?", *ANSWERS, RED)],
+    ),
+    Case(
+        "plain_rl: embedded pictures",
+        "plain_rl",
+        [{"image": {"bytes": BLUE, "path": None}, "problem": "How many?", "solution": "<answer> 3 </answer>"}],
+        [{"instruction": "<image>How many?", "images": [BLUE], "solution": "<answer> 3 </answer>"}],
+        recipe=REWARDED,
+    ),
+    Case(
+        "plain_rl: choices, a system prompt, and an answer under a name that means something elsewhere",
+        "plain_rl",
+        [
+            {
+                "question": "Which?",
+                "image": "1.jpg",
+                "image_id": 7,
+                "choices": ["a", "b"],
+                "output": "b",
+                "system": "x",
+            },
+            {"question": "Say something.", "choices": ["c"], "output": "c"},
+        ],
+        [
+            {
+                "instruction": "<image>Which?",
+                "images": [RED],
+                "image_id": 7,
+                "choices": ["a", "b"],
+                "output": "b",
+                "system": "x",
+            },
+            {
+                "instruction": "Say something.",
+                "images": [],
+                "image_id": None,
+                "choices": ["c"],
+                "output": "c",
+                "system": None,
+            },
+        ],
+        suffix=".jsonl",
+        media={"1.jpg": RED},
+        recipe=REWARDED,
     ),
     Case(
         "plain_dpo",

@@ -43,8 +43,9 @@ def test_rows_and_entry(case: Case, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert set(columns) <= rows[0].keys()
     assert entry.get("ranking", False) == (case.stage == "dpo")
     assert ("score_chosen" in columns) == ("score_chosen" in rows[0])
-    # a user who registers the file anew gets the same entry
-    assert infer_entry(out / entry["file_name"], out / "dataset_info.json") == entry
+    # a user who registers the file anew gets the same entry, and says so if there are no answers
+    given = {"columns": {"response": None}} if case.stage == "ppo" else None
+    assert infer_entry(out / entry["file_name"], out / "dataset_info.json", given) == entry
     assert f"-> entry {name!r} in {out / 'dataset_info.json'}" in capsys.readouterr().out
     assert [path.name for path in out.iterdir() if path.name.startswith(".")] == []
 

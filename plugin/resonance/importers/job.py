@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..datafiles.columns import ALIASES, COLUMNS
+from ..datafiles.columns import ALIASES, COLUMNS, MEDIA_COLUMNS
 from ..datafiles.infer import require_plain
 from ..datafiles.info import INFO, read_info
 from .archives import is_archive, unpack
@@ -139,4 +139,6 @@ class Plan:
     def columns(self, written: list[str]) -> dict[str, Any]:
         """The entry's columns for those that were written; what is beside them is no column to LlamaFactory."""
         known = {key: COLUMNS.get(key, key) for key in ALIASES}
+        if self.importer.stage == "ppo":  # any other column is the rewards', whatever it is called
+            known = {key: name for key, name in known.items() if key in ("prompt", "system", *MEDIA_COLUMNS)}
         return {key: name for key, name in known.items() if name in written}

@@ -22,7 +22,7 @@ def checked(example: Example) -> Example:
         Skip: if LlamaFactory would refuse it, drop it, or learn nothing from it.
     """
     answers = {name: text for name in ("chosen", "rejected") if (text := getattr(example, name)) is not None}
-    _check_turns(example, bool(answers))
+    _check_turns(example, bool(answers) or example.unanswered)
     _check_texts(example, answers)
     if example.scores is not None and not all(math.isfinite(score) for score in example.scores):
         raise Skip("a score is not finite", str(example.scores))
@@ -31,12 +31,12 @@ def checked(example: Example) -> Example:
     return example
 
 
-def _check_turns(example: Example, pair: bool) -> None:
+def _check_turns(example: Example, asks: bool) -> None:
     roles = [role for role, _ in example.turns]
     spoken = roles[1:] if roles[:1] == ["system"] else roles
     in_order = all(role == ("user", "assistant")[number % 2] for number, role in enumerate(spoken))
-    if not in_order or not spoken or (spoken[-1] == "user") != pair:
-        wanted = "the user's question last" if pair else "the answer last"
+    if not in_order or not spoken or (spoken[-1] == "user") != asks:
+        wanted = "the user's question last" if asks else "the answer last"
         raise Misshaped("the turns are not user, assistant, ... in order", f"{roles}; needed: {wanted}")
 
 
@@ -103,7 +103,7 @@ def _alpaca(example: Example) -> dict[str, Any]:
     system = turns.pop(0)[1] if turns[0][0] == "system" else None
     answers = {"chosen": example.chosen, "rejected": example.rejected}
     if example.chosen is None:
-        answers = {"output": turns.pop()[1]}
+        answers = {} if example.unanswered else {"output": turns.pop()[1]}
     if len(turns) > 1:
         raise Skip("more than one question", f"{len(turns)} turns; an alpaca row holds one question")
     return ({} if system is None else {"system": system}) | {"instruction": turns[0][1]} | answers

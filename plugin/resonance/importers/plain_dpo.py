@@ -6,13 +6,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ..datafiles.columns import ALIASES
 from .columns import media, scores, text
 from .spec import Example, Importer, Options, question
 
 
 def convert(row: dict[str, Any], options: Options) -> Iterable[Example]:
-    """One row, one pair; media and scores under any of their usual names."""
-    turns, chosen, rejected = question(text(row, "prompt")), text(row, "chosen"), text(row, "rejected")
+    """One row, one pair; question, media and scores under any of their usual names."""
+    asked = text(row, "prompt", *ALIASES["prompt"])
+    turns, chosen, rejected = question(asked), text(row, "chosen"), text(row, "rejected")
     images, videos = media(row, "images"), media(row, "videos")
     yield Example(turns, chosen, rejected, images=images, videos=videos, scores=scores(row))
 

@@ -62,6 +62,7 @@ class Example:
         images: each a path, bytes of an image file, or ``{"bytes", "path"}``.
         videos: each a path, a list of frames, which are images, or a FrameFolder.
         scores: of chosen and rejected, finite.
+        unanswered: a prompt alone, for reinforcement learning; the last turn is the user's.
         extra: further columns, beside. A column must have one type in all rows, so make ids text.
     """
 
@@ -71,6 +72,7 @@ class Example:
     images: list[Any] = field(default_factory=list)
     videos: list[Any] = field(default_factory=list)
     scores: tuple[float, float] | None = None
+    unanswered: bool = False
     extra: dict[str, Any] = field(default_factory=dict)
 
 
@@ -119,7 +121,7 @@ class Importer:
         name: what is typed, and the default name of the output.
         summary: one line: what a row is, and from where.
         convert: (raw row, options) -> examples; yields or raises Skip. A pure function of its arguments.
-        stage: what the output trains, ``dpo`` or ``sft``; options may change it, the rows decide.
+        stage: what the output trains, ``dpo``, ``sft`` or ``ppo``; options may change it, the rows decide.
         hub_id: read when no path is given.
         split: of the hub set, or of files that are named after splits.
         terms: licence and restrictions as its authors state them; printed with every import.
@@ -134,7 +136,7 @@ class Importer:
     name: str
     summary: str
     convert: Callable[[dict[str, Any], Options], Iterable[Example | Skip]]
-    stage: Literal["dpo", "sft"] = "dpo"
+    stage: Literal["dpo", "sft", "ppo"] = "dpo"
     hub_id: str | None = None
     split: str = "train"
     terms: str = "not known to us; see the page of the set"

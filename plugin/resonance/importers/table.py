@@ -11,6 +11,7 @@ from . import (
     ms_swift,
     openvlthinker,
     plain_dpo,
+    plain_rl,
     povid,
     rlaif_v,
     rlhfv,
@@ -42,6 +43,7 @@ IMPORTERS: dict[str, Importer] = {
         ms_swift,
         plain_dpo,
         vlquery_json,
+        plain_rl,
     )
 }
 

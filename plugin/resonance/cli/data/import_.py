@@ -158,8 +158,9 @@ def _report(importer: Importer, job: Job, result: Result) -> None:
     if job.registered:
         as_before = "" if result.change and result.change.diff else ", as it was"
         print(f"-> entry {result.name!r} in {job.info_path}{as_before}")
-    stage = "dpo" if "chosen" in result.tally.columns else "sft"
-    recipe = f"`stage: {stage}`, `dataset: {result.name}`, `dataset_dir: {job.info_path.parent}`"
+    stage = "dpo" if "chosen" in result.tally.columns else "ppo" if importer.stage == "ppo" else "sft"
+    rewards = ", `rewards: [{name: exact, answer: COLUMN}]` or others" if stage == "ppo" else ""
+    recipe = f"`stage: {stage}`{rewards}, `dataset: {result.name}`, `dataset_dir: {job.info_path.parent}`"
     beside = job.info_path.parent == job.out or not job.registered
     where = [] if beside else ["--dataset-dir", job.info_path.parent]
     print(f"Next: {common.typed('check', result.file, *where)}")
