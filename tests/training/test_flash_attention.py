@@ -46,7 +46,7 @@ def runs(tmp_path_factory, cli_env):
 @pytest.mark.slow
 def test_the_prompt_is_shared_and_the_numbers_stay(runs):
     assert "Using FlashAttention-2" in runs["fast"].output and "Using FlashAttention-2" not in runs["sdpa"].output
-    (line,) = re.findall(r"pref_speedups: .*", runs["fast"].output)
+    (line,) = re.findall(r"pref_speedups: on: .*", runs["fast"].output)
     on, _, rest = line.partition("; ")
     assert "shared_prefix" in on and "padding_free" in on and "off: " not in rest
     for name in ("loss", "logps/chosen", "logps/rejected", "rewards/margins", "grad_norm"):
