@@ -136,6 +136,8 @@ def test_imported_name_exists(file: str, module: str, name: str) -> None:
 
 
 FOLDERS = ["tests/hooks", "tests/arguments", "tests/rows"]
+# What is tested is this checkout, and the start-up line takes the package beside its own module only.
+HERE = {"PYTHONPATH": str(CHECKOUT / "plugin")}
 OPTIONS = ["-q", "-m", "not slow", "-p", "no:cacheprovider", "-p", "no:xdist"]
 
 
@@ -151,7 +153,7 @@ def test_oldest_supported_llamafactory(tmp_path: Path) -> None:
     # Left out: LoRA over an unfrozen vision tower, which LlamaFactory 0.9.4 cannot set up, and resuming within an
     # epoch, where Transformers 4.57 draws other batches than before; both are so without this package too.
     trainings = [f"tests/training/test_{name}.py" for name in ("trajectory", "losses_end_to_end")]
-    done = env.run(env.python, "-m", "pytest", *OPTIONS, "-k", "not lora", *FOLDERS, *trainings, cwd=CHECKOUT)
+    done = env.run(env.python, "-m", "pytest", *OPTIONS, "-k", "not lora", *FOLDERS, *trainings, cwd=CHECKOUT, **HERE)
     assert " passed" in done.stdout and "skipped" not in done.stdout.splitlines()[-1]
 
 
@@ -177,5 +179,5 @@ def test_next_llamafactory(tmp_path: Path) -> None:
     options = [*OPTIONS, "-k", "not this_version_is_a_tested_one"]
     trainings = [f"tests/training/test_{name}.py" for name in ("trajectory", "stock_stays_stock")]
     for tests in (FOLDERS, trainings):
-        done = env.run(env.python, "-m", "pytest", *options, *tests, cwd=CHECKOUT)
+        done = env.run(env.python, "-m", "pytest", *options, *tests, cwd=CHECKOUT, **HERE)
         assert " passed" in done.stdout
