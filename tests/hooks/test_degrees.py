@@ -37,6 +37,7 @@ for log, damage, recipe in json.loads(sys.argv[1]):
             llamafactory.train.tuner.run_exp(recipe)
         except BaseException:
             traceback.print_exc()
+        sys.stdout.flush()
         os._exit(0)
     os.waitpid(child, 0)
 """
