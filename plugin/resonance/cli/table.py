@@ -6,14 +6,13 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterable
+from unicodedata import combining, east_asian_width
 
 from ..datafiles.text import printable
 
 
 def print_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
     """Print rows in columns: wrapped to the width of a terminal, a line each where they go elsewhere."""
-    from rich.cells import cell_len, set_cell_size  # Chinese characters take two columns
-
     lines = [[printable(cell) for cell in row] for row in (header, *rows)]
     if sys.stdout.isatty():
         from rich.console import Console
@@ -25,6 +24,11 @@ def print_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
             table.add_row(*map(Text, row))
         Console(width=shutil.get_terminal_size().columns).print(table)
         return
-    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    widths = [max(map(cells, column)) for column in zip(*lines, strict=True)]
     for row in lines:
-        print("  ".join(map(set_cell_size, row, widths)).rstrip())
+        print("  ".join(cell + " " * (width - cells(cell)) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def cells(text: str) -> int:
+    """Columns of a terminal that a text takes: Chinese characters two. Without rich, which `ls` must not need."""
+    return sum(0 if combining(each) else 2 if east_asian_width(each) in "WF" else 1 for each in text)
