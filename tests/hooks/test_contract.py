@@ -151,9 +151,21 @@ def test_oldest_supported_llamafactory(tmp_path: Path) -> None:
     doctor = env.run(env.root / "bin" / "resonance", "doctor", check=False)
     assert doctor.returncode == 0, doctor.stdout
     # Left out: LoRA over an unfrozen vision tower, which LlamaFactory 0.9.4 cannot set up, and resuming within an
-    # epoch, where Transformers 4.57 draws other batches than before; both are so without this package too.
+    # epoch, where Transformers 4.57 draws other batches than before; both are so without this package too. And the
+    # chat, which needs no token types there.
     trainings = [f"tests/training/test_{name}.py" for name in ("trajectory", "losses_end_to_end")]
-    done = env.run(env.python, "-m", "pytest", *OPTIONS, "-k", "not lora", *FOLDERS, *trainings, cwd=CHECKOUT, **HERE)
+    done = env.run(
+        env.python,
+        "-m",
+        "pytest",
+        *OPTIONS,
+        "-k",
+        "not lora and not chat_answers",
+        *FOLDERS,
+        *trainings,
+        cwd=CHECKOUT,
+        **HERE,
+    )
     assert " passed" in done.stdout and "skipped" not in done.stdout.splitlines()[-1]
 
 

@@ -8,6 +8,7 @@ trained with.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -37,7 +38,8 @@ def chat_engine(original: type) -> type:
     class HuggingfaceEngine(original):
         def __init__(self, model_args: Any, data_args: Any, finetuning_args: Any, generating_args: Any) -> None:
             super().__init__(model_args, data_args, finetuning_args, generating_args)
-            if getattr(finetuning_args, "chat_image_positions", False):
+            known = inspect.signature(type(self.model).forward).parameters  # Transformers 4 needs no such input
+            if getattr(finetuning_args, "chat_image_positions", False) and "mm_token_type_ids" in known:
                 self.model.generate = with_token_types(self.model.generate, self.model.config)
 
     HuggingfaceEngine.__qualname__, HuggingfaceEngine.__module__ = original.__qualname__, original.__module__
