@@ -12,7 +12,7 @@ from accelerate.utils import gather_object
 from ..arguments.policy_settings import PolicySettings
 from ..policy import overlong_penalty
 from ..rollout.types import Completion, Rollout, Sampling
-from .judge import Judge
+from .judge import Judge, Row
 from .phases import Timer
 from .rollouts import PromptOrder, Sample, Sizes, seed_of
 
@@ -76,25 +76,50 @@ class Completer:
         with self.time("generate"):
             seeds = [seed_of(seed, place) for place in places]
             groups = self.rollout.generate(rows, count, self.sampling, version, seeds)
-        completions = [one for group in groups for one in group]
         with self.time("reward"):
-            texts, scores = self.judge([row for row in rows for _ in range(count)], completions)
-        totals = self._with_penalty(scores.totals, completions)
+            samples = self.judged(rows, groups, numbers, places)
+        self._penalise(samples)
+        return samples
+
+    def judged(
+        self,
+        rows: Sequence[Row],
+        groups: Sequence[Sequence[Completion]],
+        numbers: Sequence[int],
+        places: Sequence[int],
+    ) -> list[Sample]:
+        """Groups of completions with their rewards, one after the other.
+
+        Args:
+            rows: one a group.
+            groups: completions of the rows; there may be none.
+            numbers: of the rows in their data set.
+            places: of the rows in the order of the run.
+
+        Raises:
+            ValueError: a reward failed; names it, the completion and the row.
+        """
+        of = [i for i, group in enumerate(groups) for _ in group]
+        completions = [one for group in groups for one in group]
+        if not completions:
+            return []
+        texts, scores = self.judge([rows[i] for i in of], completions)
         parts = [dict(zip(scores.parts, values, strict=True)) for values in zip(*scores.parts.values(), strict=True)]
         return [
-            Sample(numbers[i // count], places[i // count], completions[i], texts[i], parts[i], totals[i])
-            for i in range(len(completions))
+            Sample(numbers[i], places[i], completion, text, rewards, total)
+            for i, completion, text, rewards, total in zip(of, completions, texts, parts, scores.totals, strict=True)
         ]
 
-    def _with_penalty(self, totals: list[float | None], completions: list[Completion]) -> list[float | None]:
-        """Totals with DAPO's length penalty."""
+    def _penalise(self, samples: Sequence[Sample]) -> None:
+        """Add DAPO's length penalty to totals, if the recipe has one."""
         buffer = self.settings.values["overlong_buffer"]
         if not buffer:
-            return totals
-        lengths = torch.tensor([len(one.token_ids) for one in completions])
+            return
+        lengths = torch.tensor([len(sample.completion.token_ids) for sample in samples])
         penalty = self.settings.values["overlong_penalty"]
         added = overlong_penalty(lengths, max_length=self.sampling.max_new_tokens, cache=buffer, penalty=penalty)
-        return [None if t is None else t + a for t, a in zip(totals, added.tolist(), strict=True)]
+        for sample, more in zip(samples, added.tolist(), strict=True):
+            sample.total = None if sample.total is None else sample.total + more
 
 
 def is_flat(group: Sequence[Sample]) -> bool:

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from ..rollout.types import Sampling
 from .completions import Completer, rollout_metrics
-from .rollouts import Sample, seed_of
+from .rollouts import seed_of
 
 GREEDY, SAMPLED = "", "sampled_"
 
@@ -51,16 +51,6 @@ class GeneratingEvaluation(Trainer):
         own = [rows[place] for place in mine]
         seeds = [seed_of(self.settings.seed, -1 - place) for place in mine]
         groups = self.completer.rollout.generate(own, count, sampling, self.state.global_step, seeds)
-        completions = [one for group in groups for one in group]
-        samples = []
-        if completions:  # there may be more ranks than rows
-            texts, scores = self.completer.judge([row for row in own for _ in range(count)], completions)
-            parts = [
-                dict(zip(scores.parts, values, strict=True)) for values in zip(*scores.parts.values(), strict=True)
-            ]
-            samples = [
-                Sample(mine[i // count], mine[i // count], completions[i], texts[i], parts[i], scores.totals[i])
-                for i in range(len(completions))
-            ]
+        samples = self.completer.judged(own, groups, mine, mine)  # none if there are more ranks than rows
         everything = sorted(gather_object(samples), key=lambda sample: sample.place)
         return rollout_metrics(everything, count)
