@@ -103,31 +103,15 @@ def run_stage(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def run_ppo(original: Callable[..., Any]) -> Callable[..., Any]:
-    """LlamaFactory's PPO runs in no installation, so every recipe of the stage is ours."""
+    """LlamaFactory's PPO runs in no installation: ours takes its place, and every recipe of the stage has a route."""
 
     @wraps(original)
-    def wrapper(
-        model_args: Any,
-        data_args: Any,
-        training_args: Any,
-        finetuning_args: Any,
-        generating_args: Any,
-        callbacks: list[Any] | None = None,
-    ) -> Any:
-        four = (model_args, data_args, training_args, finetuning_args)
-        values = routes.values_of(*four[1:])
-        route = routes.find(values)
-        assert route is not None  # the stage has one, whatever the recipe asks for
-        with registry.rebound(*routes.scopes(values)):
-            from ..training.continuing import check_continuation
-            from ..training.policy_run import run_policy
-            from ..training.run import until_precomputed
+    def ours(*args: Any, **kwargs: Any) -> Any:
+        from ..training.policy_run import run_policy
 
-            check_continuation(*four, ours=True)
-            route.prepare(*four)
-            return until_precomputed(run_policy, *four, generating_args, route.callbacks(callbacks))
+        return run_policy(*args, **kwargs)
 
-    return wrapper
+    return run_stage(ours)
 
 
 def launch(original: Callable[..., Any]) -> Callable[..., Any]:
