@@ -38,7 +38,7 @@ ARROWS = {
     "rewards": {"spec"},
     "forward": set(),
     "reference": {"rows", "forward", "datafiles"},  # of datafiles only files that are there whole or not at all
-    "rollout": set(),
+    "rollout": {"forward"},
     "training": {"arguments", "rows", "losses", "policy", "rewards", "rollout", "forward", "reference"},
     "datafiles": {"rows"},  # of rows only what a score is
     "importers": {"datafiles"},

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -43,6 +44,19 @@ def _walk(root: torch.nn.Module) -> _Walk:
 def modules_of(root: torch.nn.Module) -> list[torch.nn.Module]:
     """`root.modules()`, walked again only if a module has come, gone or been replaced."""
     return [root, *_walk(root).below]
+
+
+@contextmanager
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Within it a model is in eval mode and makes no graph; afterwards each module is in the mode that it was in."""
+    modes = {module: module.training for module in model.modules()}
+    with torch.no_grad():
+        model.eval()
+        try:
+            yield
+        finally:
+            for module, training in modes.items():
+                module.training = training
 
 
 def remembered(root: torch.nn.Module, find: Callable[[Sequence[torch.nn.Module]], T]) -> T:

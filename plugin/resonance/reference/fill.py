@@ -8,8 +8,7 @@ others, because under ZeRO-3 and DDP every call is a meeting of all ranks.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -18,6 +17,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from ..forward.result import TokenLogps, sums
+from ..forward.walk import evaluating
 from .keys import keyed_columns, named_key
 from .store import ReferenceStore
 
@@ -98,7 +98,9 @@ def fill(
         store.begin()
     engine.accelerator.wait_for_everyone()
     writer = _Writer(store)
-    with _evaluating(engine.unwrapped(model), engine.accelerator.device):
+    device = engine.accelerator.device
+    # random numbers go on afterwards as if nothing had been
+    with torch.random.fork_rng([device] if device.type == "cuda" else []), evaluating(engine.unwrapped(model)):
         loader = DataLoader(
             _Places(datasets),
             batch_sampler=mine + batches[:1] * surplus,
@@ -146,16 +148,3 @@ class _Writer:
             logps, lengths = (torch.cat(parts).cpu() for parts in zip(*self.values, strict=True))
             self.store.add(self.keys, logps, lengths)
         self.keys, self.values, self.last = [], [], time.monotonic()
-
-
-@contextmanager
-def _evaluating(model: torch.nn.Module, device: torch.device) -> Iterator[None]:
-    """No graph, no dropout, and random numbers go on afterwards as if nothing had been."""
-    modes = {module: module.training for module in model.modules()}
-    with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.no_grad():
-        model.eval()
-        try:
-            yield
-        finally:
-            for module, training in modes.items():
-                module.training = training

@@ -8,33 +8,26 @@ layer with no more than a warning, and samples garbage.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 
+from ..forward.walk import evaluating
+
 
 @contextmanager
-def generating(model: torch.nn.Module, wrapped: Any = None) -> Iterator[None]:
-    """Within it, `model` is in eval mode without a graph, and its weights are whole.
+def generating(model: torch.nn.Module) -> Iterator[None]:
+    """Within it the unwrapped policy is in eval mode without a graph, and its weights are whole.
 
-    Args:
-        model: the unwrapped policy.
-        wrapped: what Accelerate made of it. Under DeepSpeed ZeRO-3 the weights are gathered once for all tokens and
-            DeepSpeed's hooks are taken off, so that ranks need not generate equally long.
+    Under DeepSpeed ZeRO-3 the weights are gathered once for all tokens and DeepSpeed's hooks are taken off, so that
+    ranks need not generate equally long.
     """
-    modes = {module: module.training for module in model.modules()}
     deltas = {module: module.rope_deltas for module in model.modules() if hasattr(module, "rope_deltas")}
-    with ExitStack() as stack:
-        stack.enter_context(torch.no_grad())
-        if _is_sharded(model):
-            stack.enter_context(_gathered(model))
-        model.eval()
+    with evaluating(model), _gathered(model) if _is_sharded(model) else nullcontext():
         try:
             yield
         finally:
-            for module, training in modes.items():
-                module.training = training
             for module, value in deltas.items():
                 module.rope_deltas = value
 
