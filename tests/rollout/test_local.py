@@ -127,3 +127,12 @@ def test_sampled_tokens_are_those_of_plain_generation_with_the_same_seed(model):
         bad_words_ids=banned or None,
     )
     assert shared.tolist() == whole[:, batch["input_ids"].shape[1] :].tolist()
+
+
+def test_a_model_that_trains_generates_as_one_that_does_not(model):
+    """LlamaFactory leaves it in train mode with gradient checkpointing, in which layers drop the cache."""
+    rows, greedy = prompts(model), Sampling(NEW).greedily()
+    expected = rollout(model).generate(rows, 1, greedy, 0, [0, 1, 2])
+    model.train().gradient_checkpointing_enable()
+    assert rollout(model).generate(rows, 1, greedy, 0, [0, 1, 2]) == expected
+    assert all(module.training for module in model.modules())
