@@ -82,8 +82,10 @@ class ExperienceSource:
 
     def _record(self, number: int, version: int, batches: list[MicroBatch], metrics: dict[str, float]) -> None:
         """The completions of all ranks on disk, and what they are like in the log."""
+        rows = {sample.row for batch in batches for sample in batch.samples}
+        prompts = {row: self.completer.judge.prompt(self.completer.rows[row]) for row in rows}
         lines = [
-            (sample, {"step": version, "rollout": number, **self._line(sample, batch, row)})
+            (sample, {"step": version, "rollout": number, **self._line(sample, batch, row, prompts[sample.row])})
             for batch in batches
             for row, sample in enumerate(batch.samples)
         ]
@@ -93,11 +95,12 @@ class ExperienceSource:
         metrics = metrics | rollout_metrics([sample for sample, _ in everything], self.sizes.group)
         self.log(metrics | {f"time/{phase}": seconds for phase, seconds in self.completer.time.take().items()})
 
-    def _line(self, sample: Sample, batch: MicroBatch, row: int) -> dict[str, Any]:
+    @staticmethod
+    def _line(sample: Sample, batch: MicroBatch, row: int, prompt: str) -> dict[str, Any]:
         taken = batch.tensors["advantages"][row][batch.mask[row]]
         return {
             "row": sample.row,
-            "prompt": self.completer.judge.prompt(self.completer.rows[sample.row]),
+            "prompt": prompt,
             "completion": sample.text,
             "reward": sample.total,
             "rewards": dict(sample.rewards),

@@ -133,7 +133,8 @@ class PolicyTrainer(GeneratingEvaluation, MeteredTrainer, CriticTrainer):
             micro: of a rollout.
             fresh: the policy is still the one that sampled, so that its log-probabilities are the old ones.
         """
-        batch, starts = self.collate([(self.completer.rows[s.row], s.completion.token_ids) for s in micro.samples])
+        rows = {number: self.completer.rows[number] for number in {sample.row for sample in micro.samples}}
+        batch, starts = self.collate([(rows[s.row], s.completion.token_ids) for s in micro.samples])
         width, last = micro.mask.shape[1], batch["labels"].shape[1] - 2
         columns = (torch.tensor(starts)[:, None] - 1 + torch.arange(width)).clamp(max=last)
         tensors = {name: value for name, value in micro.tensors.items() if not (fresh and name == "old_logps")}
