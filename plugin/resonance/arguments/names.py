@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any, get_args
 
 from .data import PAIR_STAGES, RATIO_STAGES
-from .places import DATASET_INFO
+from .places import DATASET_INFO, names
 
 CHOSEN = ("stage", "finetuning_type")  # LlamaFactory trains nothing under any other name
 COUNTS = ("per_device_train_batch_size", "gradient_accumulation_steps")
@@ -55,7 +55,7 @@ def stage_problems(given: Mapping[str, Any]) -> list[str]:
         return []
     found = []
     for key in ("dataset", "eval_dataset"):
-        for name in _names(given.get(key)):
+        for name in names(given.get(key)):
             entry = info.get(name) if isinstance(info, Mapping) else None
             if isinstance(entry, Mapping) and (entry.get("ranking") is True) != (stage in PAIR_STAGES):
                 has, cure = (
@@ -76,7 +76,7 @@ def name_problems(given: Mapping[str, Any]) -> list[str]:
             found.append(f"{key}: {value!r} is not allowed, it must be a whole number from 1")
     for keys, wanted in ((MODELS, "config.json"), (ADAPTERS, "adapter_config.json")):
         for key in keys:
-            for name in _names(given.get(key)):
+            for name in filter(None, names(given.get(key))):
                 inside = wanted if not given.get("adapter_folder") or keys is MODELS else ""
                 found += [f"{key}: {problem}" for problem in folder_problems(name, inside)]
     for key in ("ref_model_adapters", "ref_model_quantization_bit"):
@@ -146,12 +146,6 @@ def deepspeed_problems(given: Any) -> list[str]:
     if find_spec("deepspeed") is None:
         found.append("deepspeed: is not installed; `pip install deepspeed==0.18.4`, or remove the key")
     return found
-
-
-def _names(given: Any) -> list[str]:
-    if isinstance(given, str):
-        return [name.strip() for name in given.split(",") if name.strip()]
-    return [str(name) for name in given or []]
 
 
 def _nearest_first(given: Any, allowed: Iterable[str]) -> str:

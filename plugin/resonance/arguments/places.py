@@ -40,7 +40,7 @@ def dataset_problems(values: Mapping[str, Any]) -> list[str]:
 
     found = []
     for key in ("dataset", "eval_dataset"):
-        for name in _names(values.get(key)):
+        for name in names(values.get(key)):
             if name not in info:
                 near = get_close_matches(name, info, n=3, cutoff=0.4)
                 rest = sorted(set(info) - set(near))[:10]
@@ -85,7 +85,8 @@ def _nearest_folder(folder: Path) -> str:
     return f"; did you mean {found[0]}?" if found else ""
 
 
-def _names(given: Any) -> list[str]:
+def names(given: Any) -> list[str]:
+    """Names that a recipe lists, as a list or between commas."""
     if isinstance(given, str):
         return [name.strip() for name in given.split(",")]
     return [str(name) for name in given or []]

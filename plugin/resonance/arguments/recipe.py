@@ -125,14 +125,14 @@ def check_parsed(
         flags = {**vars(data_args), **values}
         flags |= {name: getattr(training_args, name, None) for name in _OF_A_RUN}
         found = data.problems(flags) + road_problems(flags, values) + policy_recipe.stage_problems(flags)
-        if not trains_policy:
-            found += given_without_effect(as_mapping(given))
         if trains_policy:
             found += policy_recipe.problems(flags | vars(training_args) | vars(generating_args), read(given))
-        elif ours:
-            found += run_problems(flags)
-        elif data.uses_rows(flags):
-            found += dataset_problems(flags) + output_problems(flags["output_dir"])
+        else:
+            found += given_without_effect(as_mapping(given))
+            if ours:
+                found += run_problems(flags)
+            elif data.uses_rows(flags):
+                found += dataset_problems(flags) + output_problems(flags["output_dir"])
         if found:
             raise ValueError(preference.report(found))
     if not ours:
