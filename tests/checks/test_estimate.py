@@ -7,8 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-# First, as in training: trl 0.24 beside transformers 5 believes that mergekit is installed, and this sets that right.
-import llamafactory.extras.packages  # noqa: F401
 import pytest
 import torch
 import transformers

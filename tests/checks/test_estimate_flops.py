@@ -9,8 +9,6 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-# First, as in training: trl 0.24 beside transformers 5 believes that mergekit is installed, and this sets that right.
-import llamafactory.extras.packages  # noqa: F401
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import signal
 
-import llamafactory.extras.packages  # noqa: F401  first, as in training: it sets right what trl believes of mergekit
 import pytest
 import torch
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import llamafactory.extras.packages  # noqa: F401  first, as in training: it sets right what trl believes of mergekit
 import numpy as np
 import pytest
 from PIL import Image

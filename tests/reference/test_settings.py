@@ -7,7 +7,6 @@ import copy
 import json
 from types import SimpleNamespace
 
-import llamafactory.extras.packages  # noqa: F401  first, as in training: it sets right what trl believes of mergekit
 import pytest
 import torch
 from safetensors.torch import save_file

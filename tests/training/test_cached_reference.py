@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-# First, as in training: trl 0.24 beside transformers 5 believes that mergekit is installed, and this sets that right.
-import llamafactory.extras.packages  # noqa: F401
 import pytest
 import torch
 from accelerate import Accelerator

@@ -9,8 +9,6 @@ import subprocess
 import time
 from pathlib import Path
 
-# First, as in training: trl 0.24 beside transformers 5 believes that mergekit is installed, and this sets that right.
-import llamafactory.extras.packages  # noqa: F401
 import pytest
 import torch
 import yaml

@@ -6,9 +6,6 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import datasets
-
-# First, as in training: trl 0.24 beside transformers 5 believes that mergekit is installed, and this sets that right.
-import llamafactory.extras.packages  # noqa: F401
 import pytest
 import torch
 

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-# First, as in training: trl 0.24 beside transformers 5 believes that mergekit is installed, and this sets that right.
-import llamafactory.extras.packages  # noqa: F401
 import pytest
 import torch
 from safetensors.torch import load_file
