@@ -9,17 +9,10 @@ from typing import Any
 import torch
 from transformers import LogitsProcessor
 
-_MEDIA = (
-    "image_token_id",
-    "image_token_index",
-    "video_token_id",
-    "video_token_index",
-    "audio_token_id",
-    "vision_start_token_id",
-    "vision_end_token_id",
-    "boi_token_index",
-    "eoi_token_index",
-)
+from ..forward import request
+
+# Open and close media, beside the tokens that stand for them.
+_MARKS = ("vision_start_token_id", "vision_end_token_id", "boi_token_index", "eoi_token_index")
 
 
 def media_tokens(config: Any) -> list[int]:
@@ -27,7 +20,7 @@ def media_tokens(config: Any) -> list[int]:
 
     Qwen2-VL stops at the first such token when positions are made for the next forward pass.
     """
-    found = {getattr(config, name, None) for name in _MEDIA}
+    found = request.media_tokens(config) | {getattr(config, name, None) for name in _MARKS}
     size = config.get_text_config().vocab_size
     return sorted(token for token in found if isinstance(token, int) and token < size)
 
