@@ -35,10 +35,11 @@ ARROWS = {
     "spec": set(),
     "losses": {"spec"},
     "policy": {"spec"},
-    "rewards": {"spec"},
+    "wire": set(),
+    "rewards": {"spec", "wire"},
     "forward": set(),
     "reference": {"rows", "forward", "datafiles"},  # of datafiles only files that are there whole or not at all
-    "rollout": {"forward"},
+    "rollout": {"forward", "wire"},
     "training": {"arguments", "rows", "losses", "policy", "rewards", "rollout", "forward", "reference"},
     "datafiles": {"rows"},  # of rows only what a score is
     "importers": {"datafiles"},
@@ -50,7 +51,11 @@ ARROWS = {
 IMPORTS_LLAMAFACTORY = {"hooks", "rows", "training", "checks"}
 ONLY_TORCH = {"spec", "losses", "policy"}
 # Rooms that answer without torch: it may only be imported inside a function there.
-WITHOUT_TORCH = {STARTUP.name, "startup.py", *"hooks arguments datafiles importers checks cli spec rewards".split()}
+WITHOUT_TORCH = {
+    STARTUP.name,
+    "startup.py",
+    *"hooks arguments datafiles importers checks cli spec rewards wire".split(),
+}
 MACHINE_PATHS = re.compile(r"(?<![\w.])/(work|root|home|tmp|Users)/\w|\.\./shared\b")
 
 

@@ -1,0 +1,13 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""Talking to servers over HTTP: judges of completions, and engines that generate them. Imports no torch.
+
+| file | what |
+|---|---|
+| `client.py` | calls with a time limit, bounded retries, a limit of calls at a time, and a key that is never printed |
+| `media.py` | images as data URIs |
+"""
+
+from .client import Client, ServerError
+from .media import data_uri
+
+__all__ = ["Client", "ServerError", "data_uri"]
