@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from resonance.rows.prompts import columns_by_source, meta_of
+from resonance.rows.prompts import columns_by_source, messages_of, meta_of
 
 QUESTION = "<image>Which colour?"
 LONG = "Look closely before you answer. " * 60
@@ -36,7 +36,7 @@ def prompts(data, load):
         info = json.loads(info_path.read_text()) if info_path.exists() else {}
         tags = {"tags": TAGS} if formatting == "openai" else {}
         meta = {"meta": options.pop("meta")} if "meta" in options else {}
-        named = {**columns, "images": "images", **meta}
+        named = {**columns, "images": "images", **meta, **options.pop("columns", {})}
         entry = {"file_name": file, "formatting": formatting, "columns": named, **tags}
         info_path.write_text(json.dumps(info | {name: entry}))
         return path, lambda **more: load(**{"stage": "ppo", "rewards": REWARDS, "dataset": name, **options, **more})
@@ -61,6 +61,8 @@ def test_prompts_without_an_answer_in_every_format(prompts, formatting):
     rows = load().train
     assert [meta_of(row) for row in rows] == [{"level": i} for i in range(4)]
     assert len({len(row["input_ids"]) for row in rows}) == 1
+    # LlamaFactory gives openai rows a system prompt
+    assert [messages_of(row)[-1] for row in rows] == [{"role": "user", "content": QUESTION}] * 4
 
 
 @pytest.mark.parametrize(
@@ -111,6 +113,18 @@ def test_what_the_message_advises_works(refused, prompts):
     assert len(load(cutoff_len=advised).train) == 4
     with pytest.raises(ValueError, match=f"more than `cutoff_len: {advised - 1}`"):
         load(cutoff_len=advised - 1)
+
+
+def test_a_system_prompt_stays_with_the_conversation(prompts):
+    _, load = prompts(
+        {i: {"system": "Be brief."} for i in range(4)}, formatting="alpaca", columns={"system": "system"}
+    )
+    assert messages_of(load().train[0])[0] == {"role": "system", "content": "Be brief."}
+
+
+def test_a_set_of_an_earlier_version_has_no_conversations():
+    with pytest.raises(ValueError, match="made by an earlier version"):
+        messages_of({"input_ids": [1]})
 
 
 def test_columns_that_an_entry_names(prompts):

@@ -28,7 +28,9 @@ class Completions:
         images: the pictures of each prompt, a list of paths or PIL images each.
         completion_ids: the tokens of each completion, or None where only texts are at hand.
         columns: further columns of the data, by name.
-        origins: where each prompt is from, for messages, or None.
+        origins: where each prompt is from, for error messages, or None.
+        messages: the conversation of each prompt, [{"role": ..., "content": ...}, ...] with a placeholder in its texts
+            for each image, or None where only texts are at hand.
     """
 
     completions: Sequence[str]
@@ -37,9 +39,10 @@ class Completions:
     completion_ids: Sequence[Sequence[int]] | None = None
     columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     origins: Sequence[str] | None = None
+    messages: Sequence[Sequence[Mapping[str, str]]] | None = None
 
     def __post_init__(self) -> None:
-        own = {name: getattr(self, name) for name in (*INPUTS, "origins")}
+        own = {name: getattr(self, name) for name in (*INPUTS, "origins", "messages")}
         lists = {name: values for name, values in own.items() if values is not None} | dict(self.columns)
         wrong = [f"{name} has {len(values)}" for name, values in lists.items() if len(values) != len(self)]
         if wrong:
@@ -59,6 +62,16 @@ class Completions:
     def of(self, row: int) -> str:
         """Where a completion's prompt is from, to be put behind it in a message: " of FILE, row 3", or nothing."""
         return f" of {self.origins[row]}" if self.origins else ""
+
+    @property
+    def conversations(self) -> Sequence[Sequence[Mapping[str, str]]]:
+        """The conversation of each prompt. InputError where only texts are at hand."""
+        if self.messages is None:
+            raise InputError(
+                "it needs the conversation of each prompt, which is not at hand; a `tokenized_path` of an earlier "
+                "version has none: delete it to make it again"
+            )
+        return self.messages
 
     @property
     def lengths(self) -> list[int]:

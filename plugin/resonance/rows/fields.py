@@ -31,6 +31,9 @@ def meta_problem(given: Any) -> str | None:
     return f'`meta` is {given!r:.60}, but a list of columns is needed, such as ["answer"]'
 
 
+MESSAGES = "_messages"
+"""JSON in a tokenized prompt: its conversation, [{"role": ..., "content": ...}, ...], with placeholders of media."""
+
 SOURCE = "_source"
 """The file or hub dataset a row comes from, as the user wrote it."""
 

@@ -16,7 +16,7 @@ from llamafactory.data.processor.unsupervised import UnsupervisedDatasetProcesso
 
 from .collate import undecodable
 from .encode import PairEncoder, PairIds
-from .fields import IMAGE_SIZES, MEDIA_COLUMNS, META, OVERLONG, ROW, SOURCE, meta_problem
+from .fields import IMAGE_SIZES, MEDIA_COLUMNS, MESSAGES, META, OVERLONG, ROW, SOURCE, meta_problem
 from .overlong.policy import FittedPair, OverlongPolicy
 from .plan import get_plan
 from .types import DatasetAttr, Row
@@ -45,7 +45,7 @@ class PromptConverter:
     tags: tuple[str, str, str, str]
     meta: tuple[str, ...] | None
     read: tuple[str, ...]
-    schema_version: int = 2
+    schema_version: int = 3
 
     def __call__(self, example: Row) -> Row:
         """Return the aligned row.
@@ -150,6 +150,7 @@ class PromptDatasetProcessor(UnsupervisedDatasetProcessor):
             "labels": ids,
             **{name: row[f"_{name}"] for name in MEDIA_COLUMNS},
             META: row[ALIGNED_META],
+            MESSAGES: json.dumps(_conversation(row), ensure_ascii=False),
             SOURCE: row[SOURCE],
             ROW: row[ROW],
             OVERLONG: fitted.overlong.dumps() if fitted.overlong else "",
@@ -159,6 +160,25 @@ class PromptDatasetProcessor(UnsupervisedDatasetProcessor):
 
 def _columns(rows: Sequence[Row]) -> dict[str, list[Any]]:
     return {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
+
+
+def _conversation(row: Row) -> list[dict[str, str]]:
+    system = [{"role": "system", "content": row["_system"]}] if row.get("_system") else []
+    return system + [{"role": message["role"], "content": message["content"]} for message in row["_prompt"]]
+
+
+def messages_of(row: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The conversation of a tokenized prompt, with placeholders of media in its texts.
+
+    Raises:
+        ValueError: it was tokenized by a version that did not keep it.
+    """
+    if MESSAGES not in row:
+        raise ValueError(
+            f"The tokenized set has no column '{MESSAGES}', because it was made by an earlier version. Give another "
+            "`tokenized_path`, or delete the set to tokenize again."
+        )
+    return json.loads(row[MESSAGES])
 
 
 def meta_of(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from llamafactory.extras import logging
 from ..rewards import Completions, Reward, Scores, make_rewards, reward_problems, score
 from ..rewards.spec import INPUTS
 from ..rollout.types import Completion
-from ..rows.fields import ROW, SOURCE
-from ..rows.prompts import columns_by_source, meta_of
+from ..rows.fields import MESSAGES, ROW, SOURCE
+from ..rows.prompts import columns_by_source, messages_of, meta_of
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 
@@ -57,6 +57,7 @@ class Judge:
             [one.token_ids for one in completions],
             {name: [columns.get(name) for columns in carried] for name in self.columns},
             [f"{row[SOURCE]}, row {row[ROW]}" for row in rows],
+            [messages_of(row) for row in rows] if all(MESSAGES in row for row in rows) else None,
         )
         return texts, score(self.rewards, batch)
 
