@@ -105,9 +105,19 @@ class Completer:
             return []
         texts, scores = self.judge([rows[i] for i in of], completions)
         parts = [dict(zip(scores.parts, values, strict=True)) for values in zip(*scores.parts.values(), strict=True)]
+        totals = scores.totals
         return [
-            Sample(numbers[i], places[i], completion, text, rewards, total)
-            for i, completion, text, rewards, total in zip(of, completions, texts, parts, scores.totals, strict=True)
+            Sample(
+                row=numbers[i],
+                place=places[i],
+                completion=completions[at],
+                text=texts[at],
+                rewards=parts[at],
+                total=totals[at],
+                reasons=scores.reasons(at),
+                refused=scores.refused(at),
+            )
+            for at, i in enumerate(of)
         ]
 
     def _penalise(self, samples: Sequence[Sample]) -> None:
@@ -148,6 +158,8 @@ def rollout_metrics(samples: Sequence[Sample], group: int) -> dict[str, float]:
     for name in samples[0].rewards:
         values = [value for sample in samples if (value := sample.rewards[name]) is not None]
         found |= {f"reward/{name}": sum(values) / len(values)} if values else {}
+    for name in samples[0].refused:
+        found[f"refused/{name}"] = sum(sample.refused[name] for sample in samples) / len(samples)
     if group > 1:
         groups = [samples[i : i + group] for i in range(0, len(samples), group)]
         found["frac_zero_std"] = sum(map(is_flat, groups)) / len(groups)

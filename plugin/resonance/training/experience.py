@@ -104,6 +104,7 @@ class ExperienceSource:
             "completion": sample.text,
             "reward": sample.total,
             "rewards": dict(sample.rewards),
+            **({"reasons": dict(sample.reasons)} if sample.reasons else {}),
             "advantage": float(taken.mean()) if len(taken) else None,
             "tokens": len(sample.completion.token_ids),
             "finish_reason": sample.completion.finish_reason,

@@ -22,6 +22,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from .. import __version__
 from ..arguments.resume import RECIPE_FILE, RUN_FILE
 from ..reference.settings import adapter_fingerprint, model_fingerprint
+from ..rewards import deciding
 from ..rows.sources import source_fingerprints
 from .context import RunArguments, current_run
 
@@ -80,8 +81,10 @@ def _settings(args: RunArguments) -> Iterator[tuple[str, Any]]:
     compared = [f.name for f in fields(finetuning) if f.init and f.name not in _FREE]
     policy = getattr(finetuning, "policy_settings", None)
     free = tuple(prefix for prefix in _FREE_PREFIXES if policy is None or prefix != "ppo_")
-    yield from ((name, getattr(finetuning, name)) for name in compared if not name.startswith(free))
+    compared = [name for name in compared if not name.startswith(free) and name != "rewards"]
+    yield from ((name, getattr(finetuning, name)) for name in compared)
     if policy is not None:
+        yield "rewards", deciding(policy.rewards)
         yield from policy.sampling.items()
 
 

@@ -107,9 +107,11 @@ class Client:
         """
         with ThreadPoolExecutor(max(1, min(self.concurrency, len(calls)))) as pool:
             futures = [pool.submit(call) for call in calls]
-            wait(futures, return_when=FIRST_EXCEPTION)
-            for future in futures:
-                future.cancel()
+            try:
+                wait(futures, return_when=FIRST_EXCEPTION)
+            finally:  # also when this thread is interrupted
+                for future in futures:
+                    future.cancel()
             for future in futures:
                 if not future.cancelled() and (error := future.exception()) is not None:
                     raise error
