@@ -37,6 +37,7 @@ ARROWS = {
     "policy": {"spec"},
     "wire": set(),
     "rewards": {"spec", "wire"},
+    "serve": {"rewards", "wire"},
     "forward": set(),
     "reference": {"rows", "forward", "datafiles"},  # of datafiles only files that are there whole or not at all
     "rollout": {"forward", "wire"},
@@ -45,7 +46,7 @@ ARROWS = {
     "importers": {"datafiles"},
     # up, on purpose: the doctor reports on the hooks
     "checks": {"hooks", STARTUP.stem, "arguments", "rows", "datafiles"},
-    "cli": {"checks", "importers", "datafiles", "losses"},
+    "cli": {"checks", "importers", "datafiles", "losses", "serve"},
 }
 # Only these import LlamaFactory: inside functions in `checks` and `hooks`.
 IMPORTS_LLAMAFACTORY = {"hooks", "rows", "training", "checks"}
@@ -54,7 +55,7 @@ ONLY_TORCH = {"spec", "losses", "policy"}
 WITHOUT_TORCH = {
     STARTUP.name,
     "startup.py",
-    *"hooks arguments datafiles importers checks cli spec rewards wire".split(),
+    *"hooks arguments datafiles importers checks cli spec rewards serve wire".split(),
 }
 MACHINE_PATHS = re.compile(r"(?<![\w.])/(work|root|home|tmp|Users)/\w|\.\./shared\b")
 

@@ -71,13 +71,13 @@ class Client:
         import httpx
 
         self.url, self.timeout, self.retries, self.concurrency = url.rstrip("/"), timeout, retries, concurrency
-        self._key = _key(key_env)
+        self._key = key_in(key_env)
         host = checked_host(url)
         self._http = httpx.Client(
             timeout=timeout,
             limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
             headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
-            trust_env=not _is_loopback(host),  # a proxy does not reach this machine's own servers
+            trust_env=not is_loopback(host),  # a proxy does not reach this machine's own servers
         )
 
     def get(self, path: str) -> Any:
@@ -202,14 +202,16 @@ def checked_host(url: str) -> str:
     return parsed.host
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
 
 
-def _key(variable: str) -> str:
+def key_in(variable: str) -> str:
+    """The key in an environment variable, empty for no name. ValueError where it is not set."""
     if not variable:
         return ""
     key = os.environ.get(variable, "").strip()
