@@ -225,9 +225,11 @@ def submitted(score: Callable[[Completions], Any], batches: list[Completions], s
 
     async def run() -> list[Any]:
         batcher = Batcher(score, size, 0.01, Metrics())
-        task = asyncio.create_task(batcher.run())
-        found = await asyncio.gather(*map(batcher.submit, batches), return_exceptions=True)
-        task.cancel()
+        waiting = [asyncio.create_task(batcher.submit(batch)) for batch in batches]
+        await asyncio.sleep(0)
+        batcher.start()
+        found = await asyncio.gather(*waiting, return_exceptions=True)
+        batcher.end()
         return found
 
     return asyncio.run(run())

@@ -8,7 +8,7 @@ import hmac
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from .schema import VERSION
 
 logger = logging.getLogger(__name__)
 
+INLINE = 2**18  # bytes of a body that is read at once; a thread costs more than it
 Work = Callable[[Request], Awaitable[dict[str, Any]]]
 
 
@@ -82,11 +83,9 @@ class RewardServer:
 
     @asynccontextmanager
     async def _lifespan(self, app: FastAPI) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.batcher.run())
+        self.batcher.start()
         yield
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        self.batcher.end()
 
     def _guarded(self, path: str, work: Work) -> Callable[[Request], Awaitable[JSONResponse]]:
         """A route that takes a key, has limits, answers errors as JSON and is counted."""
@@ -129,8 +128,10 @@ class RewardServer:
 
     async def _score(self, request: Request) -> dict[str, Any]:
         body = await read_body(request, self.limits.body)
-        ids, batch = await asyncio.to_thread(read_items, body, self.media_dir)
-        del body
+        if len(body) > INLINE:
+            ids, batch = await asyncio.to_thread(read_items, body, self.media_dir)
+        else:
+            ids, batch = read_items(body, self.media_dir)
         rows = await self.batcher.submit(batch)
         scores = [
             {"id": name, "score": score, **({"reason": reason} if reason else {})}

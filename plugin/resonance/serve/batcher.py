@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ..rewards import Completions, Scores
@@ -47,54 +48,74 @@ class Batcher:
         self.score, self.size, self.wait, self.metrics = score, size, wait, metrics
         self.since: float | None = None
         self._jobs: deque[Job] = deque()
-        self._more = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="resonance-score")
+        self._line = threading.Condition()
+        self._ended = False
+
+    def start(self) -> None:
+        """Begin to score. A reward that hangs keeps no process from ending."""
+        threading.Thread(target=self._run, name="resonance-score", daemon=True).start()
+
+    def end(self) -> None:
+        """Score no more."""
+        with self._line:
+            self._ended = True
+            self._line.notify()
 
     async def submit(self, batch: Completions) -> list[Row]:
         """The score of each completion; raises what scoring it raised."""
         if not len(batch):
             return []
         job = Job(batch, asyncio.get_running_loop().create_future())
-        self._jobs.append(job)
-        self._more.set()
+        with self._line:
+            self._jobs.append(job)
+            self._line.notify()
         return await job.done
-
-    async def run(self) -> None:
-        """Score what is in line, for ever."""
-        loop = asyncio.get_running_loop()
-        while True:
-            jobs = await self._next()
-            if not jobs:
-                continue
-            self.since = time.monotonic()
-            results = await loop.run_in_executor(self._thread, self._scored, jobs)
-            self.metrics.scored(sum(len(job.batch) for job in jobs), time.monotonic() - self.since)
-            self.since = None
-            for job, result in zip(jobs, results, strict=True):
-                if job.done.done():  # nobody waits for it any more
-                    continue
-                if isinstance(result, Exception):
-                    job.done.set_exception(result)
-                else:
-                    job.done.set_result(result)
 
     @property
     def waiting(self) -> int:
         """Requests in line."""
         return len(self._jobs)
 
-    async def _next(self) -> list[Job]:
-        while not self._jobs:
-            self._more.clear()
-            await self._more.wait()
-        if self.size > 1 and sum(len(job.batch) for job in self._jobs) < self.size:
-            await asyncio.sleep(self.wait)
-        jobs = [self._jobs.popleft()]
-        count = len(jobs[0].batch)
-        while self._jobs and self._jobs[0].kind == jobs[0].kind and count + len(self._jobs[0].batch) <= self.size:
-            jobs.append(self._jobs.popleft())
-            count += len(jobs[-1].batch)
-        return [job for job in jobs if not job.done.done()]
+    def _run(self) -> None:
+        while jobs := self._next():
+            if wanted := [job for job in jobs if not job.done.done()]:
+                self.since = start = time.monotonic()
+                results = self._scored(wanted)
+                self.since = None
+                with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                    wanted[0].done.get_loop().call_soon_threadsafe(
+                        self._deliver, wanted, results, time.monotonic() - start
+                    )
+
+    def _next(self) -> list[Job]:
+        """What is scored next, none at the end."""
+        with self._line:
+            self._line.wait_for(lambda: self._jobs or self._ended)
+            if self.size > 1:
+                self._line.wait_for(
+                    lambda: self._ended or sum(len(j.batch) for j in self._jobs) >= self.size, self.wait
+                )
+            if self._ended:
+                return []
+            jobs = [self._jobs.popleft()]
+            count = len(jobs[0].batch)
+            while self._jobs and self._jobs[0].kind == jobs[0].kind and count + len(self._jobs[0].batch) <= self.size:
+                jobs.append(self._jobs.popleft())
+                count += len(jobs[-1].batch)
+            return jobs
+
+    def _is_full(self) -> bool:
+        return self._ended or sum(len(job.batch) for job in self._jobs) >= self.size
+
+    def _deliver(self, jobs: Sequence[Job], results: Sequence[list[Row] | Exception], seconds: float) -> None:
+        self.metrics.scored(sum(len(job.batch) for job in jobs), seconds)
+        for job, result in zip(jobs, results, strict=True):
+            if job.done.done():  # nobody waits for it any more
+                continue
+            if isinstance(result, Exception):
+                job.done.set_exception(result)
+            else:
+                job.done.set_result(result)
 
     def _scored(self, jobs: Sequence[Job]) -> list[list[Row] | Exception]:
         """The rows of each job; where scoring them together fails, each alone, so that only those at fault fail."""

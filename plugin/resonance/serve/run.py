@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 import logging
-import os
 import socket
-import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -76,11 +75,8 @@ def serve(options: Options, ready: Callable[[str], None]) -> int:
     )
     host = f"[{options.host}]" if ":" in options.host else options.host
     ready(f"http://{host}:{listening.getsockname()[1]}")
-    uvicorn.Server(config).run(sockets=[listening])
-    if server.batcher.since is not None:  # a thread that scores without end would keep the process
-        sys.stderr.write("A reward was still scoring; it was left behind.\n")
-        sys.stderr.flush()
-        os._exit(1)
+    with suppress(KeyboardInterrupt):  # uvicorn has ended what was in flight
+        uvicorn.Server(config).run(sockets=[listening])
     return 0
 
 
@@ -91,8 +87,14 @@ def scorer(reward: Reward) -> Callable[[Completions], Scores]:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio sends small answers at once on sockets that name their protocol; others wait 40 ms for the next packet
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=2048)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(2048)
     except (OSError, OverflowError) as error:
+        listening.close()
         raise ValueError(f"--host {host} --port {port} cannot be listened at: {error}") from error
+    return listening
