@@ -59,6 +59,15 @@ def test_the_page_shows_pictures_prompts_completions_rewards_and_advantages(tmp_
     assert not re.findall(r"(?:src|href)=\"(?!data:)", text), "it needs no other file"
 
 
+def test_the_page_shows_what_judges_said(tmp_path):
+    log = started(tmp_path)
+    rows = records(0)
+    rows[1]["reasons"] = {"judge": f"It is a 5. {EVIL}"}
+    log.add(rows)
+    text = page(log)
+    assert text.count('<div class="muted">judge: It is a 5. &lt;script&gt;') == 1
+
+
 def test_every_text_is_escaped(tmp_path):
     log = started(tmp_path)
     rows = records(0, text=EVIL)
