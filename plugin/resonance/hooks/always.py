@@ -145,6 +145,21 @@ def run_exp(original: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
+def ray_training(original: Callable[..., Any]) -> Callable[..., Any]:
+    """The driver of LlamaFactory's Ray path."""
+    from ..arguments import recipe
+    from .ray import placing
+
+    @wraps(original)
+    def wrapper(ray_args: Any, config: dict[str, Any]) -> Any:
+        if not recipe.needs_resonance(recipe.as_mapping(config["args"])):
+            return original(ray_args, config)
+        with registry.rebound("ray"), placing(ray_args.ray_num_workers):
+            return original(ray_args, config)
+
+    return wrapper
+
+
 def chat_engine(original: type) -> type:
     from . import chat
 
