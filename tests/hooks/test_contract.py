@@ -93,8 +93,8 @@ def test_replacement_takes_what_callers_give(patch: Patch) -> None:
 
 def test_every_scope_has_patches_and_a_run_that_needs_it() -> None:
     assert {patch.scope for patch in PATCHES} == set(SCOPES)
-    # `selection` is added where rows are left out, `v1` only refuses our keys, no run needs a chat
-    needed = {*EVERY, *(scope for route in ROUTES for scope in route.scopes), "selection", "v1", "chat"}
+    # `selection` is added where rows are left out, `v1` only refuses our keys, no run needs a chat, nor Ray's driver
+    needed = {*EVERY, *(scope for route in ROUTES for scope in route.scopes), "selection", "v1", "ray", "chat"}
     assert needed == set(SCOPES)
 
 

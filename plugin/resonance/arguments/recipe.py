@@ -30,6 +30,7 @@ logger = logging.getLogger(f"llamafactory.{__name__}")  # below LlamaFactory's l
 _OF_A_RUN = ("do_train", "do_eval", "output_dir", "train_sampling_strategy", "group_by_length")
 # Keys of Transformers 4 that Transformers 5 has under other names.
 _NOW = {"group_by_length": "train_sampling_strategy: group_by_length"}
+_VARIABLES = {"use_ray": "USE_RAY=1"}
 
 
 def needs_resonance(given: Mapping[str, Any]) -> bool:
@@ -204,6 +205,8 @@ def unknown_keys(given: Mapping[str, Any], known: frozenset[str]) -> list[str]:
             hint = f"did you mean {' or '.join(near)}?" if near else "see `llamafactory-cli train -h` for all keys"
             if _NOW.get(key, "").partition(":")[0] in known:
                 hint = f"it is `{_NOW[key]}` in this Transformers"
+            elif key in _VARIABLES:
+                hint = f"LlamaFactory reads the environment variable instead: {_VARIABLES[key]}"
             messages.append(f"{key}: no such key (not used by the HfArgumentParser); {hint}")
     return messages
 

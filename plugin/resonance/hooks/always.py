@@ -11,7 +11,7 @@ import inspect
 import logging
 import sys
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 from ..arguments.idle import does_nothing
@@ -59,7 +59,13 @@ def get_train_args(original: Callable[..., Any]) -> Callable[..., Any]:
         ours = routes.find(values) is not None
         if ours:  # flags are known only now
             registry.require(*routes.scopes(values))
-        recipe.check_parsed(given, data_args, training_args, finetuning_args, generating_args)
+        check = partial(recipe.check_parsed, given, data_args, training_args, finetuning_args, generating_args)
+        if ours:  # which checkpoints there are may differ from node to node
+            from ..training.together import on_all_ranks
+
+            on_all_ranks(check)
+        else:
+            check()
         finetuning_args.given_recipe = recipe.as_mapping(given or [])  # for the record that the run leaves
         if training_args.should_log:
             warnings = [*(registry.warnings(*routes.scopes(values)) if ours else ()), *does_nothing(values)]
@@ -88,8 +94,11 @@ def run_stage(original: Callable[..., Any]) -> Callable[..., Any]:
         route = routes.find(values)
         if route is not None or goes_on_from_ours(four[2]):
             from ..training.continuing import check_continuation
+            from ..training.nodes import check_nodes
+            from ..training.together import on_all_ranks
 
-            check_continuation(*four, ours=route is not None and route.leaves_record)
+            check_nodes(*four[1:3])
+            on_all_ranks(lambda: check_continuation(*four, ours=route is not None and route.leaves_record))
         if route is None:
             return original(*args, **kwargs)
         with registry.rebound(*routes.scopes(values)):
@@ -141,6 +150,21 @@ def run_exp(original: Callable[..., Any]) -> Callable[..., Any]:
             if reader.names_file(sys.argv[1:]):
                 args = reader.read_words(sys.argv[1:])
         return original(args, callbacks)
+
+    return wrapper
+
+
+def ray_training(original: Callable[..., Any]) -> Callable[..., Any]:
+    """The driver of LlamaFactory's Ray path."""
+    from ..arguments import recipe
+    from .ray import placing
+
+    @wraps(original)
+    def wrapper(ray_args: Any, config: dict[str, Any]) -> Any:
+        if not recipe.needs_resonance(recipe.as_mapping(config["args"])):
+            return original(ray_args, config)
+        with registry.rebound("ray"), placing(ray_args.ray_num_workers):
+            return original(ray_args, config)
 
     return wrapper
 

@@ -25,6 +25,8 @@ def _in(scope: Scope, target: str, replacement: str, parameters: tuple[str, ...]
 _ARGS = ("model_args", "data_args", "training_args")
 _RUN = (*_ARGS, "finetuning_args")
 _OURS = "rows.tokenized_path:get_dataset"
+_LOADED = ("tokenizer", "model_args", "finetuning_args", "is_trainable", "add_valuehead")
+_REFERENCE = ("model_args", "finetuning_args", "add_valuehead")
 _GET_DATASET = ("template", *_ARGS, "stage")
 _PARSED = "llamafactory.hparams"
 _KEYS = {
@@ -39,6 +41,17 @@ _V1: dict[str, Any] = {
 _RATIO = {
     "why": "`data_ratio` in this stage too; recipes without it go straight to LlamaFactory's function",
     "remove_when": "LlamaFactory can train on a seeded fraction of a dataset",
+}
+_DPO = "llamafactory.train.dpo.workflow"
+_TUNER = "llamafactory.train.tuner"
+_RAY: dict[str, Any] = {
+    "why": "where Ray counts fewer than ten CPUs for each device, LlamaFactory waits without end",
+    "remove_when": "LlamaFactory reserves what `ray_num_workers` need, and stops where that is not to be had",
+    "optional": True,
+}
+_WEIGHTS = {
+    "why": "a weight missing from the checkpoint is initialised at random with a log line only; we stop by name",
+    "remove_when": "LlamaFactory or Transformers can refuse a checkpoint with missing weights",
 }
 _SAVED = {
     "why": "a `tokenized_path` made under another policy or limit holds other rows, and would be read in silence",
@@ -111,6 +124,8 @@ PATCHES = (
         remove_when="LlamaFactory reads JSON recipes, and prints what a user is to correct without a traceback",
         optional=True,
     ),
+    _always("ray", f"{_TUNER}._ray_training_function", "ray_training", ("ray_args", "config"), **_RAY),
+    _in("ray", f"{_TUNER}.get_placement_group", "hooks.ray:get_placement_group", ("num_workers",), **_RAY),
     _always("v1", "llamafactory.v1.config.arg_parser.get_args", "get_v1_args", ("args",), **_V1),
     _in(
         "rows",
@@ -168,7 +183,7 @@ PATCHES = (
         why="pairs that are too long stop the run together, are dropped, shrunk or cut, and are listed",
         remove_when="LlamaFactory has a policy for rows over cutoff_len",
     ),
-    _in("dpo_rows", "llamafactory.train.dpo.workflow.get_dataset", _OURS, _GET_DATASET, **_SAVED),
+    _in("dpo_rows", f"{_DPO}.get_dataset", _OURS, _GET_DATASET, **_SAVED),
     _in("rm_rows", "llamafactory.train.rm.workflow.get_dataset", _OURS, _GET_DATASET, **_SAVED),
     _in(
         "rows",
@@ -180,7 +195,7 @@ PATCHES = (
     ),
     _in(
         "dpo_rows",
-        "llamafactory.train.dpo.workflow.PairwiseDataCollatorWithPadding",
+        f"{_DPO}.PairwiseDataCollatorWithPadding",
         "rows.collate:PreferenceCollator",
         (),
         why="scores in the batch of a loss that reads them; images in the sizes that their tokens were counted with",
@@ -211,25 +226,11 @@ PATCHES = (
         why="it drops every column that rewards read, and cuts prompts through images",
         remove_when="it passes extra columns through and has a policy for long rows",
     ),
+    _in("trainer", f"{_DPO}.load_model", "training.weights:load_model", _LOADED, **_WEIGHTS),
+    _in("trainer", f"{_DPO}.create_ref_model", "training.weights:create_ref_model", _REFERENCE, **_WEIGHTS),
     _in(
         "trainer",
-        "llamafactory.train.dpo.workflow.load_model",
-        "training.weights:load_model",
-        ("tokenizer", "model_args", "finetuning_args", "is_trainable", "add_valuehead"),
-        why="a weight missing from the checkpoint is initialised at random with a log line only; we stop by name",
-        remove_when="LlamaFactory or Transformers can refuse a checkpoint with missing weights",
-    ),
-    _in(
-        "trainer",
-        "llamafactory.train.dpo.workflow.create_ref_model",
-        "training.weights:create_ref_model",
-        ("model_args", "finetuning_args", "add_valuehead"),
-        why="the same check for the reference model",
-        remove_when="as for load_model",
-    ),
-    _in(
-        "trainer",
-        "llamafactory.train.dpo.workflow.plot_loss",
+        f"{_DPO}.plot_loss",
         "training.curves:plot_loss",
         ("save_dictionary", "keys"),
         why="`plot_loss: true` draws every preference metric that was logged, not three fixed keys",

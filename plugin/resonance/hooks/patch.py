@@ -18,6 +18,7 @@ from typing import Any, Literal, get_args
 Scope = Literal[
     "arguments",
     "launcher",
+    "ray",
     "chat",
     "v1",
     "run_dpo",

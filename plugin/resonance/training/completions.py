@@ -15,6 +15,7 @@ from ..rollout.types import Completion, Rollout, Sampling
 from .judge import Judge, Row
 from .phases import Timer
 from .rollouts import PromptOrder, Sample, Sizes, seed_of
+from .together import on_all_ranks
 
 
 class Completer:
@@ -73,11 +74,15 @@ class Completer:
         self.consumed += self.sizes.prompts
         numbers = [self.order[place] for place in places]
         rows = [self.rows[number] for number in numbers]
-        with self.time("generate"):
-            seeds = [seed_of(seed, place) for place in places]
-            groups = self.rollout.generate(rows, count, self.sampling, version, seeds)
-        with self.time("reward"):
-            samples = self.judged(rows, groups, numbers, places)
+        seeds = [seed_of(seed, place) for place in places]
+
+        def complete() -> list[Sample]:
+            with self.time("generate"):
+                groups = self.rollout.generate(rows, count, self.sampling, version, seeds)
+            with self.time("reward"):
+                return self.judged(rows, groups, numbers, places)
+
+        samples = on_all_ranks(complete)
         self._penalise(samples)
         return samples
 
