@@ -36,19 +36,30 @@ ARROWS = {
     "losses": {"spec"},
     "policy": {"spec"},
     "wire": set(),
-    "rewards": {"spec", "wire"},
+    "rewards": {"spec", "wire", "reward_model", "rows"},  # of rows only names of templates
     "forward": set(),
+    "reward_model": {"forward", "rows"},
     "reference": {"rows", "forward", "datafiles"},  # of datafiles only files that are there whole or not at all
     "rollout": {"forward", "wire"},
-    "training": {"arguments", "rows", "losses", "policy", "rewards", "rollout", "forward", "reference"},
+    "training": {
+        "arguments",
+        "rows",
+        "losses",
+        "policy",
+        "rewards",
+        "reward_model",
+        "rollout",
+        "forward",
+        "reference",
+    },
     "datafiles": {"rows"},  # of rows only what a score is
     "importers": {"datafiles"},
     # up, on purpose: the doctor reports on the hooks
     "checks": {"hooks", STARTUP.stem, "arguments", "rows", "datafiles"},
-    "cli": {"checks", "importers", "datafiles", "losses"},
+    "cli": {"checks", "importers", "datafiles", "losses", "reward_model", "rows"},
 }
 # Only these import LlamaFactory: inside functions in `checks` and `hooks`.
-IMPORTS_LLAMAFACTORY = {"hooks", "rows", "training", "checks"}
+IMPORTS_LLAMAFACTORY = {"hooks", "rows", "reward_model", "training", "checks"}
 ONLY_TORCH = {"spec", "losses", "policy"}
 # Rooms that answer without torch: it may only be imported inside a function there.
 WITHOUT_TORCH = {

@@ -4,6 +4,7 @@
 rewards:
   - {name: exact, answer: solution}                  # built in; its column `answer` is `solution` in the data
   - {function: my_rewards:short, weight: 0.1}        # a function of your own, module:function
+  - {model: saves/rm, weight: 1.0}                   # a reward model, the folder of a `stage: rm` run
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ from typing import Any
 from ..spec import find, nearest_first, param_problems
 from .answers import MATH_VERIFY, has_math_verify
 from .functions import UserFunction, load_function
+from .model import TIMEOUT as MODEL_TIMEOUT
+from .model import ModelReward, model_problems
 from .spec import Completions, RewardSpec
 from .table import EXPRESSIONS, REWARDS
 
 logger = logging.getLogger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 
 TIMEOUT = 120.0
-OPTIONS = ("name", "function", "weight", "label", "timeout")
+OPTIONS = ("name", "function", "model", "weight", "label", "timeout")
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,8 @@ def make_rewards(entries: object, columns: Iterable[str] | None = None) -> list[
     """The rewards of a recipe.
 
     Args:
-        entries: a list of mappings. Each has `name` (one of REWARDS) or `function` ("module:function"), and may have
+        entries: a list of mappings. Each has `name` (one of REWARDS), `function` ("module:function") or `model` (the
+            folder of a reward model), and may have
             `weight` (1), `label` (the name in logs), `timeout` (seconds a batch, 120), and parameters by name. For a
             built-in its columns are keys too: `answer: solution` reads `solution`.
         columns: the columns of the data besides prompt and media, to check against; None where they are not known yet.
@@ -105,15 +109,14 @@ def _entry(at: int, entry: object, known: set[str] | None) -> tuple[str, Reward 
     title = f"rewards[{at}]"
     if not isinstance(entry, Mapping) or not all(isinstance(key, str) for key in entry):
         return title, None, [f"it must be a mapping like {{name: exact, answer: answer}}, got {entry!r}"]
-    given = [key for key in ("name", "function") if key in entry]
+    given = [key for key in READERS if key in entry]
     if len(given) != 1:
         close = "" if given else f" (keys given: {', '.join(entry) or 'none'})"
-        return title, None, [f"it needs one of 'name' (built in: {', '.join(REWARDS)}) and 'function'{close}"]
+        return title, None, [f"it needs one of 'name' (built in: {', '.join(REWARDS)}), 'function' and 'model'{close}"]
     name = entry[given[0]]
     title = f"{title} ({name})"
     extra = {key: value for key, value in entry.items() if key not in OPTIONS}
-    read = _built_in if given == ["name"] else _function
-    reward, problems = read(name, extra, known)
+    reward, problems = READERS[given[0]](name, extra, known)
     problems += _option_problems(entry)
     if problems or reward is None:
         return title, None, problems
@@ -180,3 +183,12 @@ def _function(name: object, extra: Mapping[str, Any], known: set[str] | None) ->
     label = str(name).rpartition(":")[2]
     call = partial(UserFunction.call, function, params=extra)
     return Reward(label, "", call, is_async=function.is_async), function.problems(extra, known, OPTIONS)
+
+
+def _model(folder: object, extra: Mapping[str, Any], _: set[str] | None) -> tuple[Reward | None, list[str]]:
+    if problems := model_problems(folder, extra, OPTIONS):
+        return None, problems
+    return Reward("model", "", ModelReward(str(folder), extra), timeout=MODEL_TIMEOUT), []
+
+
+READERS = {"name": _built_in, "function": _function, "model": _model}
