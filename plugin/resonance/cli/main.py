@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 from .. import __version__
-from . import compare, cp, data, doctor, estimate, losses, ls, precompute
+from . import compare, cp, data, doctor, estimate, eval_pairs, losses, ls, precompute
 
 COMMANDS = {
     "data": data,
@@ -20,6 +20,7 @@ COMMANDS = {
     "estimate": estimate,
     "precompute": precompute,
     "compare": compare,
+    "eval-pairs": eval_pairs,
     "losses": losses,
     "ls": ls,
     "cp": cp,

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..rows.fields import SCORE_FIELDS, SOURCE
@@ -29,3 +29,25 @@ def groups_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[int]]:
         for name in names:
             found.setdefault(name, []).append(place)
     return found
+
+
+def summary(rows: Sequence[Mapping[str, Any]], rewards: Sequence[tuple[float, float]]) -> dict[str, dict[str, float]]:
+    """What rewards say about pairs: of all, then of each file and of each bin in order.
+
+    Args:
+        rows: pairs, with origin and scores where they have some.
+        rewards: of the chosen and of the rejected answer of each.
+    """
+    groups = groups_of(rows)
+    bins = [f"margin<={edge:g}" for edge in EDGES] + [f"margin>{EDGES[-1]:g}"]
+    files = [name for name in groups if name not in bins]
+    ordered = {name: groups[name] for name in (*files, *bins) if name in groups}
+    return {name: _of(rewards, places) for name, places in {"all": list(range(len(rows))), **ordered}.items()}
+
+
+def _of(rewards: Sequence[tuple[float, float]], places: Sequence[int]) -> dict[str, float]:
+    chosen, rejected = zip(*(rewards[place] for place in places), strict=True)
+    count = len(places)
+    right = sum(good > bad for good, bad in zip(chosen, rejected, strict=True))
+    means = {"chosen": sum(chosen) / count, "rejected": sum(rejected) / count}
+    return {"pairs": count, "accuracy": right / count, **means, "margin": means["chosen"] - means["rejected"]}
