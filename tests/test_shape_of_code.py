@@ -36,20 +36,31 @@ ARROWS = {
     "losses": {"spec"},
     "policy": {"spec"},
     "wire": set(),
-    "rewards": {"spec", "wire"},
+    "rewards": {"spec", "wire", "reward_model", "rows"},  # of rows only names of templates
     "serve": {"rewards", "wire"},
     "forward": set(),
+    "reward_model": {"forward", "rows"},
     "reference": {"rows", "forward", "datafiles"},  # of datafiles only files that are there whole or not at all
     "rollout": {"forward", "wire"},
-    "training": {"arguments", "rows", "losses", "policy", "rewards", "rollout", "forward", "reference"},
+    "training": {
+        "arguments",
+        "rows",
+        "losses",
+        "policy",
+        "rewards",
+        "reward_model",
+        "rollout",
+        "forward",
+        "reference",
+    },
     "datafiles": {"rows"},  # of rows only what a score is
     "importers": {"datafiles"},
     # up, on purpose: the doctor reports on the hooks
     "checks": {"hooks", STARTUP.stem, "arguments", "rows", "datafiles"},
-    "cli": {"checks", "importers", "datafiles", "losses", "serve"},
+    "cli": {"checks", "importers", "datafiles", "losses", "reward_model", "rows", "serve"},
 }
 # Only these import LlamaFactory: inside functions in `checks` and `hooks`.
-IMPORTS_LLAMAFACTORY = {"hooks", "rows", "training", "checks"}
+IMPORTS_LLAMAFACTORY = {"hooks", "rows", "reward_model", "training", "checks"}
 ONLY_TORCH = {"spec", "losses", "policy"}
 # Rooms that answer without torch: it may only be imported inside a function there.
 WITHOUT_TORCH = {

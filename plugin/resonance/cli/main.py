@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 from .. import __version__
-from . import compare, cp, data, doctor, estimate, losses, ls, precompute, serve_reward
+from . import compare, cp, data, doctor, estimate, eval_pairs, losses, ls, precompute, serve_reward
 
 COMMANDS = {
     "data": data,
@@ -21,6 +21,7 @@ COMMANDS = {
     "precompute": precompute,
     "compare": compare,
     "serve-reward": serve_reward,
+    "eval-pairs": eval_pairs,
     "losses": losses,
     "ls": ls,
     "cp": cp,

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..arguments import data, policy, preference
+from ..arguments import data, policy, preference, reward_model
 from ..upstream import DataArguments, FinetuningArguments, ModelArguments, TrainingArguments
 from .patch import Scope
 
@@ -109,6 +109,14 @@ def _prepare_preference(
     prepare(model_args, data_args, training_args, finetuning_args)
 
 
+def _prepare_reward_model(
+    _: ModelArguments, data_args: DataArguments, training_args: TrainingArguments, finetuning_args: FinetuningArguments
+) -> None:
+    from ..training.run import prepare_rows
+
+    prepare_rows(data_args, training_args, needs_scores=reward_model.reads_scores(data_args, finetuning_args))
+
+
 def _prepare_pairs(_: ModelArguments, data_args: DataArguments, training_args: TrainingArguments, *__: Any) -> None:
     from ..training.run import prepare_rows
 
@@ -153,6 +161,14 @@ ROUTES = (
     ),
     # pairs checked and tokenized by us, for LlamaFactory's own trainers
     Route("dpo", data.uses_rows, ("run_dpo", "align", "rows", "dpo_rows"), _prepare_pairs, _watched),
+    # a reward model on our trainer
+    Route(
+        "rm",
+        reward_model.runs_on_resonance,
+        ("run_rm", "align", "rows", "rm_rows", "rm_trainer", "rm_model"),
+        _prepare_reward_model,
+        _watched,
+    ),
     Route("rm", data.uses_rows, ("run_rm", "align", "rows", "rm_rows"), _prepare_pairs, _watched),
     # a reward model that goes on from a checkpoint
     Route("rm", _resumes, ("run_rm", "rm_trainer"), _prepare_nothing),
