@@ -30,7 +30,7 @@ ARROWS = {
     "__main__.py": {"cli"},
     "upstream.py": set(),  # annotations for every room
     "hooks": {"arguments", "training"},
-    "arguments": {"losses", "policy", "rewards", "spec", "forward", "rows"},  # of the last two only names
+    "arguments": {"losses", "policy", "rewards", "spec", "wire", "forward", "rows"},  # of the last two only names
     "rows": set(),
     "spec": set(),
     "losses": {"spec"},
@@ -40,7 +40,7 @@ ARROWS = {
     "forward": set(),
     "reference": {"rows", "forward", "datafiles"},  # of datafiles only files that are there whole or not at all
     "rollout": {"forward", "wire"},
-    "training": {"arguments", "rows", "losses", "policy", "rewards", "rollout", "forward", "reference"},
+    "training": {"arguments", "rows", "losses", "policy", "rewards", "rollout", "forward", "reference", "wire"},
     "datafiles": {"rows"},  # of rows only what a score is
     "importers": {"datafiles"},
     # up, on purpose: the doctor reports on the hooks

@@ -75,11 +75,18 @@ class Completer:
         rows = [self.rows[number] for number in numbers]
         with self.time("generate"):
             seeds = [seed_of(seed, place) for place in places]
-            groups = self.rollout.generate(rows, count, self.sampling, version, seeds)
+            groups = self.generate(rows, count, self.sampling, version, seeds)
         with self.time("reward"):
             samples = self.judged(rows, groups, numbers, places)
         self._penalise(samples)
         return samples
+
+    def generate(
+        self, rows: Sequence[Row], count: int, sampling: Sampling, version: int, seeds: Sequence[int]
+    ) -> list[list[Completion]]:
+        """`count` completions of each row by the weights of now; all ranks call it together. See `Rollout`."""
+        self.rollout.take(version)
+        return self.rollout.generate(rows, count, sampling, version, seeds)
 
     def judged(
         self,

@@ -13,6 +13,7 @@ from .completions import Completer, rollout_metrics
 from .credit import Credit
 from .rollouts import Experience, MicroBatch, Sample, micro_batches
 from .samples import SampleLog
+from .served_weights import check_logps
 
 Passes = Callable[[MicroBatch], dict[str, torch.Tensor]]  # log-probabilities and values before the update
 
@@ -77,6 +78,9 @@ class ExperienceSource:
             for batch in batches:
                 batch.tensors |= self.passes(batch)
         metrics = self.credit.assign(batches)
+        if self.completer.settings.urls:
+            limit = self.completer.settings.values["rollout_logp_limit"]
+            metrics |= check_logps(batches, version, limit, self.credit.total)
         self._record(number, version, batches, metrics)
         return Experience(number, batches)
 

@@ -50,7 +50,7 @@ class GeneratingEvaluation(Trainer):
         mine = [place for place in range(len(rows)) if place // block % world == rank]
         own = [rows[place] for place in mine]
         seeds = [seed_of(self.settings.seed, -1 - place) for place in mine]
-        groups = self.completer.rollout.generate(own, count, sampling, self.state.global_step, seeds)
+        groups = self.completer.generate(own, count, sampling, self.state.global_step, seeds)
         samples = self.completer.judged(own, groups, mine, mine)  # none if there are more ranks than rows
         everything = sorted(gather_object(samples), key=lambda sample: sample.place)
         return rollout_metrics(everything, count)
