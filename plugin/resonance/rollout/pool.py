@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
@@ -106,11 +106,13 @@ class ServerRollout:
         def answer(server: Server, number: int) -> list[Completion]:
             return self._answer(server, weights, rows[number], count, sampling, seeds[number])
 
+        failed: set[str] = set()
         while len(found) < len(rows):
-            servers = self._ready(weights)
-            fresh = self._ask(servers, weights, [i for i in range(len(rows)) if i not in found], answer)
+            fresh = self._ask(
+                self._ready(weights, failed), weights, [i for i in range(len(rows)) if i not in found], answer
+            )
             found |= fresh
-            last = time.monotonic() if fresh else last
+            last, failed = time.monotonic() if fresh else last, set(self._down)
             if len(found) < len(rows):
                 self._wait(last)
         return [found[i] for i in range(len(rows))]
@@ -124,12 +126,13 @@ class ServerRollout:
             )
         time.sleep(PAUSE)
 
-    def _ready(self, weights: Weights) -> list[Server]:
-        """Those of this process that answer and have the weights, else all others that do."""
+    def _ready(self, weights: Weights, failed: Collection[str]) -> list[Server]:
+        """The first that answer and have the weights: this process's own, all others, those that failed just now."""
         for servers in (self.own, self.others):
-            if found := [server for server in servers if self._usable(server, weights)]:
+            fine = [server for server in servers if server.url not in failed]
+            if found := [server for server in fine if self._usable(server, weights)]:
                 return found
-        return []
+        return [server for server in self.servers if server.url in failed and self._usable(server, weights)]
 
     def _usable(self, server: Server, weights: Weights) -> bool:
         """Whether it answers; it has the weights then.
