@@ -42,6 +42,9 @@ class LocalRollout:
     def take(self, version: int) -> None:
         """Nothing to do: it is the policy."""
 
+    def close(self) -> None:
+        """Nothing is left."""
+
     def generate(
         self, rows: Sequence[Mapping[str, Any]], count: int, sampling: Sampling, version: int, seeds: Sequence[int]
     ) -> list[list[Completion]]:

@@ -25,7 +25,7 @@ WRONG = (400, 401, 403, 413, 422)
 
 
 class Publisher(Protocol):
-    """Writes the policy's weights where servers read them; all ranks call both together."""
+    """Writes the policy's weights where servers read them; all ranks call these together."""
 
     def write(self, version: int) -> Weights:
         """The weights of now."""
@@ -33,6 +33,10 @@ class Publisher(Protocol):
 
     def loaded(self) -> None:
         """All servers that answer have them: forget the ones before."""
+        ...
+
+    def remove(self) -> None:
+        """Forget all."""
         ...
 
 
@@ -91,6 +95,10 @@ class ServerRollout:
         for server in self.servers[self.terms.rank :: self.terms.world]:
             self._usable(server, self.weights)
         self.publisher.loaded()
+
+    def close(self) -> None:
+        """Remove the folder of weights; servers keep the last ones in memory."""
+        self.publisher.remove()
 
     def generate(
         self, rows: Sequence[Row], count: int, sampling: Sampling, version: int, seeds: Sequence[int]

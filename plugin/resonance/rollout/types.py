@@ -61,3 +61,7 @@ class Rollout(Protocol):
     ) -> list[list[Completion]]:
         """`count` completions of each row, in the order of the rows; `seeds`: one a row."""
         ...
+
+    def close(self) -> None:
+        """Leave nothing behind; all ranks call it together."""
+        ...

@@ -79,6 +79,7 @@ def run_policy(
     if tokenizer_module["processor"] is not None:
         trainer.add_callback(SaveProcessorCallback(tokenizer_module["processor"]))
     _train_and_evaluate(trainer, training_args, finetuning_args.plot_loss)
+    trainer.completer.rollout.close()
     create_modelcard_and_push(trainer, model_args, data_args, training_args, finetuning_args)
 
 

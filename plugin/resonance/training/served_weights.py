@@ -61,6 +61,12 @@ class WeightFolder:
                 if folder != self._newest:
                     shutil.rmtree(folder)
 
+    def remove(self) -> None:
+        """Remove the folder; all ranks call it together."""
+        self.trainer.accelerator.wait_for_everyone()
+        if self.trainer.args.should_save:
+            shutil.rmtree(self.folder)
+
     def _state(self) -> dict[str, Any] | None:
         """Whole weights without the critic's, on ranks that write."""
         trainer = self.trainer
