@@ -24,7 +24,12 @@ def serve_commands(values: Mapping[str, Any]) -> list[str]:
 def _vllm(values: Mapping[str, Any], url: str) -> str:
     words = ["vllm", "serve", str(values["model_name_or_path"]), *_address(url)]
     words += ["--dtype", dtype(values), "--max-model-len", str(longest(values)), "--generation-config", "vllm"]
-    words += ["--logprobs-mode", logprobs_mode(values), "--limit-mm-per-prompt", '{"video": 0}']
+    words += [
+        "--logprobs-mode",
+        logprobs_mode(values),
+        "--limit-mm-per-prompt",
+        '{"video": 0}',
+    ]
     variables = ["VLLM_SERVER_DEV_MODE=1"]
     if values.get("finetuning_type", "lora") == "lora":
         variables.append("VLLM_ALLOW_RUNTIME_LORA_UPDATING=1")
@@ -66,8 +71,14 @@ def longest(values: Mapping[str, Any]) -> int:
 
 
 def logprobs_mode(values: Mapping[str, Any]) -> str:
-    """Of vLLM: raw log-probabilities are those before the temperature and before `top_p` and `top_k`."""
+    """Of vLLM: raw log-probabilities are those before the temperature, and before `top_p` and `top_k`."""
     return "raw_logprobs" if float(values.get("temperature", 1.0)) == 1.0 else "processed_logprobs"
+
+
+def needs(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a server that a recipe needs: `logprobs_mode`, the least `max_model_len` and `max_lora_rank`."""
+    rank = values.get("lora_rank", 8) if values.get("finetuning_type", "lora") == "lora" else 0
+    return {"logprobs_mode": logprobs_mode(values), "max_model_len": longest(values), "max_lora_rank": rank}
 
 
 def allowed_rank(rank: int) -> int:

@@ -12,13 +12,14 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 from .. import __version__
-from . import compare, cp, data, doctor, estimate, losses, ls, precompute
+from . import compare, cp, data, doctor, estimate, losses, ls, precompute, rollout_check
 
 COMMANDS = {
     "data": data,
     "doctor": doctor,
     "estimate": estimate,
     "precompute": precompute,
+    "rollout-check": rollout_check,
     "compare": compare,
     "losses": losses,
     "ls": ls,

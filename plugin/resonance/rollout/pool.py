@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn, Protocol
 
 from ..wire import ServerError, data_uri
@@ -82,6 +82,11 @@ class ServerRollout:
         self.weights: Weights | None = None
         self.version = -1
         self._down: dict[str, str] = {}
+
+    def alone(self, server: Server) -> ServerRollout:
+        """The same with one server, which is not waited for."""
+        terms = replace(self.terms, wait=0.0, rank=0, world=1)
+        return ServerRollout([server], terms, self.agreement, self.publisher)
 
     def take(self, version: int) -> None:
         """Give all servers the weights of now; one that does not answer gets them when it does.

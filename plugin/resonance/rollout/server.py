@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -84,6 +84,17 @@ class Server(Protocol):
 
     url: str
     concurrency: int
+
+    def describe(self) -> str:
+        """What it is, and its version."""
+        ...
+
+    def problems(self, needs: Mapping[str, Any]) -> list[str]:
+        """Settings that it was started with and that a recipe needs otherwise, as far as it tells them.
+
+        `needs`: `logprobs_mode`, the least `max_model_len` and `max_lora_rank`.
+        """
+        ...
 
     def holds(self, weights: Weights) -> bool:
         """Whether it has these weights."""

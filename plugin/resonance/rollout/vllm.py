@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -29,6 +30,25 @@ class VllmServer:
 
     def _models(self) -> list[dict[str, Any]]:
         return self.client.get("/v1/models")["data"]
+
+    def describe(self) -> str:
+        return f"vLLM {self.client.get('/version')['version']} with {self._models()[0]['root']}"
+
+    def problems(self, needs: Mapping[str, Any]) -> list[str]:
+        config = self.client.get("/server_info?config_format=json")["vllm_config"]
+        model, adapters = config["model_config"], config.get("lora_config") or {"max_lora_rank": 0}
+        has = {**model, **adapters}
+        found = []
+        if has["logprobs_mode"] != needs["logprobs_mode"]:
+            found.append(f"--logprobs-mode is {has['logprobs_mode']}, the recipe needs {needs['logprobs_mode']}")
+        if has["max_model_len"] < needs["max_model_len"]:
+            found.append(
+                f"--max-model-len is {has['max_model_len']}, cutoff_len and max_new_tokens need "
+                f"{needs['max_model_len']}"
+            )
+        if int(has["max_lora_rank"]) < needs["max_lora_rank"]:
+            found.append(f"--max-lora-rank is {has['max_lora_rank'] or 'off'}, lora_rank is {needs['max_lora_rank']}")
+        return found
 
     def holds(self, weights: Weights) -> bool:
         if weights.adapter:

@@ -28,6 +28,7 @@ from .engine import Engine
 from .judge import Judge, make_judge
 from .policy import CARRIED, PolicyTrainer
 from .reference import BeforeTraining
+from .rollout_check import check_servers
 from .servers import make_servers, server_rollout
 from .speedups import Batches
 from .weights import complete_weights, load_reference, prepared_reference
@@ -57,9 +58,9 @@ def run_policy(
     trains = training_args.do_train
     reference = load_reference(model_args, finetuning_args) if settings.needs_reference and trains else None
     parts = _Parts(model, reference, template, tokenizer_module, finetuning_args, generating_args, rows, judge)
+    values = {key: value for args in (model_args, data_args, training_args) for key, value in vars(args).items()}
+    values |= vars(finetuning_args) | vars(generating_args)
     if servers:
-        values = {key: value for args in (model_args, data_args, training_args) for key, value in vars(args).items()}
-        values |= vars(finetuning_args) | vars(generating_args)
         parts.servers, parts.commands = servers, serve_commands(values)
     trainer = PolicyTrainer(
         settings,
@@ -75,6 +76,10 @@ def run_policy(
         processing_class=tokenizer_module["tokenizer"],
         **rows,
     )
+    if settings.values["rollout_check_only"]:
+        for line in check_servers(trainer, values):
+            logger.info_rank0(line)
+        return
     trainer.stop_after, trainer.norm_counts = finetuning_args.stop_after_nonfinite, not training_args.fp16
     if tokenizer_module["processor"] is not None:
         trainer.add_callback(SaveProcessorCallback(tokenizer_module["processor"]))
