@@ -30,7 +30,7 @@ ARROWS = {
     "__main__.py": {"cli"},
     "upstream.py": set(),  # annotations for every room
     "hooks": {"arguments", "training"},
-    "arguments": {"losses", "policy", "rewards", "spec", "forward", "rows"},  # of the last two only names
+    "arguments": {"losses", "policy", "rewards", "spec", "wire", "forward", "rows"},  # of the last two only names
     "rows": set(),
     "spec": set(),
     "losses": {"spec"},
@@ -52,6 +52,7 @@ ARROWS = {
         "rollout",
         "forward",
         "reference",
+        "wire",
     },
     "datafiles": {"rows"},  # of rows only what a score is
     "importers": {"datafiles"},

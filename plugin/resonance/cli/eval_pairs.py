@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
 _MEANS = ("chosen", "rejected", "margin")
 
 
-def _rewards(args: argparse.Namespace, given: dict[str, str], pairs: list[Pair]) -> list[tuple[float, float]]:
+def _rewards(args: argparse.Namespace, given: dict[str, Any], pairs: list[Pair]) -> list[tuple[float, float]]:
     from ..reward_model.scorer import load
 
     score = load(args.rm, device=args.device, batch_size=args.batch_size, **given)

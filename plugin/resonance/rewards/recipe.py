@@ -67,9 +67,9 @@ def make_rewards(entries: object, columns: Iterable[str] | None = None) -> list[
 
     Args:
         entries: a list of mappings. Each has `name` (one of REWARDS), `function` ("module:function"), `model` (the
-            folder of a reward model) or `url` (of a judge), and may have `weight` (1), `label` (the name in logs), `timeout`
-            (seconds a batch, 120; of a judge seconds a call), and parameters by name. For a built-in its columns are
-            keys too: `answer: solution` reads `solution`.
+            folder of a reward model) or `url` (of a judge), and may have `weight` (1), `label` (the name in logs),
+            `timeout` (seconds a batch, 120; of a judge seconds a call), and parameters by name. For a built-in its
+            columns are keys too: `answer: solution` reads `solution`.
         columns: the columns of the data besides prompt and media, to check against; None where they are not known yet.
 
     Raises:
