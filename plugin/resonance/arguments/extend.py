@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields, make_dataclass
 from typing import Any
 
-from . import chat, data, parameters, policy, preference
+from . import chat, data, parameters, policy, preference, tracking
 
 
 @dataclass
-class Keys(preference.PreferenceArguments, policy.PolicyKeys, chat.ChatKeys):
+class Keys(preference.PreferenceArguments, policy.PolicyKeys, chat.ChatKeys, tracking.TrackingKeys):
     r"""All keys of ours that are not about rows."""
 
 

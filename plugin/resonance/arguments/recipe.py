@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from ..upstream import DataArguments, FinetuningArguments, TrainingArguments
-from . import data, parameters, policy, preference
+from . import data, parameters, policy, preference, tracking
 from .environment import may_have_other_keys
 from .grouping import grouping_problems
 from .idle import does_nothing, given_without_effect
@@ -35,7 +35,7 @@ _NOW = {"group_by_length": "train_sampling_strategy: group_by_length"}
 def needs_resonance(given: Mapping[str, Any]) -> bool:
     """Whether a recipe asks for anything that only exists with this package."""
     ours = preference.runs_on_resonance(given) or policy.is_policy_stage(given)
-    return ours or any(key in given for key in (*preference.KEYS, *data.KEYS, *policy.KEYS))
+    return ours or any(key in given for key in (*preference.KEYS, *data.KEYS, *policy.KEYS, *tracking.KEYS))
 
 
 def read(args: Sequence[str]) -> dict[str, Any]:
