@@ -43,9 +43,10 @@ ARROWS = {
     "training": {"arguments", "rows", "losses", "policy", "rewards", "rollout", "forward", "reference"},
     "datafiles": {"rows"},  # of rows only what a score is
     "importers": {"datafiles"},
+    "translate": set(),
     # up, on purpose: the doctor reports on the hooks
     "checks": {"hooks", STARTUP.stem, "arguments", "rows", "datafiles"},
-    "cli": {"checks", "importers", "datafiles", "losses"},
+    "cli": {"checks", "importers", "datafiles", "losses", "translate"},
 }
 # Only these import LlamaFactory: inside functions in `checks` and `hooks`.
 IMPORTS_LLAMAFACTORY = {"hooks", "rows", "training", "checks"}
@@ -54,7 +55,7 @@ ONLY_TORCH = {"spec", "losses", "policy"}
 WITHOUT_TORCH = {
     STARTUP.name,
     "startup.py",
-    *"hooks arguments datafiles importers checks cli spec rewards wire".split(),
+    *"hooks arguments datafiles importers translate checks cli spec rewards wire".split(),
 }
 MACHINE_PATHS = re.compile(r"(?<![\w.])/(work|root|home|tmp|Users)/\w|\.\./shared\b")
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 from .. import __version__
-from . import compare, cp, data, doctor, estimate, losses, ls, precompute
+from . import compare, cp, data, doctor, estimate, import_args, losses, ls, precompute
 
 COMMANDS = {
     "data": data,
@@ -23,6 +23,7 @@ COMMANDS = {
     "losses": losses,
     "ls": ls,
     "cp": cp,
+    "import-args": import_args,
 }
 
 
