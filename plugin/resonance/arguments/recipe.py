@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from ..upstream import DataArguments, FinetuningArguments, TrainingArguments
-from . import data, parameters, policy, preference, reward_model
+from . import data, parameters, policy, preference, reward_model, tracking
 from .environment import may_have_other_keys
 from .grouping import grouping_problems
 from .idle import does_nothing, given_without_effect
@@ -36,7 +36,8 @@ _VARIABLES = {"use_ray": "USE_RAY=1"}
 def needs_resonance(given: Mapping[str, Any]) -> bool:
     """Whether a recipe asks for anything that only exists with this package."""
     ours = preference.runs_on_resonance(given) or policy.is_policy_stage(given)
-    return ours or any(key in given for key in (*preference.KEYS, *data.KEYS, *policy.KEYS, *reward_model.KEYS))
+    mine = (*preference.KEYS, *data.KEYS, *policy.KEYS, *reward_model.KEYS, *tracking.KEYS)
+    return ours or any(key in given for key in mine)
 
 
 def read(args: Sequence[str]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from . import (
     doctor,
     estimate,
     eval_pairs,
+    import_args,
     losses,
     ls,
     precompute,
@@ -38,6 +39,7 @@ COMMANDS = {
     "losses": losses,
     "ls": ls,
     "cp": cp,
+    "import-args": import_args,
 }
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..arguments import data, policy, preference, reward_model
+from ..arguments import data, policy, preference, reward_model, tracking
 from ..upstream import DataArguments, FinetuningArguments, ModelArguments, TrainingArguments
 from .patch import Scope
 
@@ -91,8 +91,10 @@ def stock_warnings(values: Mapping[str, Any]) -> list[str]:
 def scopes(values: Mapping[str, Any]) -> tuple[Scope, ...]:
     """Scopes of the patches that a recipe with keys of ours needs, whether or not it has a route."""
     route = find(values)
+    stage = values.get("stage", preference.DEFAULTS["stage"])
+    named: tuple[Scope, ...] = (_RUN[stage],) if tracking.given_keys(values) and stage in _RUN else ()
     if route is None:
-        return EVERY
+        return (*EVERY, *named)
     more: tuple[Scope, ...] = ("selection",) if data.leaves_rows_out(values) else ()
     more += ("rm_trainer",) if route.stage == "rm" and _resumes(values) else ()
     return tuple(dict.fromkeys((*EVERY, *route.scopes, *more)))
@@ -150,6 +152,10 @@ def _watched(callbacks: Callbacks) -> Callbacks:
 
 
 EVERY: tuple[Scope, ...] = ("arguments", "launcher")
+# whose patch names the run for wandb, where a recipe has no route
+_RUN: dict[str, Scope] = {
+    "dpo": "run_dpo", "rm": "run_rm", "sft": "run_sft", "pt": "run_pt", "kto": "run_kto", "ppo": "run_ppo",
+}  # fmt: skip
 ROUTES = (
     # a preference loss on our trainer
     Route(

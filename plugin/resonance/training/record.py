@@ -31,6 +31,7 @@ _FREE = {
     "precompute_ref_log_probs", "ref_log_probs_dir", "precompute_only", "pref_speedups", "image_feature_cache",
     "allow_missing_weights", "allow_changed_recipe", "stop_after_nonfinite", "plot_loss", "compute_accuracy",
     "early_stopping_steps", "include_effective_tokens_per_second", "ref_model", "ref_model_adapters", "use_mca",
+    "project_name", "group_name",
 }  # fmt: skip
 _FREE_PREFIXES = ("swanlab_", "use_swanlab", "ppo_", "reward_model", "kto_")
 _MODEL = (
