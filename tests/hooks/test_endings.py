@@ -112,10 +112,51 @@ def test_the_lowest_rank_s_cause_comes_behind_torchrun_s_report(capsys):
     assert last.startswith("Rank 1 was stopped by:\nValueError: rank1.yaml: No such file")
 
 
-def test_without_a_cause_the_error_is_llamafactory_s_own():
-    def killed() -> None:
-        raise subprocess.CalledProcessError(-9, "torchrun")
+LOST = (
+    "RuntimeError: [gloo/transport/tcp/pair.cc:538] Read error [127.0.0.1]:1: Connection reset by peer",
+    "torch.distributed.DistBackendError: NCCL error in: ProcessGroupNCCL.cpp:1",
+    "RuntimeError: Timed out waiting 60000ms for recv operation to complete",
+)
 
-    with pytest.raises(subprocess.CalledProcessError):
+
+@pytest.mark.parametrize("lost", LOST)
+def test_a_rank_that_lost_another_says_where_the_cause_is_and_gives_way_to_it(lost, capsys, monkeypatch, tmp_path):
+    (tmp_path / "out" / "checkpoint-3").mkdir(parents=True)
+    (tmp_path / "out" / "checkpoint-3" / "trainer_state.json").write_text("{}")
+    (tmp_path / "recipe.yaml").write_text(f"output_dir: {tmp_path / 'out'}")
+    monkeypatch.setattr(sys, "argv", ["llamafactory-cli", "train", str(tmp_path / "recipe.yaml")])
+
+    def torchrun(causes: dict[str, str]) -> None:
+        monkeypatch.setattr(sys, "argv", sys.argv[:1] + sys.argv[2:])  # as in a rank
+        for rank, cause in causes.items():
+            monkeypatch.setenv("RANK", rank)
+            ended(
+                RuntimeError(cause.partition(": ")[2]) if cause.startswith("RuntimeError") else ConnectionError(cause)
+            )
+        raise subprocess.CalledProcessError(1, "torchrun")
+
+    before = list(sys.argv)
+    with pytest.raises(SystemExit):
+        endings.with_cause_last(lambda: torchrun({"0": lost}))
+    last = capsys.readouterr().err.partition("Rank 0 was stopped by:\n")[2]
+    assert lost in last and "did not answer within `ddp_timeout` seconds" in last
+    assert f"The same command goes on from {tmp_path / 'out' / 'checkpoint-3'}" in last.splitlines()[-1]
+    monkeypatch.setattr(sys, "argv", before)
+    with pytest.raises(SystemExit):
+        endings.with_cause_last(lambda: torchrun({"0": lost, "1": "RuntimeError: the picture is gone"}))
+    last = capsys.readouterr().err.partition("Rank 1 was stopped by:\n")[2]
+    assert last == "RuntimeError: the picture is gone\n"
+
+
+def test_without_a_cause_it_is_said_that_a_rank_was_killed_and_how_to_go_on(capsys, monkeypatch, tmp_path):
+    def killed() -> None:
+        raise subprocess.CalledProcessError(1, "torchrun")
+
+    (tmp_path / "recipe.yaml").write_text(f"output_dir: {tmp_path / 'out'}")
+    monkeypatch.setattr(sys, "argv", ["llamafactory-cli", "train", str(tmp_path / "recipe.yaml")])
+    with pytest.raises(SystemExit) as end:
         endings.with_cause_last(killed)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert end.value.code == 1 and "exitcode -9 is SIGKILL" in last
+    assert last.endswith(f"{tmp_path / 'out'} has no complete checkpoint: the same command starts anew.")
     assert endings.with_cause_last(lambda: Path) is Path

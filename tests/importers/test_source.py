@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import pytest
 from importers.case import picture, write
 from resonance.cli.main import main
 from resonance.importers.source import Files, Hub, find_source
+from resonance.importers.table import IMPORTERS
 
 ROWS = [{"n": n} for n in range(300)]  # more than one batch of a table
 
 
 def find(given: str | Path, split: str | None = None, patterns: tuple[str, ...] = ("*",)) -> Any:
-    return find_source(str(given), split, "train", patterns)
+    return find_source(str(given), split, replace(IMPORTERS["plain_dpo"], files=patterns))
 
 
 def names(source: Any) -> list[str]:

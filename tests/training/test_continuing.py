@@ -157,7 +157,7 @@ def test_what_a_run_leaves_can_be_trained_again(given, tmp_path):
     given = {**given, "hf_hub_token": "hf_secret"}
     args = parsed(given)
     state = TrainerState(global_step=3, is_world_process_zero=True)
-    record, where = RunRecord(), SimpleNamespace(output_dir=str(tmp_path / "out"))
+    record, where = RunRecord(), SimpleNamespace(output_dir=str(tmp_path / "out"), should_save=True)
     with running(args):
         record.on_train_begin(where, state, None)
         record.on_save(where, state, None)

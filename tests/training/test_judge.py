@@ -164,6 +164,9 @@ class Fixed:
     def __init__(self, make):
         self.make = make
 
+    def take(self, version):
+        pass
+
     def generate(self, rows, count, sampling, version, seeds):
         return [[self.make(i) for i in range(count)] for _ in rows]
 

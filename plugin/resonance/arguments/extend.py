@@ -7,11 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields, make_dataclass
 from typing import Any
 
-from . import chat, data, parameters, policy, preference
+from . import chat, data, parameters, policy, preference, reward_model, tracking
 
 
 @dataclass
-class Keys(preference.PreferenceArguments, policy.PolicyKeys, chat.ChatKeys):
+class Keys(
+    preference.PreferenceArguments,
+    policy.PolicyKeys,
+    reward_model.RewardModelKeys,
+    chat.ChatKeys,
+    tracking.TrackingKeys,
+):
     r"""All keys of ours that are not about rows."""
 
 

@@ -93,7 +93,9 @@ def names(given: Any) -> list[str]:
 
 
 def _loss_with_scores(values: Mapping[str, Any]) -> str | None:
-    """`pref_loss: NAME` if it needs scores, else None."""
+    """What in a recipe needs scores: `pref_loss: NAME`, or a key of reward models; else None."""
+    if values.get("stage") == "rm":
+        return next((f"{key}: score" for key in ("rm_margin", "rm_weight") if values.get(key) == "score"), None)
     from ..losses import get_loss
 
     try:
@@ -111,9 +113,8 @@ def _score_problems(name: str, entry: Mapping[str, Any], path: Path, asks: str |
     if asks is None or not missing:
         return []
     example = ", ".join(f'"{column}": "{column}"' for column in missing)
-    without = (
-        "leave `score_margin` out" if asks == "score_margin" else "take a loss that needs none (`pref_loss: sigmoid`)"
-    )
+    key = asks.partition(":")[0]
+    without = "take a loss that needs none (`pref_loss: sigmoid`)" if key == "pref_loss" else f"leave `{key}` out"
     return [
         f"{asks} needs scores, but {name!r} declares no {' and '.join(missing)}; "
         f'add to its "columns" in {path}: {example} (the right side is the name in the data file), '

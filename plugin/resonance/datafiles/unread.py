@@ -26,6 +26,8 @@ def _items(value: Any) -> Iterator[Any]:
 
 
 def _kind(item: Any) -> str | None:
+    if isinstance(item, bytes):
+        return "images"
     if isinstance(item, dict) and item.keys() <= {"bytes", "path"}:
         return _kind(item["path"]) if item.get("path") else "images"
     if not isinstance(item, str) or "\n" in item:

@@ -11,11 +11,12 @@ import inspect
 import logging
 import sys
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 from ..arguments.idle import does_nothing
 from ..arguments.resume import goes_on_from_ours
+from ..arguments.tracking import named, unread
 from . import routes
 from .llamafactory import registry
 
@@ -59,10 +60,17 @@ def get_train_args(original: Callable[..., Any]) -> Callable[..., Any]:
         ours = routes.find(values) is not None
         if ours:  # flags are known only now
             registry.require(*routes.scopes(values))
-        recipe.check_parsed(given, data_args, training_args, finetuning_args, generating_args)
+        check = partial(recipe.check_parsed, given, data_args, training_args, finetuning_args, generating_args)
+        if ours:  # which checkpoints there are may differ from node to node
+            from ..training.together import on_all_ranks
+
+            on_all_ranks(check)
+        else:
+            check()
         finetuning_args.given_recipe = recipe.as_mapping(given or [])  # for the record that the run leaves
         if training_args.should_log:
             warnings = [*(registry.warnings(*routes.scopes(values)) if ours else ()), *does_nothing(values)]
+            warnings += unread(values, training_args.report_to)
             if routes.runs_stock_loss(values):
                 logger.info(routes.stock_opening(values))
                 warnings += routes.stock_warnings(values)
@@ -84,12 +92,19 @@ def run_stage(original: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         call = signature.bind(*args, **kwargs)
         four = [call.arguments[name] for name in names]
+        with named(vars(four[-1])):
+            return run(call, four, *args, **kwargs)
+
+    def run(call: inspect.BoundArguments, four: list[Any], *args: Any, **kwargs: Any) -> Any:
         values = routes.values_of(*four[1:])
         route = routes.find(values)
         if route is not None or goes_on_from_ours(four[2]):
             from ..training.continuing import check_continuation
+            from ..training.nodes import check_nodes
+            from ..training.together import on_all_ranks
 
-            check_continuation(*four, ours=route is not None and route.leaves_record)
+            check_nodes(*four[1:3])
+            on_all_ranks(lambda: check_continuation(*four, ours=route is not None and route.leaves_record))
         if route is None:
             return original(*args, **kwargs)
         with registry.rebound(*routes.scopes(values)):
@@ -141,6 +156,21 @@ def run_exp(original: Callable[..., Any]) -> Callable[..., Any]:
             if reader.names_file(sys.argv[1:]):
                 args = reader.read_words(sys.argv[1:])
         return original(args, callbacks)
+
+    return wrapper
+
+
+def ray_training(original: Callable[..., Any]) -> Callable[..., Any]:
+    """The driver of LlamaFactory's Ray path."""
+    from ..arguments import recipe
+    from .ray import placing
+
+    @wraps(original)
+    def wrapper(ray_args: Any, config: dict[str, Any]) -> Any:
+        if not recipe.needs_resonance(recipe.as_mapping(config["args"])):
+            return original(ray_args, config)
+        with registry.rebound("ray"), placing(ray_args.ray_num_workers):
+            return original(ray_args, config)
 
     return wrapper
 

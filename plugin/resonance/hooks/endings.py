@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import linecache
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,8 @@ from ..arguments import reader, recipe
 from ..arguments.resume import newest_complete
 
 CAUSES = "RESONANCE_CAUSES_DIR"  # set for the ranks of a torchrun that was started by `with_cause_last`
+# How gloo, NCCL and torch say that they cannot reach a rank: what that rank was stopped by, they do not know.
+LOST = re.compile(r"gloo|NCCL|Dist(Backend|Network|Store)Error|Timed out waiting|Connection (closed|reset) by peer")
 LONGEST = 20_000  # characters of a cause; a message is shorter, but a foreign one may hold a whole row
 
 
@@ -50,6 +53,9 @@ class Reporter:
             if first := first_cause(error):
                 cause = f"{cause}\nThe first cause: {first}"
                 write(f"The first cause: {first}")
+            if lost := lost_rank(cause):
+                cause = f"{cause}\n{lost}"
+                write(lost)
         else:
             write(cause)
         if folder:
@@ -77,8 +83,27 @@ def first_cause(error: BaseException) -> str:
     return "" if first is error else f"{type(first).__name__}: {str(first).strip()[:LONGEST]}"
 
 
+def lost_rank(cause: str) -> str:
+    """What to do about an error that only means that another rank is gone; empty for others."""
+    if not LOST.search(cause):
+        return ""
+    return (
+        "This rank could not reach another one, which has ended or did not answer within `ddp_timeout` seconds. What "
+        f"stopped that one is in the last lines of its node. {how_to_go_on(sys.argv[1:])}"
+    )
+
+
 def interrupted(words: list[str]) -> str:
     """How to go on after Ctrl-C.
+
+    Args:
+        words: of the command line behind `train`.
+    """
+    return f"Interrupted. {how_to_go_on(words)}"
+
+
+def how_to_go_on(words: list[str]) -> str:
+    """From which checkpoint, and how.
 
     Args:
         words: of the command line behind `train`.
@@ -87,33 +112,46 @@ def interrupted(words: list[str]) -> str:
     folder = str(given.get("output_dir") or "")
     newest = newest_complete(folder) if folder else None
     if newest is None:
-        return (
-            f"Interrupted. {folder or 'The output folder'} has no complete checkpoint: the same command starts anew."
-        )
+        return f"{folder or 'The output folder'} has no complete checkpoint: the same command starts anew."
     if str(given.get("overwrite_output_dir", "")).lower() != "true":
-        return f"Interrupted. The same command goes on from {newest}, the newest complete checkpoint."
+        return f"The same command goes on from {newest}, the newest complete checkpoint."
     key = "overwrite_output_dir=false" if reader.names_file(words) else "--overwrite_output_dir false"
     return (
-        f"Interrupted. {newest} is the newest complete checkpoint; `overwrite_output_dir: true` starts anew, "
+        f"{newest} is the newest complete checkpoint; `overwrite_output_dir: true` starts anew, "
         f"the same command with {key} behind it goes on from there."
     )
 
 
 def with_cause_last(start: Callable[[], Any]) -> Any:
-    """Call `start`, which may start torchrun; if that fails, print what stopped the lowest rank and exit with 1."""
+    """Call `start`, which may start torchrun; if that fails, print what stopped the lowest rank and exit with 1.
+
+    A rank that has lost another one is named only if no rank knows more.
+    """
+    words = sys.argv[2:]
     with tempfile.TemporaryDirectory(prefix="resonance-") as folder:
         os.environ[CAUSES] = folder
         try:
             return start()
         except subprocess.CalledProcessError as error:
-            causes = {int(path.name): path for path in Path(folder).iterdir() if path.name.isdigit()}
-            if not causes:
-                raise
-            rank = min(causes)
-            write(f"\nRank {rank} was stopped by:\n{causes[rank].read_text(encoding='utf-8')}")
+            paths = sorted((path for path in Path(folder).iterdir() if path.name.isdigit()), key=lambda p: int(p.name))
+            causes = {path.name: path.read_text(encoding="utf-8") for path in paths}
+            if causes:
+                rank = next((rank for rank, cause in causes.items() if not LOST.search(cause)), next(iter(causes)))
+                write(f"\nRank {rank} was stopped by:\n{causes[rank]}")
+            else:
+                write(f"\n{killed(error)} {how_to_go_on(words)}")
             raise SystemExit(1) from error
         finally:
             del os.environ[CAUSES]
+
+
+def killed(error: subprocess.CalledProcessError) -> str:
+    """What is known where no rank has left a cause."""
+    return (
+        f"torchrun ended with {error.returncode}, and no rank has left a cause: one was ended from outside, as Linux "
+        "does where memory runs out. torchrun's report above has its rank and signal under `Root Cause`: exitcode -9 "
+        "is SIGKILL."
+    )
 
 
 def write(text: str) -> None:

@@ -18,6 +18,7 @@ from typing import Any, Literal, get_args
 Scope = Literal[
     "arguments",
     "launcher",
+    "ray",
     "chat",
     "v1",
     "run_dpo",
@@ -33,6 +34,7 @@ Scope = Literal[
     "rm_rows",
     "ppo_rows",
     "rm_trainer",
+    "rm_model",
     "trainer",
 ]
 SCOPES: tuple[Scope, ...] = get_args(Scope)

@@ -17,6 +17,7 @@ rewards and statistics of its own. Without `declare` it gets a reference, no sco
 
 from ..spec import Range
 from .baseline import RunningMean
+from .bradley_terry import bradley_terry
 from .modifiers import add_sft, mix_bco
 from .spec import LossOutput, LossSpec, Pairs, declare
 from .table import LOSSES, check_params, get_loss, pairs_loss, preference_loss, trial_problem
@@ -29,6 +30,7 @@ __all__ = [
     "Range",
     "RunningMean",
     "add_sft",
+    "bradley_terry",
     "check_params",
     "declare",
     "get_loss",

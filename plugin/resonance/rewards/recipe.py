@@ -5,6 +5,7 @@ rewards:
   - {name: exact, answer: solution}                  # built in; its column `answer` is `solution` in the data
   - {function: my_rewards:short, weight: 0.1}        # a function of your own, module:function
   - {url: "http://127.0.0.1:8000"}                   # a judge, see docs/judges.md
+  - {model: saves/rm, weight: 1.0}                   # a reward model, the folder of a `stage: rm` run
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ from ..spec import find, nearest_first, param_problems
 from .answers import MATH_VERIFY, has_math_verify
 from .functions import UserFunction, load_function
 from .judges import FREE, host_of, read_judge
+from .model import TIMEOUT as MODEL_TIMEOUT
+from .model import ModelReward, model_problems
 from .spec import Completions, RewardSpec
 from .table import EXPRESSIONS, REWARDS
 
 logger = logging.getLogger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 
 TIMEOUT = 120.0
-OPTIONS = ("name", "function", "url", "weight", "label", "timeout")
+OPTIONS = ("name", "function", "model", "url", "weight", "label", "timeout")
 
 
 @dataclass(frozen=True)
@@ -63,10 +66,10 @@ def make_rewards(entries: object, columns: Iterable[str] | None = None) -> list[
     """The rewards of a recipe.
 
     Args:
-        entries: a list of mappings. Each has `name` (one of REWARDS), `function` ("module:function") or `url` (of a
-            judge), and may have `weight` (1), `label` (the name in logs), `timeout` (seconds a batch, 120; of a judge
-            seconds a call), and parameters by name. For a built-in its columns are keys too: `answer: solution` reads
-            `solution`.
+        entries: a list of mappings. Each has `name` (one of REWARDS), `function` ("module:function"), `model` (the
+            folder of a reward model) or `url` (of a judge), and may have `weight` (1), `label` (the name in logs),
+            `timeout` (seconds a batch, 120; of a judge seconds a call), and parameters by name. For a built-in its
+            columns are keys too: `answer: solution` reads `solution`.
         columns: the columns of the data besides prompt and media, to check against; None where they are not known yet.
 
     Raises:
@@ -197,6 +200,12 @@ def _function(name: object, extra: Mapping[str, Any], known: set[str] | None) ->
     return Reward(label, "", call, is_async=function.is_async), function.problems(extra, known, OPTIONS)
 
 
+def _model(folder: object, extra: Mapping[str, Any], _: set[str] | None) -> tuple[Reward | None, list[str]]:
+    if problems := model_problems(folder, extra, OPTIONS):
+        return None, problems
+    return Reward("model", "", ModelReward(str(folder), extra), timeout=MODEL_TIMEOUT), []
+
+
 def _judge(url: object, extra: Mapping[str, Any], known: set[str] | None) -> tuple[Reward | None, list[str]]:
     judge, problems = read_judge(url, extra, known)
     if judge is None:
@@ -208,5 +217,6 @@ def _judge(url: object, extra: Mapping[str, Any], known: set[str] | None) -> tup
 READERS: Mapping[str, Callable[[Any, Mapping[str, Any], set[str] | None], tuple[Reward | None, list[str]]]] = {
     "name": _built_in,
     "function": _function,
+    "model": _model,
     "url": _judge,
 }

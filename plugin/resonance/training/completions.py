@@ -12,9 +12,11 @@ from accelerate.utils import gather_object
 from ..arguments.policy_settings import PolicySettings
 from ..policy import overlong_penalty
 from ..rollout.types import Completion, Rollout, Sampling
+from .ahead import Ahead
 from .judge import Judge, Row
 from .phases import Timer
 from .rollouts import PromptOrder, Sample, Sizes, seed_of
+from .together import on_all_ranks
 
 
 class Completer:
@@ -41,6 +43,7 @@ class Completer:
         self.order = PromptOrder(len(rows), settings.seed)
         self.consumed = 0
         self.time = Timer()
+        self.ahead = Ahead()
 
     def samples(self, version: int) -> list[Sample]:
         """Those of this rank for one rollout, group after group, by weights of `version`.
@@ -68,18 +71,41 @@ class Completer:
         )
 
     def _draw(self, version: int) -> list[Sample]:
-        count, seed = self.sizes.group, self.order.seed
-        places = self.sizes.mine(list(range(self.consumed, self.consumed + self.sizes.prompts)))
+        places, numbers, rows, seeds = self._next()
         self.consumed += self.sizes.prompts
-        numbers = [self.order[place] for place in places]
-        rows = [self.rows[number] for number in numbers]
-        with self.time("generate"):
-            seeds = [seed_of(seed, place) for place in places]
-            groups = self.rollout.generate(rows, count, self.sampling, version, seeds)
-        with self.time("reward"):
-            samples = self.judged(rows, groups, numbers, places)
+        if not self.ahead.has(places):
+            self.take(version)
+
+        def complete() -> list[Sample]:
+            with self.time("generate"):
+                groups = self.ahead.take(places)
+                if groups is None:
+                    groups = self.rollout.generate(rows, self.sizes.group, self.sampling, version, seeds)
+            with self.time("reward"):
+                return self.judged(rows, groups, numbers, places)
+
+        samples = on_all_ranks(complete)
         self._penalise(samples)
         return samples
+
+    def _next(self) -> tuple[list[int], list[int], list[Row], list[int]]:
+        """Of this rank's next prompts: their places in the order of the run, numbers, rows and seeds."""
+        places = self.sizes.mine(list(range(self.consumed, self.consumed + self.sizes.prompts)))
+        numbers = [self.order[place] for place in places]
+        rows = [self.rows[number] for number in numbers]
+        return places, numbers, rows, [seed_of(self.order.seed, place) for place in places]
+
+    def draw_ahead(self, version: int) -> None:
+        """Begin to generate for the next prompts, by the weights of now; all ranks call it together."""
+        places, _, rows, seeds = self._next()
+        self.take(version)
+        self.ahead.start(places, lambda: self.rollout.generate(rows, self.sizes.group, self.sampling, version, seeds))
+
+    def take(self, version: int) -> None:
+        """Have the back-end generate with the weights of now; all ranks call it together."""
+        with self.time("generate"):
+            self.ahead.settle()  # nothing is generated while weights change
+            self.rollout.take(version)
 
     def judged(
         self,

@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from accelerate.utils import gather_object
 from llamafactory.extras import logging
 from transformers import TrainerCallback
 
@@ -13,6 +14,12 @@ from .context import RunIsOver
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 _RESULTS = "train_results.json"  # LlamaFactory writes it once the model is saved
+
+
+def _has_results(output_dir: str) -> bool:
+    """Whether the first rank sees the results of a finished run; other nodes may have disks of their own."""
+    seen: bool = gather_object([Path(output_dir, _RESULTS).is_file()])[0]
+    return seen
 
 
 class StepWatch(TrainerCallback):
@@ -24,7 +31,7 @@ class StepWatch(TrainerCallback):
         Raises:
             RunIsOver: the run was finished before. One that was killed while it saved its model goes on to do so.
         """
-        if 0 < state.max_steps <= state.global_step and Path(args.output_dir, _RESULTS).is_file():
+        if 0 < state.max_steps <= state.global_step and _has_results(args.output_dir):
             logger.warning_rank0(
                 f"{args.output_dir} is finished: its checkpoint is at step {state.global_step} of {state.max_steps}. "
                 "Nothing was trained, and nothing is written. To train on, raise `num_train_epochs` or `max_steps`; "

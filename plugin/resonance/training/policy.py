@@ -32,6 +32,7 @@ from .policy_eval import GeneratingEvaluation
 from .rollouts import MicroBatch, Sizes
 from .samples import PageWriter, SampleLog
 from .symptoms import SymptomWatch
+from .together import on_all_ranks
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 
@@ -123,7 +124,7 @@ class PolicyTrainer(GeneratingEvaluation, MeteredTrainer, CriticTrainer):
 
     @override
     def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
-        micro, fresh = self.source.next(self.state.global_step)
+        micro, fresh = self.source.next(self.state.global_step, self.state.max_steps)
         return super().training_step(model, self._batch(micro, fresh), *args, **kwargs)
 
     def _batch(self, micro: MicroBatch, fresh: bool = False) -> dict[str, Any]:
@@ -229,13 +230,16 @@ class PolicyTrainer(GeneratingEvaluation, MeteredTrainer, CriticTrainer):
     @override
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is None:
-            return
+        if checkpoint is not None:
+            on_all_ranks(lambda: self._load_rollouts(checkpoint))
+
+    def _load_rollouts(self, checkpoint: str) -> None:
         path = Path(checkpoint, STATE.format(self.args.process_index))
         if not path.is_file():
             raise ValueError(
                 f"resume_from_checkpoint: {path} is missing: the checkpoint was saved by another stage, on fewer "
-                f"ranks, or under `save_only_model: true`. To start anew with its weights: `model_name_or_path: "
-                f"{checkpoint}` (`adapter_name_or_path` for LoRA) and another output_dir."
+                "ranks, by another node on a disk of its own, or under `save_only_model: true`. To start anew with "
+                f"its weights: `model_name_or_path: {checkpoint}` (`adapter_name_or_path` for LoRA) and another "
+                "output_dir."
             )
         self.source.load_state_dict(torch.load(path, weights_only=True))

@@ -11,7 +11,8 @@ from typing_extensions import override
 
 from ..rollout.types import Sampling
 from .completions import Completer, rollout_metrics
-from .rollouts import seed_of
+from .rollouts import Sample, seed_of
+from .together import on_all_ranks
 
 GREEDY, SAMPLED = "", "sampled_"
 
@@ -50,7 +51,11 @@ class GeneratingEvaluation(Trainer):
         mine = [place for place in range(len(rows)) if place // block % world == rank]
         own = [rows[place] for place in mine]
         seeds = [seed_of(self.settings.seed, -1 - place) for place in mine]
-        groups = self.completer.rollout.generate(own, count, sampling, self.state.global_step, seeds)
-        samples = self.completer.judged(own, groups, mine, mine)  # none if there are more ranks than rows
-        everything = sorted(gather_object(samples), key=lambda sample: sample.place)
+        self.completer.take(self.state.global_step)
+
+        def complete() -> list[Sample]:
+            groups = self.completer.rollout.generate(own, count, sampling, self.state.global_step, seeds)
+            return self.completer.judged(own, groups, mine, mine)  # none if there are more ranks than rows
+
+        everything = sorted(gather_object(on_all_ranks(complete)), key=lambda sample: sample.place)
         return rollout_metrics(everything, count)

@@ -31,6 +31,7 @@ _FREE = {
     "precompute_ref_log_probs", "ref_log_probs_dir", "precompute_only", "pref_speedups", "image_feature_cache",
     "allow_missing_weights", "allow_changed_recipe", "stop_after_nonfinite", "plot_loss", "compute_accuracy",
     "early_stopping_steps", "include_effective_tokens_per_second", "ref_model", "ref_model_adapters", "use_mca",
+    "project_name", "group_name",
 }  # fmt: skip
 _FREE_PREFIXES = ("swanlab_", "use_swanlab", "ppo_", "reward_model", "kto_")
 _MODEL = (
@@ -119,17 +120,17 @@ class RunRecord(TrainerCallback):
         self._files: dict[str, str] = {}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._write(args.output_dir, state)
+        self._write(args.output_dir, args)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if not self._files:  # an evaluation without training
-            self._write(args.output_dir, state)
+            self._write(args.output_dir, args)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._write(os.path.join(args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"), state)
+        self._write(os.path.join(args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"), args)
 
-    def _write(self, folder: str, state: Any) -> None:
-        if not state.is_world_process_zero:
+    def _write(self, folder: str, args: Any) -> None:
+        if not args.should_save:  # `save_on_each_node`: what goes on from there looks for it on each
             return
         if not self._files:
             run = current_run()

@@ -84,7 +84,7 @@ class Client:
         """The JSON that the server has at `path`; raises ServerError."""
         return self._call("GET", path, None)
 
-    def post(self, path: str, body: Any = None, *, retries: int | None = None) -> Any:
+    def post(self, path: str, body: Any = None, *, retries: int | None = None, plain: bool = False) -> Any:
         """The JSON with which it answers `body`, {} where it answers nothing.
 
         All tries carry one `X-Request-Id`, so that a server can tell a repetition.
@@ -93,11 +93,12 @@ class Client:
             path: below the URL; may be empty.
             body: is sent as JSON; None for no body.
             retries: instead of the client's, 0 where a call may not come twice.
+            plain: the answer is a text, not JSON.
 
         Raises:
             ServerError: it failed for good; has the URL, the tries, and what was answered last.
         """
-        return self._call("POST", path, body, retries)
+        return self._call("POST", path, body, retries, plain)
 
     def together(self, calls: Sequence[Callable[[], T]]) -> list[T]:
         """Make calls, `concurrency` of them at a time; when one fails, those that have not begun are not made.
@@ -126,10 +127,10 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _call(self, method: str, path: str, body: Any, retries: int | None = None) -> Any:
+    def _call(self, method: str, path: str, body: Any, retries: int | None = None, plain: bool = False) -> Any:
         content = None if body is None else json.dumps(body, ensure_ascii=False).encode("utf-8")
         headers = {"X-Request-Id": uuid.uuid4().hex, "Content-Type": "application/json"}
-        once = partial(self._once, method, f"{self.url}{path}", content, headers)
+        once = partial(self._once, method, f"{self.url}{path}", content, headers, plain)
         tries = 1 + (self.retries if retries is None else retries)
         for number in range(1, tries + 1):
             try:
@@ -143,7 +144,7 @@ class Client:
                 time.sleep(min(LONGEST_WAIT, max(pause, failed.after)))
         raise AssertionError("unreachable")
 
-    def _once(self, method: str, url: str, content: bytes | None, headers: Mapping[str, str]) -> Any:
+    def _once(self, method: str, url: str, content: bytes | None, headers: Mapping[str, str], plain: bool) -> Any:
         import httpx
 
         deadline = time.monotonic() + self.timeout
@@ -159,6 +160,8 @@ class Client:
             after = response.headers.get("Retry-After", "")
             seconds = float(after) if after.isdecimal() else 0.0
             raise _Failed(f"status {status}: {start or 'no text'}", status in PASSING, status, text, seconds)
+        if plain:
+            return text
         if not text.strip():
             return {}
         try:

@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     except ValueError as error:
         raise common.WrongCall(f"{error}; Next: resonance data import --list") from error
     job = Job(**{field.name: getattr(args, field.name) for field in fields(Job)})
-    print(f"{importer.name}: {importer.summary}\nTerms: {importer.terms}", flush=True)
+    print(f"{importer.name}: {importer.summary}\n{terms(importer, args.source)}", flush=True)
     try:
         with Progress() as progress:
             result = import_dataset(importer, job, progress)
@@ -94,6 +94,15 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"interrupted; {again} goes on from here") from None
     _report(importer, job, result)
     return 0
+
+
+def terms(importer: Importer, source: str | None) -> str:
+    """The line about the licence; whether a file is of the set that its layout is known from cannot be told."""
+    if importer.hub_id is None:
+        return "Terms: those of the data that you give"
+    if source in (None, importer.hub_id):
+        return f"Terms: {importer.terms}"
+    return f"Terms of {importer.hub_id}, if the rows are from there: {importer.terms}"
 
 
 def _importer(name: str | None) -> Importer:
