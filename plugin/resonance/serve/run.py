@@ -66,6 +66,8 @@ def serve(options: Options, ready: Callable[[str], None]) -> int:
         raise ValueError(f"--media-dir {options.media_dir} is no folder")
     limits = options.limits if "model" in entry else replace(options.limits, batch_size=1)
     reward.check()
+    if "model" in entry:  # it is loaded when it is first needed
+        scorer(reward)(Completions(["."], ["?"], [[]], messages=[[{"role": "user", "content": "?"}]]))
     listening = _listen(options.host, options.port)
     if not key and not is_loopback(options.host):
         logging.warning(f"Whoever reaches {options.host} may have completions scored; --key-env asks for a key.")
