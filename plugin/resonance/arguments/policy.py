@@ -71,8 +71,9 @@ class RolloutKeys:
     r"""Who generates, and who judges."""
 
     rewards: list | str | None = _key(  # noqa: RUF009 (it makes a field)
-        "Rewards of stage: ppo: a list of {name: ...} for built-in ones and {function: package.module:function} for "
-        "your own, each with an optional weight (JSON on the command line)."
+        "Rewards of stage: ppo: a list of {name: ...} for built-in ones, {function: package.module:function} for your "
+        "own, {model: FOLDER} for reward models and {url: ...} for judges, each with an optional weight (JSON on the "
+        "command line)."
     )
     rollout_batch_size: int | None = _key(
         "Prompts that a process generates for at a time, with the random numbers of one seed. Unset: those of one "
