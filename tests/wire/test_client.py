@@ -143,8 +143,10 @@ def test_the_longest_pause_is_ours(server: Servant, monkeypatch: pytest.MonkeyPa
 
 
 def test_no_more_calls_at_a_time_than_told(server: Servant) -> None:
+    three = threading.Barrier(3)
+
     def slow(handler: Handler) -> None:
-        time.sleep(0.02)
+        three.wait(20)
         handler.answer(200, b"1", {})
 
     server.answers = [slow]

@@ -121,14 +121,15 @@ def _entry(at: int, entry: object, known: set[str] | None) -> tuple[str, Reward 
     title = f"rewards[{at}]"
     if not isinstance(entry, Mapping) or not all(isinstance(key, str) for key in entry):
         return title, None, [f"it must be a mapping like {{name: exact, answer: answer}}, got {entry!r}"]
-    own = {key for key in ("model", "timeout") if key in entry and "url" in entry}  # of a judge: its model, of a call
-    kinds = [key for key in READERS if key in entry and key not in own]
+    # beside `url`, `model` is the name that a server knows a model by
+    kinds = [key for key in READERS if key in entry and not (key == "model" and "url" in entry)]
     if len(kinds) != 1:
         close = "" if kinds else f" (keys given: {', '.join(entry) or 'none'})"
         others = ", ".join(f"'{key}'" for key in READERS if key != "name")
         return title, None, [f"it needs one of 'name' (built in: {', '.join(REWARDS)}), {others}{close}"]
     (kind,) = kinds
     title = f"{title} ({entry[kind] if kind != 'url' else host_of(entry[kind])})"
+    own = ("timeout", "model") if kind == "url" else ()  # its time-out is of a call, not of a batch
     extra = {key: value for key, value in entry.items() if key not in OPTIONS or key in own}
     reward, problems = READERS[kind](entry[kind], extra, known)
     problems += _option_problems(entry, kind)
