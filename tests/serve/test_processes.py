@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import socket
@@ -186,3 +187,13 @@ def test_it_listens_to_this_machine_alone_unless_told(reward_server):
             other.settimeout(2)
             with pytest.raises(OSError):
                 other.connect(("127.0.0.2", port))
+
+
+def test_the_load_test_finds_every_score_right(tmp_path):
+    script = Path(__file__).parents[2] / "scripts" / "load_test_reward.py"
+    command = [sys.executable, str(script), "--clients", "3", "--seconds", "2", "--out", "load.json"]
+    subprocess.run(command, cwd=tmp_path, stdout=subprocess.DEVNULL, check=True)
+    found = json.loads((tmp_path / "load.json").read_text())
+    assert found["wrong_scores"] == 0 and list(found["answers"]) == ["200"] and found["answers"]["200"] > 3
+    assert found["latency_ms"]["p50"] <= found["latency_ms"]["p99"] and found["requests_a_second"] > 0
+    assert all(each["rss_mib"] > 10 and each["fds"] > 3 for each in found["server_over_time"])
