@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 import yaml
 
+from resonance.reward_model.settings import FILE
+
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 RECIPES = sorted(EXAMPLES.rglob("*.yaml"))
 NAMES = [path.relative_to(EXAMPLES).with_suffix("").as_posix() for path in RECIPES]
 DEEPSPEED = sorted((EXAMPLES / "deepspeed").glob("*.json"))
+TEMPLATE = '{"data": {"template": "qwen2_vl"}}'  # as a run of `stage: rm` writes it
 each_recipe = pytest.mark.parametrize("path", RECIPES, ids=NAMES)
 
 
@@ -31,7 +34,8 @@ def header(path: Path) -> dict[str, str]:
 
 def test_the_recipes_the_readme_promises_are_there() -> None:
     assert set(NAMES) == {
-        *(f"quickstart/{name}" for name in ("sft", "uni_dpo", "eval_before", "eval_after", "grpo", "ppo")),
+        *(f"quickstart/{name}" for name in ("sft", "uni_dpo", "eval_before", "eval_after")),
+        *(f"quickstart/{name}" for name in ("grpo", "ppo", "rm", "ppo_rm")),
         *(f"qwen2_vl_2b/{name}" for name in ("uni_dpo", "dpo", "simpo", "uni_dpo_lora")),
         "qwen3_vl_4b/dpo_lora",
         *(f"openvlthinker/{name}" for name in ("sft", "grpo_medium", "grpo_hard")),
@@ -46,6 +50,7 @@ def test_the_recipes_the_readme_promises_are_there() -> None:
                 "llava_next_rloo",
             )
         ),
+        *(f"rl/{name}" for name in ("qwen2_5_vl_rm", "qwen2_5_vl_ppo_rm")),
     }
     readme = (EXAMPLES / "README.md").read_text(encoding="utf-8")
     for path in (*RECIPES, *DEEPSPEED):
@@ -72,7 +77,7 @@ def test_data_sets_are_registered_and_local_ones_are_there(path: Path) -> None:
     for name in names:
         assert name in info
         assert name in header(path)["Data"]
-        assert info[name].get("ranking", False) == (recipe["stage"] == "dpo")
+        assert info[name].get("ranking", False) == (recipe["stage"] in ("dpo", "rm"))
         if name.startswith("digits_"):
             assert (ROOT / recipe["dataset_dir"] / info[name]["file_name"]).is_file()
         if recipe.get("pref_loss") == "uni_dpo":
@@ -97,10 +102,12 @@ def test_llamafactory_accepts_every_key_and_value(path: Path, tmp_path: Path, mo
         (tmp_path / name).symlink_to(ROOT / name)
     recipe = load(path)
     recipe.pop("deepspeed", None)
-    if recipe["model_name_or_path"].startswith("saves/"):  # what an earlier recipe makes
-        model = tmp_path / recipe["model_name_or_path"]
+    rewarding = [entry["model"] for entry in recipe.get("rewards", ()) if "model" in entry]
+    for name in filter(lambda name: name.startswith("saves/"), (recipe["model_name_or_path"], *rewarding)):
+        model = tmp_path / name  # what an earlier recipe makes
         model.mkdir(parents=True)
-        (model / "config.json").touch()
+        for file, text in {"config.json": "{}", "value_head.safetensors": "", FILE: TEMPLATE}.items():
+            (model / file).write_text(text)
     parsed = get_train_args(read_args({**recipe, "use_cpu": True, "output_dir": str(tmp_path / "out")}))
     model_args, data_args, training_args, finetuning_args, _ = parsed
     given = {key: value for key, value in recipe.items() if key in vars(finetuning_args)}
