@@ -38,7 +38,13 @@ def test_the_recipes_the_readme_promises_are_there() -> None:
         *(f"rl/qwen2_vl_2b_{name}" for name in ("grpo", "ppo")),
         *(
             f"rl/{name}"
-            for name in ("qwen2_5_vl_grpo", "qwen2_5_vl_grpo_zero3", "qwen3_vl_4b_gspo", "llava_next_rloo")
+            for name in (
+                "qwen2_5_vl_grpo",
+                "qwen2_5_vl_grpo_vllm",
+                "qwen2_5_vl_grpo_zero3",
+                "qwen3_vl_4b_gspo",
+                "llava_next_rloo",
+            )
         ),
     }
     readme = (EXAMPLES / "README.md").read_text(encoding="utf-8")
