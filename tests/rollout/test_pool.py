@@ -118,7 +118,7 @@ def test_each_version_is_given_once_to_every_server_and_the_one_before_is_taken_
         if adapter:
             assert list(fake.adapters) == ["run-4"]
         else:
-            assert (fake.version, fake.folder.endswith("v4"), fake.paused, fake.stale) == ("run-4", True, False, set())
+            assert (fake.weights, fake.folder.endswith("v4"), fake.paused, fake.stale) == ("run-4", True, False, set())
             assert len(fake.called("/collective_rpc")) == 2
 
 
@@ -142,7 +142,7 @@ def test_a_server_that_is_restarted_in_between_has_its_answers_dropped(fakes, ma
     def forget(body, folder):
         if len(asked) == 5:
             fake.adapters.clear()
-            fake.version, fake.folder = "default", ""
+            fake.weights, fake.folder = "default", ""
         asked.append(folder)
         return answer(body, folder)
 
