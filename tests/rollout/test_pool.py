@@ -242,6 +242,19 @@ def test_an_ending_that_is_not_the_templates(fakes, make, choice, message):
         generate(make())
 
 
+def test_settings_that_do_not_fit(fakes):
+    fakes[0].logprobs_mode, fakes[0].rank, fakes[0].weights = "processed_logprobs", 8, "rollout-9"
+    needs = {"logprobs_mode": "raw_logprobs", "max_model_len": 5000, "max_lora_rank": 16}
+    assert VllmServer(Client(fakes[0].url)).problems(needs) == [
+        "--logprobs-mode is processed_logprobs, the recipe needs raw_logprobs",
+        "--max-model-len is 4096, cutoff_len and max_new_tokens need 5000",
+        "--max-lora-rank is 8, lora_rank is 16",
+        "its base model was replaced by rollout-9, which adapters do not belong to; start it again",
+    ]
+    fits = {"logprobs_mode": "processed_logprobs", "max_model_len": 4096, "max_lora_rank": 0}
+    assert VllmServer(Client(fakes[0].url)).problems(fits) == []
+
+
 def test_an_answer_of_another_adapter_is_not_taken(fakes, make, monkeypatch):
     monkeypatch.setattr(FakeVllm, "v1_chat_completions", _of_another(FakeVllm.v1_chat_completions))
     with pytest.raises(ValueError, match="asked for run-0, policy answered"):
