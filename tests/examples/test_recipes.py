@@ -45,6 +45,7 @@ def test_the_recipes_the_readme_promises_are_there() -> None:
             for name in (
                 "qwen2_5_vl_grpo",
                 "qwen2_5_vl_grpo_judge",
+                "qwen2_5_vl_grpo_vllm",
                 "qwen2_5_vl_grpo_zero3",
                 "qwen3_vl_4b_gspo",
                 "llava_next_rloo",
