@@ -252,3 +252,38 @@ def test_bytes_are_shown_by_their_size(typed):
     code, text = typed(["data", "show", "odd.parquet", "--full"])
     assert code == 0 and "\\x" not in text and len(text) < 2000
     assert text.count("KiB>") + text.count("bytes>") == 3
+
+
+def test_pairs_that_would_be_registered_as_answers_alone(typed):
+    names = pictures("data")
+    asked = [{"from": "human", "value": "<image>What?"}, {"from": "gpt", "value": "Reference."}]
+    outputs = {"output_1": {"from": "llava", "value": "Yes."}, "output_2": {"from": "llava", "value": "No."}}
+    write("data/rlhf.json", [{"image": name, "conversations": asked, **outputs, "preference": 2} for name in names])
+    code, text = typed(["data", "register", "data/rlhf.json"])
+    assert code == 0 and "Registered as answers alone, but rows can be read as pairs: resonance data import" in text
+    words = shlex.split(re.search(r"as pairs: resonance (.*)", text)[1])
+    assert words[2] == "llava_rlhf"
+    code, text = typed(words)
+    assert code == 0 and "4 pairs written" in text
+    code, text = typed(["data", "register", "data/rlhf.json", "--set", "ranking=false", "--name", "answers"])
+    assert code == 0 and "as pairs" not in text
+
+
+def test_half_a_pair_under_another_name(typed):
+    write("pope.json", [{"image_id": 1, "question": "Is it?", "answer": "no", "chosen": "No.", "reject": "Yes."}])
+    code, text = typed(["data", "register", "pope.json"])
+    assert code == 1 and "reject: rejected answers, which would not be read" in text
+    assert next_words(text) == ["data", "import", "ha_dpo", "pope.json", "--out", "data"]
+
+
+@pytest.mark.parametrize(("asked", "cured"), [("What is {}?", True), ("<image><image>What is {}?", False)])
+def test_placeholders_that_a_copy_gets_or_not(typed, asked, cured):
+    """A copy that would be empty is not advised."""
+    names = pictures("data")
+    rows = [{"instruction": asked.format(n), "output": "That.", "images": [name]} for n, name in enumerate(names)]
+    write("data/mine.json", rows)
+    assert typed(["data", "register", "data/mine.json"])[0] == 0
+    code, text = typed(["data", "check", "mine"])
+    assert code == 1 and ("Every row has an error that cannot be mended" in text) == (not cured)
+    if cured:
+        assert typed(next_words(text))[0] == 1 and len(json.loads(Path("data/mine.clean.json").read_text())) == 4

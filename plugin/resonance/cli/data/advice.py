@@ -27,11 +27,11 @@ _GROUPS = ("columns", "tags")
 _UNSAID = {"formatting": "alpaca", "ranking": False} | {f"tags.{tag}": name for tag, name in TAGS.items()}
 
 
-def import_command(file: Path, out: Path = Path("data")) -> str | None:
-    """The import that makes something of the rows of a file; None if no importer does."""
+def import_command(file: Path, out: Path = Path("data"), *, pairs: bool = False) -> str | None:
+    """The import that makes something of the rows of a file, or pairs; None if no importer does."""
     with suppress(ValueError, OSError):
         row = next((row for _, row in read_rows(data_files(file)[0])), None)
-        if isinstance(row, dict) and (names := fitting(row)):
+        if isinstance(row, dict) and (names := fitting(row, pairs=pairs)):
             return common.typed("import", names[0], file, "--out", out)
     return None
 

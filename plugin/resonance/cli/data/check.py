@@ -13,6 +13,8 @@ from ...datafiles.info import INFO
 from . import common
 from .advice import import_command, media_columns, settings
 
+PLACED = " but 0 `"  # in a finding about a row with media and without a placeholder
+
 if TYPE_CHECKING:
     from ...checks.data.entry import Entry
     from ...checks.data.findings import Findings
@@ -177,6 +179,8 @@ def cure(args: argparse.Namespace, scan: Scan, findings: Findings) -> str:
         where = [] if Path(media_dir) == files[0].parent else ["--media-dir", media_dir]
         command = common.typed("fix-paths", files[0], *where, "--search", "DIR")
         return f"Next: {command}, where DIR is the folder that has the media"
+    if "placeholder count" in wrong and not any(PLACED in each.message for each in findings.all(scan.files)):
+        wrong.pop("placeholder count")  # a copy gets placeholders only in rows that have none
     if findings.rows("error", scan.files) == scan.rows + scan.unread and not MENDED & wrong.keys():
         return "Every row has an error that cannot be mended: a copy without errors would be empty."
     clean = (files[0] if len(files) == 1 else files[0].parent).with_suffix(".clean.json")  # not among the others

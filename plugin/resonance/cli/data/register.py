@@ -57,6 +57,9 @@ def run(args: argparse.Namespace) -> int:
     read = [column for key, column in entry["columns"].items() if key != META] + list(meta or ())
     if told := Table.of(args.file).told_unread(read, "--set columns.{key}={name}"):
         print(common.safe(told))
+    alone = not entry.get("ranking") and "ranking" not in given
+    if alone and (command := import_command(args.file, info_path.parent, pairs=True)):
+        print(f"Registered as answers alone, but rows can be read as pairs: {command}")
     if gaps:
         settings = " ".join(f"--set columns.{key}={name}" for key, name in gaps.items())
         print(common.safe(f"Some rows lack scores, so they are not declared; when all have both, add {settings}"))
