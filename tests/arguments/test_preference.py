@@ -11,6 +11,7 @@ import pytest
 from resonance.arguments import chat, parameters, policy, preference
 from resonance.losses import LOSSES
 
+FIXED = ("ipo", "orpo", "simpo", "sigmoid_norm", "odds_ratio", "sft")  # defined on means a token
 UNI_DPO = {"stage": "dpo", "pref_loss": "uni_dpo", "pref_beta": 2.0}
 
 
@@ -62,14 +63,14 @@ def test_parameters_without_a_key_come_from_the_dict_in_yaml_or_json():
 def test_mean_or_sum(name, asked):
     spec = LOSSES[name]
     expected = (spec.logps == "mean") if asked is None else asked
-    if name in ("ipo", "orpo", "simpo"):  # defined on means; what LlamaFactory does whatever is asked
+    if name in FIXED:  # defined on means; what LlamaFactory does whatever is asked
         expected = True
     assert parameters.uses_means({"pref_loss": name, "dpo_average_log_prob": asked}) is expected
 
 
 def test_only_uni_dpo_and_the_losses_defined_on_means_average_by_themselves():
     means = {n for n in LOSSES if parameters.uses_means({"pref_loss": n, "dpo_average_log_prob": None})}
-    assert means == {"uni_dpo", "ipo", "orpo", "simpo"}
+    assert means == {"uni_dpo", "alpha_dpo", *FIXED}
 
 
 def test_every_wrong_value_is_reported_at_once_under_its_recipe_key():
@@ -167,7 +168,7 @@ def test_llamafactorys_own_checks_still_run(finetuning_arguments):
 @pytest.mark.parametrize("name", sorted(LOSSES))
 def test_the_reference_model_follows_the_loss(finetuning_arguments, name):
     args = finetuning_arguments(stage="dpo", pref_loss=name, pref_engine="resonance")
-    assert args.use_ref_model is (name not in ("orpo", "simpo"))
+    assert args.use_ref_model is (name not in ("orpo", "simpo", "odds_ratio", "cpo", "sft"))
 
 
 def test_label_smoothing_of_a_loss_that_llamafactory_does_not_know_it_for(finetuning_arguments):
