@@ -16,7 +16,7 @@ from forward.tiny import FAMILIES, for_training, make, pairs
 from resonance.losses import LOSSES, get_loss
 from resonance.training.preference import PreferenceTrainer
 from resonance.training.resume import MarginsCallback
-from resonance.training.run import check_ranks
+from resonance.training.run import check_columns, check_ranks
 
 torch.set_num_threads(1)
 RECIPE = {"stage": "dpo", "finetuning_type": "full", "pref_engine": "resonance", "pref_speedups": "off"}
@@ -138,3 +138,24 @@ def test_a_loss_that_compares_pairs_needs_two():
         check_ranks(get_loss("alpha_dpo,sft"), arguments)
     for changed in ({"per_device_train_batch_size": 2}, {"world_size": 2}, {"do_train": False}):
         check_ranks(get_loss("beta_dpo"), SimpleNamespace(**(vars(arguments) | changed)))
+
+
+def test_weights_multiply_losses_of_training_and_the_mean_is_over_pairs(make_trainer):
+    losses = []
+    for weights in ([1.0, 0.0], [0.0, 1.0], [3.0, 0.5]):
+        trainer = make_trainer(pref_loss="rpo", sample_weights=True)
+        batch = batch_of(trainer.model) | {"weight": torch.tensor(weights)}
+        losses.append(trainer.loss_of(trainer.model, batch, "train"))
+    first, second = losses[0].loss.item(), losses[1].loss.item()
+    assert first != second
+    assert losses[2].loss.item() == pytest.approx(3 * first + 0.5 * second, rel=1e-6)
+    assert losses[2].metrics["weight"].item() == 1.75
+    evaluated = trainer.loss_of(trainer.model, batch, "eval").loss.item()
+    assert evaluated == pytest.approx(first + second, rel=1e-6)  # the mean of both, unweighted
+
+
+def test_a_weighted_run_refuses_a_set_without_weights():
+    train = SimpleNamespace(column_names=["input_ids", "margin"])
+    with pytest.raises(ValueError, match="sample_weights needs weight, but the tokenised set has only input_ids, mar"):
+        check_columns("sample_weights", ("weight",), train)
+    check_columns("pref_loss: odpo", ("margin",), train, None)
