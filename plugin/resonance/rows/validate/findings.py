@@ -49,8 +49,8 @@ class Finding(NamedTuple):
 
 _PATH = "Correct the path, or set `media_dir` to the folder that the paths start from."
 CURES = {
-    "bad score": "Give every row a finite number in both score columns (a NaN in a JSON list reads as null), or "
-    "choose a pref_loss that needs no scores.",
+    "bad score": "Give every row a finite number in its columns of scores, margin and weight, and no weight below 0 "
+    "(a NaN in a JSON list reads as null), or choose a pref_loss that needs none and leave `sample_weights` out.",
     "image missing": _PATH,
     "video missing": _PATH,
     "audio missing": _PATH,
