@@ -33,40 +33,42 @@ def header(path: Path) -> dict[str, str]:
 
 
 def test_the_recipes_the_readme_promises_are_there() -> None:
-    assert set(NAMES) == {
-        *(f"quickstart/{name}" for name in ("sft", "uni_dpo", "eval_before", "eval_after")),
-        *(f"quickstart/{name}" for name in ("grpo", "ppo", "rm", "ppo_rm")),
-        *(f"qwen2_vl_2b/{name}" for name in ("uni_dpo", "dpo", "simpo", "uni_dpo_lora")),
-        "qwen3_vl_4b/dpo_lora",
-        *(f"openvlthinker/{name}" for name in ("sft", "grpo_medium", "grpo_hard")),
-        *(f"rl/qwen2_vl_2b_{name}" for name in ("grpo", "ppo")),
-        *(
-            f"rl/{name}"
-            for name in (
-                "qwen2_5_vl_grpo",
-                "qwen2_5_vl_grpo_judge",
-                "qwen2_5_vl_grpo_vllm",
-                "qwen2_5_vl_grpo_zero3",
-                "qwen3_vl_4b_gspo",
-                "llava_next_rloo",
-            )
-        ),
-        *(f"rl/{name}" for name in ("qwen2_5_vl_rm", "qwen2_5_vl_ppo_rm")),
-    }
     readme = (EXAMPLES / "README.md").read_text(encoding="utf-8")
-    for path in (*RECIPES, *DEEPSPEED):
+    folders = {path.parent.name for path in RECIPES}
+    rows = {folder: set[str]() for folder in folders}
+    for line in readme.splitlines():
+        for folder, names in re.findall(r"`(\w+)/(\w+(?:\.yaml)?(?:, \w+)*)`", line) if line.startswith("|") else ():
+            rows.setdefault(folder, set()).update(name.removesuffix(".yaml") for name in names.split(", "))
+    assert rows == {folder: {path.stem for path in RECIPES if path.parent.name == folder} for folder in folders}
+    assert len(RECIPES) >= 45
+    for path in (*DEEPSPEED, *sorted((EXAMPLES / "accelerate").glob("*.json"))):
         assert path.name in readme
 
 
+def launched(path: Path, gpus: int) -> str:
+    """The command of a recipe, but for its path."""
+    other = {
+        "methods/fsdp2": "accelerate launch --config_file examples/accelerate/fsdp2_config.json "
+        "-m llamafactory.launcher",
+        "methods/ray": "USE_RAY=1 llamafactory-cli train",
+        "methods/two_nodes": "NNODES=2 NODE_RANK=0 MASTER_ADDR=10.0.0.1 MASTER_PORT=29500 FORCE_TORCHRUN=1 "
+        "NPROC_PER_NODE=4 llamafactory-cli train",
+    }
+    usual = (f"FORCE_TORCHRUN=1 NPROC_PER_NODE={gpus} " if gpus > 1 else "") + "llamafactory-cli train"
+    return other.get(path.relative_to(EXAMPLES).with_suffix("").as_posix(), usual)
+
+
 @each_recipe
-def test_header_says_purpose_data_command_gpus_and_paper(path: Path) -> None:
+def test_header_says_what_data_how_on_what_and_why(path: Path) -> None:
     found = header(path)
-    assert {"Purpose", "Data", "Command", "GPUs", "Paper"} <= set(found)
-    relative = path.relative_to(ROOT).as_posix()
+    assert {"Purpose", "Data", "Command", "Launch", "GPUs", "Paper", "Watch"} <= set(found)
     gpus = int(found["GPUs"].split()[0])
-    launch = f"FORCE_TORCHRUN=1 NPROC_PER_NODE={gpus} " if gpus > 1 else ""
-    assert found["Command"] == f"{launch}llamafactory-cli train {relative}"
+    assert found["Command"] == f"{launched(path, gpus)} {path.relative_to(ROOT).as_posix()}"
     assert "memory" in found["GPUs"] or gpus == 0
+    assert gpus == 0 or re.match(r"1 GPU: |N GPUs|the second node", found["Launch"])
+    recipe = load(path)
+    if one := re.match(r"1 GPU: NPROC_PER_NODE=1 and gradient_accumulation_steps=(\d+) ", found["Launch"]):
+        assert int(one[1]) == gpus * recipe["gradient_accumulation_steps"], "the same batch"
 
 
 @each_recipe
