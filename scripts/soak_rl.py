@@ -5,8 +5,9 @@
     python scripts/soak_rl.py --steps 200 --json rows.json ppo_variant=ppo num_generations=1
 
 It trains on the digits of data/, with a checkpoint and an evaluation every tenth of the run; two checkpoints are kept.
-Each row of the table is a tenth. It fails if the last tenth holds more memory than the third by more than LIMIT
-MiB, or more files or threads: what a run needs at all, with its first evaluation and checkpoint, it has by then.
+Each row of the table is a tenth, and the last one what follows the last step, when the model is saved. It fails if the
+last tenth holds more memory than the third by more than LIMIT MiB, or more files or threads: what a run needs at all,
+with its first evaluation and checkpoint, it has by then.
 """
 
 from __future__ import annotations
@@ -113,19 +114,21 @@ def soak(steps: int, overrides: Mapping[str, str], folder: Path) -> list[Row]:
 
 
 def tenths(rows: list[Row], steps: int) -> list[Row]:
-    """The most that was held in each tenth of the run."""
+    """The most that was held in each tenth of the run, and last from its last step on, while it saves the model."""
+    ends = [steps * (part + 1) // PARTS for part in range(PARTS)]
     found = []
-    for part in range(PARTS):
-        end = steps * (part + 1) // PARTS
-        of = [row for row in rows if steps * part // PARTS < row.step <= end]
+    for begin, end in zip([0, *ends], [*ends, steps + 1], strict=True):
+        of = [row for row in rows if begin <= row.step < end]
         if of:
-            found.append(Row(end, *(max(getattr(row, name) for row in of) for name in ("rss", "files", "threads"))))
+            found.append(
+                Row(min(end, steps), *(max(getattr(row, name) for row in of) for name in ("rss", "files", "threads")))
+            )
     return found
 
 
 def grows(parts: list[Row]) -> list[str]:
     """What the last tenth holds more of than the third."""
-    first, last = parts[2], parts[-1]
+    first, last = parts[2], parts[PARTS - 1]
     found = [f"{last.rss - first.rss:.1f} MiB"] if last.rss - first.rss > LIMIT else []
     names = ("files", "threads")
     return found + [
@@ -147,13 +150,14 @@ def main() -> int:
         seconds = time.monotonic() - began
     parts = tenths(rows, args.steps)
     print("| step | RSS MiB | files | threads |\n|---|---|---|---|")
-    for row in parts:
-        print(f"| {row.step} | {row.rss} | {row.files} | {row.threads} |")
+    for number, row in enumerate(parts):
+        name = row.step if number < PARTS else "end"
+        print(f"| {name} | {row.rss} | {row.files} | {row.threads} |")
     print(f"{args.steps} steps in {seconds:.0f} s")
     if args.json:
         args.json.write_text(json.dumps([asdict(row) for row in parts], indent=1) + "\n", encoding="utf-8")
-    if len(parts) < PARTS:
-        print(f"only {len(parts)} of {PARTS} tenths were seen; take more --steps", file=sys.stderr)
+    if len(parts) <= PARTS:
+        print(f"only {len(parts)} of {PARTS + 1} rows were seen; take more --steps", file=sys.stderr)
         return 2
     if more := grows(parts):
         print(f"it grows: {', '.join(more)} since the third tenth", file=sys.stderr)

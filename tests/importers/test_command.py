@@ -494,6 +494,17 @@ def test_an_importer_that_would_leave_half_of_a_pair_names_the_one_that_does_not
     assert "3 pairs written" in capsys.readouterr().out
 
 
+def test_scores_that_some_rows_lack_are_kept_and_not_declared(tmp_path, capsys) -> None:
+    row = {"prompt": "What?", "chosen": "Yes.", "rejected": "No."}
+    path = write(tmp_path / "rows.json", [row | {"chosen_score": 2, "rejected_score": 1}, row | {"prompt": "Who?"}])
+    assert call("plain_dpo", path, "--out", tmp_path / "out") == 0
+    assert "Note: only 1 of 2 rows have scores, so the entry declares none\n" in capsys.readouterr().out
+    (entry,) = json.loads((tmp_path / "out" / "dataset_info.json").read_text()).values()
+    assert "score_chosen" not in entry["columns"]
+    assert [r["score_chosen"] for r in json.loads((tmp_path / "out" / "plain_dpo.json").read_text())] == [2.0, None]
+    assert main(["data", "check", "plain_dpo", "--dataset-dir", str(tmp_path / "out")]) == 0
+
+
 @pytest.mark.parametrize(
     ("importer", "source", "line"),
     [

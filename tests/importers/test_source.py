@@ -157,6 +157,10 @@ def test_a_hub_set_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFix
         (["uni_dpo"], "Multimodal/uni_dpo_image_only_mcq_short_long_50k.json"),
         (["uni_dpo", "--kind", "math"], "Math/Train_Qwen_2_5_math_7B.jsonl"),
         (["uni_dpo", "--kind", "textual"], "Textual/UltraFeedback-GPT-4o/train.jsonl"),
+        (
+            ["uni_dpo", "--kind", "textual", "--subset", "Gemma-2-9B-IT-UltraFeedback-GPT-4o"],
+            "Textual/Gemma-2-9B-IT-UltraFeedback-GPT-4o/train.jsonl",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )

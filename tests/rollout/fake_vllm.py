@@ -30,7 +30,7 @@ class FakeVllm:
         self, answer: Callable[[dict[str, Any], str], tuple[list[int], int, list[Any]]] | None = None
     ) -> None:
         self.answer = answer or scripted
-        self.deaf, self.delay, self.rank = False, 0.0, 16
+        self.deaf, self.delay, self.rank, self.logprobs_mode = False, 0.0, 16, "raw_logprobs"
         self.refuse: list[int] = []
         self.seen: list[tuple[str, Any]] = []
         self.port = 0
@@ -39,7 +39,7 @@ class FakeVllm:
     def start(self) -> None:
         """Anew, with the weights that it was started with."""
         self.adapters: dict[str, str] = {}
-        self.version, self.folder, self.paused, self.stale = "default", "", False, set[str]()
+        self.weights, self.folder, self.paused, self.stale = "default", "", False, set[str]()
         handler = type("Handler", (_Handler,), {"fake": self})
         self.http = ThreadingHTTPServer(("127.0.0.1", self.port), handler)
         self.http.daemon_threads = True
@@ -65,6 +65,13 @@ class FakeVllm:
         base = [{"id": "policy", "parent": None, "root": "/models/policy", "max_model_len": 512}]
         return 200, {"data": base + [{"id": name, "parent": "policy"} for name in self.adapters]}
 
+    def version(self, _: Any) -> tuple[int, Any]:
+        return 200, {"version": "0.32.0"}
+
+    def server_info(self, _: Any) -> tuple[int, Any]:
+        config = {"logprobs_mode": self.logprobs_mode, "max_model_len": 4096}
+        return 200, {"vllm_config": {"model_config": config, "lora_config": {"max_lora_rank": self.rank}}}
+
     def v1_load_lora_adapter(self, body: Any) -> tuple[int, Any]:
         name, folder = body["lora_name"], body["lora_path"]
         with open(f"{folder}/adapter_config.json") as file:
@@ -79,11 +86,11 @@ class FakeVllm:
         return 200, f"Success: LoRA adapter '{body['lora_name']}' removed successfully."
 
     def weight_info(self, _: Any) -> tuple[int, Any]:
-        return 200, {"weight_version": self.version}
+        return 200, {"weight_version": self.weights}
 
     def update_weight_version(self, body: Any) -> tuple[int, Any]:
-        self.version = body["new_version"]
-        return 200, {"success": True, "new_version": self.version}
+        self.weights = body["new_version"]
+        return 200, {"success": True, "new_version": self.weights}
 
     def pause(self, _: Any) -> tuple[int, Any]:
         self.paused = True

@@ -119,7 +119,7 @@ def test_each_version_is_given_once_to_every_server_and_the_one_before_is_taken_
         if adapter:
             assert list(fake.adapters) == ["run-4"]
         else:
-            assert (fake.version, fake.folder.endswith("v4"), fake.paused, fake.stale) == ("run-4", True, False, set())
+            assert (fake.weights, fake.folder.endswith("v4"), fake.paused, fake.stale) == ("run-4", True, False, set())
             assert len(fake.called("/collective_rpc")) == 2
 
 
@@ -143,7 +143,7 @@ def test_a_server_that_is_restarted_in_between_has_its_answers_dropped(fakes, ma
     def forget(body, folder):
         if len(asked) == 5:
             fake.adapters.clear()
-            fake.version, fake.folder = "default", ""
+            fake.weights, fake.folder = "default", ""
         asked.append(folder)
         return answer(body, folder)
 
@@ -241,6 +241,19 @@ def test_an_ending_that_is_not_the_templates(fakes, make, choice, message):
     fakes[0].answer = lambda body, folder: (*answer(body, folder)[:2], [choice] * 2)
     with pytest.raises(ValueError, match=message):
         generate(make())
+
+
+def test_settings_that_do_not_fit(fakes):
+    fakes[0].logprobs_mode, fakes[0].rank, fakes[0].weights = "processed_logprobs", 8, "rollout-9"
+    needs = {"logprobs_mode": "raw_logprobs", "max_model_len": 5000, "max_lora_rank": 16}
+    assert VllmServer(Client(fakes[0].url)).problems(needs) == [
+        "--logprobs-mode is processed_logprobs, the recipe needs raw_logprobs",
+        "--max-model-len is 4096, cutoff_len and max_new_tokens need 5000",
+        "--max-lora-rank is 8, lora_rank is 16",
+        "its base model was replaced by rollout-9, which adapters do not belong to; start it again",
+    ]
+    fits = {"logprobs_mode": "processed_logprobs", "max_model_len": 4096, "max_lora_rank": 0}
+    assert VllmServer(Client(fakes[0].url)).problems(fits) == []
 
 
 def test_an_answer_of_another_adapter_is_not_taken(fakes, make, monkeypatch):

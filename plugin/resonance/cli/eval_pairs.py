@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score pairs with a reward model: accuracy and margins, by file and by difference of scores."""
-    given = {key: value for key in ("base", "template") if (value := getattr(args, key)) is not None}
+    given: dict[str, Any] = {key: value for key in ("base", "template") if (value := getattr(args, key)) is not None}
     skipped: list[str] = []
     try:
         if args.batch_size < 1:

@@ -38,7 +38,7 @@ def _kind(item: Any) -> str | None:
 
 def is_rejected(name: str) -> bool:
     """Whether a column's name says that it holds the worse answer of a pair."""
-    return "rejected" in name.lower()
+    return "reject" in name.lower()
 
 
 def told_unread(kinds: Mapping[str, str | None], cure: str = "") -> str:

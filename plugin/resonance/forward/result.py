@@ -62,6 +62,12 @@ def sums(tokens: TokenLogps) -> torch.Tensor:
     return (tokens.values * tokens.mask).sum(-1)
 
 
+def on_policy(tokens: TokenLogps) -> torch.Tensor:
+    """Mean over the tokens of each response of log(p_t / sum_v p_v ** 2), (R,), detached; needs `Collision`."""
+    beside = tokens.values.detach() - tokens.columns["log_collision"]
+    return (beside * tokens.mask).sum(-1) / tokens.lengths
+
+
 def first_rows(tokens: TokenLogps, blocks: int, rows: int) -> TokenLogps:
     """The first `rows` rows of each of `blocks` equal blocks."""
     if len(tokens.mask) == blocks * rows:

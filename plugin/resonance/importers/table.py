@@ -80,20 +80,22 @@ IMPORTERS: dict[str, Importer] = {
 }
 
 
-def fitting(row: dict[str, Any]) -> list[str]:
-    """Names of the importers that can make something of a raw row; of those that read it alike, the first."""
+def fitting(row: dict[str, Any], *, pairs: bool = False) -> list[str]:
+    """Names of the importers that can make something of a raw row; of those that read it alike, the first.
+
+    Args:
+        row: the row.
+        pairs: only those that make a pair of it.
+    """
     alike = {importer.convert: importer for importer in reversed(IMPORTERS.values())}
-    return [
-        importer.name
-        for importer in IMPORTERS.values()
-        if alike[importer.convert] is importer and _fits(importer, row)
-    ]
+    return [name for name, each in IMPORTERS.items() if alike[each.convert] is each and _fits(each, row, pairs)]
 
 
-def _fits(importer: Importer, row: dict[str, Any]) -> bool:
+def _fits(importer: Importer, row: dict[str, Any], pairs: bool) -> bool:
     noted = ReadRow(row)
     try:
         examples = [each for each in importer.convert(noted, importer.settled({})) if isinstance(each, Example)]
+        examples = [each for each in examples if each.chosen is not None or not pairs]
         return any(checked(example) and half_a_pair(example, noted) is None for example in examples)
     except Skip:
         return False

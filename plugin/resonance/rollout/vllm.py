@@ -11,6 +11,7 @@ from ..wire import Client, ServerError
 from .server import Answer, Choice, Request, StaleError, Weights
 
 NEVER = -100.0  # added to a logit
+FIRST = "default"  # version of the weights that a server was started with
 
 
 class VllmServer:
@@ -48,6 +49,9 @@ class VllmServer:
             )
         if int(has["max_lora_rank"]) < needs["max_lora_rank"]:
             found.append(f"--max-lora-rank is {has['max_lora_rank'] or 'off'}, lora_rank is {needs['max_lora_rank']}")
+        version = self.client.get("/weight_info")["weight_version"]
+        if needs["max_lora_rank"] and version != FIRST:
+            found.append(f"its base model was replaced by {version}, which adapters do not belong to; start it again")
         return found
 
     def holds(self, weights: Weights) -> bool:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ..arguments.policy_settings import PolicySettings
@@ -11,13 +12,14 @@ from ..rollout.agreement import Agreement
 from ..rollout.pool import ServerRollout, Terms
 from ..rollout.recorder import media_tokens as never_sampled
 from ..rollout.server import Server
+from ..rollout.sglang import SglangServer
 from ..rollout.vllm import VllmServer
 from ..rows.chat import ChatWriter
 from ..rows.collate import describe_rows
 from ..wire import Client
 from .served_weights import WeightFolder
 
-DIALECTS: dict[str, type[VllmServer]] = {"vllm": VllmServer}
+DIALECTS: dict[str, Callable[[Client], Server]] = {"vllm": VllmServer, "sglang": SglangServer}
 
 
 def make_servers(settings: PolicySettings) -> list[Server]:

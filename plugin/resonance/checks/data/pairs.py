@@ -57,7 +57,7 @@ def _of_entry(entry: Entry, on_skip: Callable[[str], None]) -> Iterator[Pair]:
 def _pair(entry: Entry, aligned: dict[str, Any], row: dict[str, Any]) -> Pair:
     system = [{"role": "system", "content": aligned["_system"]}] if aligned["_system"] else []
     chosen, rejected = (message["content"] for message in aligned["_response"])
-    scores = {name: row.get(entry.columns[name]) for name in SCORE_FIELDS if name in entry.columns}
+    scores: dict[str, Any] = {name: row.get(entry.columns[name]) for name in SCORE_FIELDS if name in entry.columns}
     found = {"messages": system + aligned["_prompt"], "chosen": chosen, "rejected": rejected}
     known = {
         name: float(value) for name, value in scores.items() if value is not None and score_problem(value) is None

@@ -161,6 +161,9 @@ def _report(importer: Importer, job: Job, result: Result) -> None:
         print(f"-> {result.skipped} (what was skipped, and why)")
     if importer.note is not None:
         print(f"Note: {importer.note(importer.settled(job.options))}")
+    if result.tally.gapped:
+        few = f"{result.tally.scored:,} of {count(result.tally.rows_out, 'row')}"
+        print(f"Note: only {few} have scores, so the entry declares none")
     if result.entry_error:
         register = common.typed("register", result.file, "--name", result.name, "--info", job.info_path)
         raise ValueError(f"the data file is there, its entry is not: {result.entry_error}\nNext: {register}")
