@@ -1,11 +1,11 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Write the demo data under data/: handwritten digits as pictures, with SFT, scored preference, held-out and RL sets.
+"""Write the demo data under data/: handwritten digits as pictures, with sets for each stage, and held-out ones.
 
     python scripts/make_digits_data.py [DATA_DIR]
 
 The pictures are real: the UCI "Optical Recognition of Handwritten Digits" test set that scikit-learn carries (8x8, 17
 grey levels, CC BY 4.0). Each is enlarged by pixel repetition to 56x56, a 2x2 grid of Qwen2-VL's 28-pixel tokens.
-No picture is in two sets. The output depends on SEED alone, to the byte.
+No picture is in two sets, but for pairs of reward models. The output depends on SEED alone, to the byte.
 
 A score is what the rubric of `Answer.score` says: 3 for the right digit, plus 2, 1 or 0 for the wording, so that every
 right answer scores at least 3, every wrong one at most 2, and Uni-DPO's `uni_dpo_tau_good: 2.5` lies between them.
@@ -36,6 +36,7 @@ WORDINGS = {
     "hedged": ("Hmm, maybe it is something like a {}, but who knows?", 0.0),
 }
 RIGHT_DIGIT_POINTS = 3.0
+RM_DIGITS = 5  # pairs of a reward model that differ in the digit alone, a picture
 # What separates the two answers of a pair, and how often: most pairs can only be told apart by looking at the picture.
 PAIR_KINDS = {"digit": 0.7, "digit_and_wording": 0.1, "wording": 0.1, "wording_both_wrong": 0.1}
 
@@ -86,7 +87,10 @@ def sft_row(rng: random.Random, truth: int, image: str) -> Row:
 def pair_row(rng: random.Random, truth: int, image: str) -> Row:
     prompt = rng.choice(PROMPTS)
     kind = rng.choices(list(PAIR_KINDS), weights=list(PAIR_KINDS.values()))[0]
-    chosen, rejected = make_pair(truth, kind, rng)
+    return scored(prompt, *make_pair(truth, kind, rng), image)
+
+
+def scored(prompt: str, chosen: Answer, rejected: Answer, image: str) -> Row:
     return {
         "instruction": f"<image>{prompt}",
         "chosen": chosen.text,
@@ -95,6 +99,17 @@ def pair_row(rng: random.Random, truth: int, image: str) -> Row:
         "score_rejected": rejected.score,
         "images": [image],
     }
+
+
+def reward_rows(rng: random.Random, truth: int, image: str) -> list[Row]:
+    """Pairs for a reward model: the right digit against RM_DIGITS others, and one pair of another kind."""
+    wrong = rng.sample([digit for digit in range(10) if digit != truth], RM_DIGITS)
+    kinds = {kind: share for kind, share in PAIR_KINDS.items() if kind != "digit"}
+    pairs = [make_pair(truth, rng.choices(list(kinds), weights=list(kinds.values()))[0], rng)]
+    for digit in wrong:
+        wording = rng.choice(("sentence", "sentence", "bare"))
+        pairs.append((Answer(truth, wording, truth), Answer(digit, wording, truth)))
+    return [scored(rng.choice(PROMPTS), chosen, rejected, image) for chosen, rejected in pairs]
 
 
 def rl_row(rng: random.Random, truth: int, image: str) -> Row:
@@ -136,6 +151,15 @@ def write_set(out: Path, name: str, indices: list[int], make_row: Callable[[int,
         write_rows(out / f"digits_{name}_prompts.json", prompts)
 
 
+def write_reward_sets(out: Path, rng: random.Random) -> None:
+    """Pairs for a reward model on the pictures of `sft` and `pref`, and others to test it on `heldout`."""
+    target = load_digits().target
+    for file, sets in {"digits_rm": ("sft", "pref"), "digits_rm_heldout": ("heldout",)}.items():
+        pictures = [path for name in sets for path in sorted((out / "digits" / name).glob("*.png"))]
+        rows = [reward_rows(rng, int(target[int(p.stem)]), p.relative_to(out).as_posix()) for p in pictures]
+        write_rows(out / f"{file}.json", [row for part in rows for row in part])
+
+
 def main(argv: list[str]) -> int:
     out = Path(argv[0]) if argv else Path(__file__).resolve().parent.parent / "data"
     count = len(load_digits().target)
@@ -145,6 +169,7 @@ def main(argv: list[str]) -> int:
     for name, size in SIZES.items():
         write_set(out, name, [order.pop() for _ in range(size)], partial(sft_row if name == "sft" else pair_row, rng))
     write_set(out, "rl", rest, partial(rl_row, rng))
+    write_reward_sets(out, random.Random(SEED + 1))
     return 0
 
 

@@ -5,9 +5,10 @@
 #
 #   bash scripts/quickstart.sh         # with Uni-DPO, on scored pairs
 #   bash scripts/quickstart.sh grpo    # with GRPO, on answers of its own and a rule that rewards them; or ppo
+#   bash scripts/quickstart.sh rm      # with PPO, on answers of its own and a reward model that it trains on pairs
 #
 # Makes .venv and installs (the first time), builds a tiny Qwen2-VL, warms it up, measures held-out preference accuracy,
-# trains with Uni-DPO, measures again. With grpo or ppo it takes the model that an earlier run has warmed up, if there is
+# trains with Uni-DPO, measures again. With grpo, ppo or rm it takes the model that an earlier run has warmed up, if there is
 # one, and measures how many held-out pictures it reads. CPU only; needs the network only to install. Writes to .venv and
 # saves/quickstart, which a second run overwrites. RESONANCE_PYTHON=/path/to/python uses an environment that is there.
 set -euo pipefail
@@ -16,9 +17,9 @@ ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 OUT=saves/quickstart
 METHOD="${1:-uni_dpo}"
 case "$METHOD" in
-uni_dpo | grpo | ppo) ;;
+uni_dpo | grpo | ppo | rm) ;;
 *)
-    echo "error: '$METHOD' is no method of the quickstart; allowed: uni_dpo, grpo, ppo" >&2
+    echo "error: '$METHOD' is no method of the quickstart; allowed: uni_dpo, grpo, ppo, rm" >&2
     exit 2
     ;;
 esac
@@ -58,16 +59,21 @@ if [ "$METHOD" = uni_dpo ] || [ ! -f "$OUT/sft/train_results.json" ]; then
     train sft "SFT warm-up on 240 pictures"
 fi
 
+KEY=eval_reward WHAT="rewarded by a rule"
+if [ "$METHOD" = rm ]; then
+    train rm "reward model on 3840 pairs"
+    METHOD=ppo_rm KEY=eval_reward/exact WHAT="rewarded by that model"
+fi
 if [ "$METHOD" != uni_dpo ]; then
-    train "$METHOD" "${METHOD^^} on 1397 pictures, rewarded by a rule"
-    "$PYTHON" - "$ROOT/$OUT/$METHOD" "${METHOD^^}" "$SECONDS" <<'PY'
+    train "$METHOD" "$([ "$METHOD" = grpo ] && echo GRPO || echo PPO) on 1397 pictures, $WHAT"
+    "$PYTHON" - "$ROOT/$OUT/$METHOD" "${METHOD^^}" "$SECONDS" "$KEY" <<'PY'
 import json
 import pathlib
 import sys
 
 out, method, seconds = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 history = json.loads((out / "trainer_state.json").read_text())["log_history"]
-accuracy = [entry["eval_reward"] for entry in history if "eval_reward" in entry]
+accuracy = [entry[sys.argv[4]] for entry in history if sys.argv[4] in entry]
 print(f"""
 held-out accuracy (160 pictures never trained on, greedy answers)
   before {method:7s}   {accuracy[0]:6.1%}

@@ -30,31 +30,45 @@ ARROWS = {
     "__main__.py": {"cli"},
     "upstream.py": set(),  # annotations for every room
     "hooks": {"arguments", "training"},
-    "arguments": {"losses", "policy", "rewards", "spec", "forward", "rows"},  # of the last two only names
+    "arguments": {"losses", "policy", "rewards", "spec", "wire", "forward", "rows"},  # of the last two only names
     "rows": set(),
     "spec": set(),
     "losses": {"spec"},
     "policy": {"spec"},
     "wire": set(),
-    "rewards": {"spec", "wire"},
+    "rewards": {"spec", "wire", "reward_model", "rows"},  # of rows only names of templates
+    "serve": {"rewards", "wire"},
     "forward": set(),
+    "reward_model": {"forward", "rows"},
     "reference": {"rows", "forward", "datafiles"},  # of datafiles only files that are there whole or not at all
     "rollout": {"forward", "wire"},
-    "training": {"arguments", "rows", "losses", "policy", "rewards", "rollout", "forward", "reference"},
+    "training": {
+        "arguments",
+        "rows",
+        "losses",
+        "policy",
+        "rewards",
+        "reward_model",
+        "rollout",
+        "forward",
+        "reference",
+        "wire",
+    },
     "datafiles": {"rows"},  # of rows only what a score is
     "importers": {"datafiles"},
+    "translate": set(),
     # up, on purpose: the doctor reports on the hooks
     "checks": {"hooks", STARTUP.stem, "arguments", "rows", "datafiles"},
-    "cli": {"checks", "importers", "datafiles", "losses"},
+    "cli": {"checks", "importers", "datafiles", "losses", "reward_model", "rows", "serve", "translate"},
 }
 # Only these import LlamaFactory: inside functions in `checks` and `hooks`.
-IMPORTS_LLAMAFACTORY = {"hooks", "rows", "training", "checks"}
+IMPORTS_LLAMAFACTORY = {"hooks", "rows", "reward_model", "training", "checks"}
 ONLY_TORCH = {"spec", "losses", "policy"}
 # Rooms that answer without torch: it may only be imported inside a function there.
 WITHOUT_TORCH = {
     STARTUP.name,
     "startup.py",
-    *"hooks arguments datafiles importers checks cli spec rewards wire".split(),
+    *"hooks arguments datafiles importers translate checks cli spec rewards serve wire".split(),
 }
 MACHINE_PATHS = re.compile(r"(?<![\w.])/(work|root|home|tmp|Users)/\w|\.\./shared\b")
 

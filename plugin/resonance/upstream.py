@@ -96,6 +96,8 @@ class FinetuningArguments(Protocol):
     use_ref_model: bool
 
     pref_engine: str
+    pref_loss_weights: Any  # numbers in a list or with commas
+    sample_weights: bool
     pref_loss_params: Mapping[str, Any] | str | None
     pref_speedups: Any  # a word, names with commas or in a list, or false
     image_feature_cache: str | bool

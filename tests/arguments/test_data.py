@@ -96,6 +96,23 @@ def test_a_margin_needs_declared_scores_of_the_training_set_only(tmp_path, stage
     recipe.check({**given, "eval_dataset": "a"}, parser)
 
 
+def test_weights_and_margins_have_to_be_declared(tmp_path):
+    scores = {"score_chosen": "a", "score_rejected": "b"}
+    entries = {"a": {"file_name": "a.json", "ranking": True, "columns": scores}}
+    entries["b"] = {**entries["a"], "columns": scores | {"weight": "w", "margin": "m"}}
+    (tmp_path / "dataset_info.json").write_text(json.dumps(entries))
+    given = {"stage": "dpo", "dataset_dir": str(tmp_path), "output_dir": str(tmp_path / "out"), "sample_weights": True}
+    given["pref_loss"] = ["odpo", "uni_dpo"]
+    with pytest.raises(ValueError) as caught:
+        recipe.check({**given, "dataset": "a"}, parser)
+    text = str(caught.value)
+    assert "dataset: sample_weights needs weights, but 'a' declares no weight; add to its" in text
+    assert "margin; add to its" in text and "2 problems" in text
+    recipe.check({**given, "dataset": "b"}, parser)
+    with pytest.raises(ValueError, match="eval_dataset: pref_loss: .* needs margins"):
+        recipe.check({**given, "eval_dataset": "a"}, parser)
+
+
 def test_which_runs_use_our_rows():
     assert not data.uses_rows({"stage": "dpo"}) and not data.uses_rows({"stage": "rm", "image_root": "a"})
     for key, value in (("overlong", "error"), ("data_ratio", 0.5), ("score_margin", 0.0), ("max_target_length", 9)):

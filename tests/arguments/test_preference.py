@@ -8,9 +8,10 @@ import pickle
 
 import pytest
 
-from resonance.arguments import chat, parameters, policy, preference
+from resonance.arguments import chat, parameters, policy, preference, reward_model, tracking
 from resonance.losses import LOSSES
 
+FIXED = ("ipo", "orpo", "simpo", "sigmoid_norm", "odds_ratio", "sft")  # defined on means a token
 UNI_DPO = {"stage": "dpo", "pref_loss": "uni_dpo", "pref_beta": 2.0}
 
 
@@ -62,14 +63,14 @@ def test_parameters_without_a_key_come_from_the_dict_in_yaml_or_json():
 def test_mean_or_sum(name, asked):
     spec = LOSSES[name]
     expected = (spec.logps == "mean") if asked is None else asked
-    if name in ("ipo", "orpo", "simpo"):  # defined on means; what LlamaFactory does whatever is asked
+    if name in FIXED:  # defined on means; what LlamaFactory does whatever is asked
         expected = True
     assert parameters.uses_means({"pref_loss": name, "dpo_average_log_prob": asked}) is expected
 
 
 def test_only_uni_dpo_and_the_losses_defined_on_means_average_by_themselves():
     means = {n for n in LOSSES if parameters.uses_means({"pref_loss": n, "dpo_average_log_prob": None})}
-    assert means == {"uni_dpo", "ipo", "orpo", "simpo"}
+    assert means == {"uni_dpo", "alpha_dpo", *FIXED}
 
 
 def test_every_wrong_value_is_reported_at_once_under_its_recipe_key():
@@ -142,6 +143,66 @@ def test_parameters_that_the_trainer_takes_from_elsewhere():
     assert any("pref_loss_params.delta" in message and "running mean" in message for message in found)
 
 
+MPO = {"stage": "dpo", "pref_loss": ["sigmoid", "bco_pair", "sft"], "pref_loss_weights": [0.8, 0.2, 1.0]}
+
+
+@pytest.mark.parametrize("given", [MPO["pref_loss"], "sigmoid,bco_pair,sft", "sigmoid, bco_pair,sft"])
+@pytest.mark.parametrize("weights", [[0.8, 0.2, 1.0], "0.8,0.2,1.0", "[0.8, 0.2, 1.0]", ["0.8", 0.2, 1]])
+def test_a_mix_from_yaml_and_from_flags(given, weights):
+    values = {
+        **preference.DEFAULTS,
+        "stage": "dpo",
+        "pref_loss": given,
+        "pref_beta": 0.2,
+        "pref_loss_weights": weights,
+    }
+    assert preference.runs_on_resonance(values) and parameters.problems(values) == []
+    assert parameters.loss_parameters(values) == {"beta": 0.2, "weights": [0.8, 0.2, 1.0]}
+    assert not parameters.uses_means(values) and parameters.needs_reference(given)
+
+
+def test_one_loss_in_a_list_is_that_loss():
+    assert not preference.runs_on_resonance({"stage": "dpo", "pref_loss": ["simpo"]})
+    assert preference.loss_name(["simpo"]) == "simpo"
+
+
+def test_the_smoothing_of_a_mix():
+    values = {**preference.DEFAULTS, **MPO, "pref_loss": ["sigmoid", "exo_pair"], "pref_loss_weights": None}
+    assert "label_smoothing" not in parameters.loss_parameters({**values, "dpo_label_smoothing": 0.0})
+    assert parameters.problems({**values, "dpo_label_smoothing": 0.0}) == []
+    assert parameters.loss_parameters({**values, "dpo_label_smoothing": 0.2})["label_smoothing"] == 0.2
+
+
+@pytest.mark.parametrize(
+    ("values", "messages"),
+    [
+        (
+            MPO | {"pref_loss_weights": [0.8, 0.2]},
+            ["pref_loss_weights: weights=[0.8, 0.2] are 2 numbers for 3 losses"],
+        ),
+        (MPO | {"pref_loss_weights": "much"}, ["pref_loss_weights: weights='much' is not allowed"]),
+        (MPO | {"pref_loss": "hinge"}, ["pref_loss_weights: pref_loss: hinge is one loss"]),
+        (MPO | {"pref_loss": ["sigmoid", "bco"]}, ["pref_loss: Unknown loss 'bco'"]),
+        (MPO | {"pref_loss": ["sigmoid", "sft", "sft"]}, ["pref_loss: A mix has each loss once"]),
+        (MPO | {"pref_beta": -1.0}, [f"pref_beta: {part}: beta=-1.0" for part in MPO["pref_loss"]]),
+        (
+            MPO | {"pref_loss_params": {"weights": [1, 1, 1], "delta": 0.1}},
+            [
+                "pref_loss_params.weights: cannot be given here; use the key pref_loss_weights",
+                "pref_loss_params.delta: cannot be given here",
+            ],
+        ),
+        (MPO | {"sample_weights": "yes"}, ["sample_weights: 'yes' is not true or false"]),
+        ({"stage": "dpo", "pref_loss": "aot", "sample_weights": True}, ["sample_weights: pref_loss: aot sorts pairs"]),
+    ],
+)
+def test_wrong_mixes_and_weights(values, messages):
+    found = parameters.problems(values)
+    assert len(found) == len(messages)
+    for message in messages:
+        assert any(line.startswith(message) for line in found), message
+
+
 # -- in LlamaFactory's own dataclass ---------------------------------------------------------------------------------
 
 
@@ -167,7 +228,7 @@ def test_llamafactorys_own_checks_still_run(finetuning_arguments):
 @pytest.mark.parametrize("name", sorted(LOSSES))
 def test_the_reference_model_follows_the_loss(finetuning_arguments, name):
     args = finetuning_arguments(stage="dpo", pref_loss=name, pref_engine="resonance")
-    assert args.use_ref_model is (name not in ("orpo", "simpo"))
+    assert args.use_ref_model is (name not in ("orpo", "simpo", "odds_ratio", "cpo", "sft"))
 
 
 def test_label_smoothing_of_a_loss_that_llamafactory_does_not_know_it_for(finetuning_arguments):
@@ -177,7 +238,7 @@ def test_label_smoothing_of_a_loss_that_llamafactory_does_not_know_it_for(finetu
 def test_stock_arguments_are_what_they_were(finetuning_arguments):
     original = finetuning_arguments.__mro__[1]
     ours, stock = finetuning_arguments(stage="dpo"), original(stage="dpo")
-    keys = (*preference.KEYS, *policy.KEYS, chat.KEY)
+    keys = (*preference.KEYS, *policy.KEYS, *reward_model.KEYS, *tracking.KEYS, chat.KEY)
     assert {k: v for k, v in ours.to_dict().items() if k not in keys} == stock.to_dict()
     assert ours.use_ref_model == stock.use_ref_model
 
@@ -185,3 +246,11 @@ def test_stock_arguments_are_what_they_were(finetuning_arguments):
 def test_wrong_values_stop_the_dataclass_too(finetuning_arguments):
     with pytest.raises(ValueError, match=r"2 problems:(.|\n)*pref_beta(.|\n)*uni_dpo_perf_gamma"):
         finetuning_arguments(stage="dpo", pref_loss="uni_dpo", pref_beta=-1.0, uni_dpo_perf_gamma=-2.0)
+
+
+def test_a_mix_in_the_dataclass(finetuning_arguments):
+    args = finetuning_arguments(**MPO, finetuning_type="full")
+    assert args.pref_loss == "sigmoid,bco_pair,sft" and args.use_ref_model
+    assert not finetuning_arguments(stage="dpo", pref_loss=["odds_ratio", "sft"]).use_ref_model
+    assert finetuning_arguments(stage="dpo", pref_loss=["simpo"]).pref_loss == "simpo"
+    assert finetuning_arguments(stage="dpo", sample_weights=True).use_ref_model

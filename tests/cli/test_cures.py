@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from conftest import DATA
@@ -129,7 +131,7 @@ LF_PAIR = {
 @pytest.mark.parametrize("importer", ["rlhfv", "vlfeedback", "trl", "vlquery_json"])
 @pytest.mark.parametrize("count", [1, 200])
 def test_rows_that_llamafactory_reads_are_registered(typed, importer, count):
-    assert fitting(LF_PAIR) == []
+    assert importer not in fitting(LF_PAIR)
     shutil.copy(PICTURES[0], "a.png")
     write("pairs.json", [LF_PAIR] * count)
     code, text = typed(["data", "import", importer, "pairs.json", "--out", "out"])
@@ -199,3 +201,89 @@ def test_a_sound_set_is_followed_by_what_a_recipe_says(typed):
     assert code == 0 and "No row and no image is shared with data/other.json" in text
     assert text.endswith("Next: `dataset: mine`, `dataset_dir: data` in a recipe\n")
     assert "is shared with" not in typed(["data", "check", "mine", "--against", "data/mine.json"])[1]
+
+
+def test_a_copy_of_embedded_images_is_made_by_way_of_an_import(typed):
+    Path("data").mkdir()
+    image = {"bytes": PICTURES[0].read_bytes(), "path": None}
+    pairs = [
+        {"conversations": turns("What?"), "chosen": message("Yes."), "rejected": message("No."), "images": [image]},
+        {"conversations": turns("Who?"), "chosen": message(""), "rejected": message("No."), "images": [image]},
+    ]
+    pq.write_table(pa.Table.from_pylist(pairs), "data/pairs.parquet")
+    assert typed(["data", "register", "data/pairs.parquet"])[0] == 0
+    code, text = typed(["data", "check", "pairs", "--fix", "clean.json"])
+    assert code == 2 and "Import it first: embedded images become files" in text
+    words = next_words(text)
+    assert words[:2] == ["data", "import"]
+    code, text = typed([*words, "--name", "imported"])
+    assert code == 0 and "1 pair written" in text
+    assert typed(["data", "check", "imported"])[0] == 0
+
+
+def test_media_in_a_column_that_the_entry_does_not_name(typed):
+    """A copy without errors would be empty, so that column is named."""
+    names = pictures("data")
+    rows = [{"ask": f"<image>What is {n}?", "say": "That.", "figure": name} for n, name in enumerate(names)]
+    write("data/mine.json", rows)
+    sets = "--set columns.prompt=ask --set columns.response=say --set columns.images=".split()
+    assert typed(["data", "register", "data/mine.json", *sets])[0] == 0
+    code, text = typed(["data", "check", "mine"])
+    assert code == 1 and "placeholder count" in text
+    words = next_words(text)
+    assert typed(words)[0] == 0
+    assert entry("mine")["columns"] == {"prompt": "ask", "response": "say", "images": "figure"}
+    assert typed(["data", "check", "mine"])[0] == 0
+
+
+def turns(asked: str) -> list[dict[str, str]]:
+    return [{"from": "human", "value": f"<image>{asked}"}]
+
+
+def message(said: str) -> dict[str, str]:
+    return {"from": "gpt", "value": said}
+
+
+def test_bytes_are_shown_by_their_size(typed):
+    data = PICTURES[0].read_bytes()
+    parts = [{"type": "image", "image": data, "text": None}, {"type": "text", "image": None, "text": "What?"}]
+    row = {"figure": {"bytes": data, "path": None}, "raw": data, "talk": [{"role": "user", "content": parts}]}
+    pq.write_table(pa.Table.from_pylist([row]), "odd.parquet")
+    code, text = typed(["data", "show", "odd.parquet", "--full"])
+    assert code == 0 and "\\x" not in text and len(text) < 2000
+    assert text.count("KiB>") + text.count("bytes>") == 3
+
+
+def test_pairs_that_would_be_registered_as_answers_alone(typed):
+    names = pictures("data")
+    asked = [{"from": "human", "value": "<image>What?"}, {"from": "gpt", "value": "Reference."}]
+    outputs = {"output_1": {"from": "llava", "value": "Yes."}, "output_2": {"from": "llava", "value": "No."}}
+    write("data/rlhf.json", [{"image": name, "conversations": asked, **outputs, "preference": 2} for name in names])
+    code, text = typed(["data", "register", "data/rlhf.json"])
+    assert code == 0 and "Registered as answers alone, but rows can be read as pairs: resonance data import" in text
+    words = shlex.split(re.search(r"as pairs: resonance (.*)", text)[1])
+    assert words[2] == "llava_rlhf"
+    code, text = typed(words)
+    assert code == 0 and "4 pairs written" in text
+    code, text = typed(["data", "register", "data/rlhf.json", "--set", "ranking=false", "--name", "answers"])
+    assert code == 0 and "as pairs" not in text
+
+
+def test_half_a_pair_under_another_name(typed):
+    write("pope.json", [{"image_id": 1, "question": "Is it?", "answer": "no", "chosen": "No.", "reject": "Yes."}])
+    code, text = typed(["data", "register", "pope.json"])
+    assert code == 1 and "reject: rejected answers, which would not be read" in text
+    assert next_words(text) == ["data", "import", "ha_dpo", "pope.json", "--out", "data"]
+
+
+@pytest.mark.parametrize(("asked", "cured"), [("What is {}?", True), ("<image><image>What is {}?", False)])
+def test_placeholders_that_a_copy_gets_or_not(typed, asked, cured):
+    """A copy that would be empty is not advised."""
+    names = pictures("data")
+    rows = [{"instruction": asked.format(n), "output": "That.", "images": [name]} for n, name in enumerate(names)]
+    write("data/mine.json", rows)
+    assert typed(["data", "register", "data/mine.json"])[0] == 0
+    code, text = typed(["data", "check", "mine"])
+    assert code == 1 and ("Every row has an error that cannot be mended" in text) == (not cured)
+    if cured:
+        assert typed(next_words(text))[0] == 1 and len(json.loads(Path("data/mine.clean.json").read_text())) == 4

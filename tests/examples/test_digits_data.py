@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "data"
 PAIR_SETS = ("digits_pref", "digits_heldout")
 SETS = ("digits_sft", *PAIR_SETS, "digits_rl")
+RM_SETS = {"digits_rm": ("digits_sft", "digits_pref"), "digits_rm_heldout": ("digits_heldout",)}  # on whose pictures
 PROMPT_SETS = tuple(f"{name}_prompts" for name in PAIR_SETS)  # on the pictures of the pairs
 
 
@@ -41,14 +42,22 @@ def test_data_can_be_made_again_to_the_byte(tmp_path: Path) -> None:
     subprocess.run([sys.executable, str(script), str(tmp_path)], check=True, capture_output=True)
     made = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file())
     committed = [path.relative_to(DATA) for path in DATA.rglob("*.png")]
-    committed += [Path(f"{name}.json") for name in (*SETS, *PROMPT_SETS)]
+    committed += [Path(f"{name}.json") for name in (*SETS, *RM_SETS, *PROMPT_SETS)]
     assert made == sorted(committed)
     _, different, unreadable = filecmp.cmpfiles(tmp_path, DATA, [str(path) for path in made], shallow=False)
     assert (different, unreadable) == ([], [])
 
 
 @pytest.mark.parametrize(
-    ("name", "size"), [("digits_sft", 240), ("digits_pref", 400), ("digits_heldout", 160), ("digits_rl", 997)]
+    ("name", "size"),
+    [
+        ("digits_sft", 240),
+        ("digits_pref", 400),
+        ("digits_heldout", 160),
+        ("digits_rl", 997),
+        ("digits_rm", 3840),
+        ("digits_rm_heldout", 960),
+    ],
 )
 def test_every_row_has_one_placeholder_and_one_real_picture(name: str, size: int) -> None:
     assert len(rows(name)) == size
@@ -70,6 +79,16 @@ def test_no_picture_is_in_two_sets_neither_by_name_nor_by_content() -> None:
             seen[content] = name
 
 
+@pytest.mark.parametrize("name", RM_SETS)
+def test_pairs_for_a_reward_model_are_on_these_pictures_six_each_with_different_wrong_digits(name: str) -> None:
+    assert pictures(name) == {path for of in RM_SETS[name] for path in pictures(of)}
+    wrong: dict[str, set[str]] = {}
+    for row in rows(name):
+        if row["score_chosen"] - row["score_rejected"] == 3:  # they differ in the digit alone
+            wrong.setdefault(row["images"][0], set()).update(filter(str.isdigit, row["rejected"]))
+    assert len(rows(name)) == 6 * len(wrong) and {len(digits) for digits in wrong.values()} == {5}
+
+
 def test_prompts_for_rewards_have_the_digit_that_scikit_learn_says_it_is_and_all_pictures_are_used() -> None:
     from sklearn.datasets import load_digits
 
@@ -83,7 +102,7 @@ def test_prompts_for_rewards_have_the_digit_that_scikit_learn_says_it_is_and_all
 
 
 def test_the_whole_demo_data_is_small() -> None:
-    assert sum(path.stat().st_size for path in DATA.rglob("*") if path.is_file()) < 1_000_000
+    assert sum(path.stat().st_size for path in DATA.rglob("*") if path.is_file()) < 2_000_000
 
 
 @pytest.mark.parametrize("name", PAIR_SETS)
@@ -95,7 +114,7 @@ def test_prompts_are_the_questions_of_the_pairs_with_the_digit(name: str) -> Non
         assert (prompt["answer"] in pair["chosen"]) == right
 
 
-@pytest.mark.parametrize("name", PAIR_SETS)
+@pytest.mark.parametrize("name", (*PAIR_SETS, *RM_SETS))
 def test_scores_are_numbers_from_0_to_5_and_prefer_the_chosen_answer(name: str) -> None:
     for row in rows(name):
         scores = row["score_chosen"], row["score_rejected"]
@@ -104,7 +123,7 @@ def test_scores_are_numbers_from_0_to_5_and_prefer_the_chosen_answer(name: str) 
         assert row["chosen"] != row["rejected"]
 
 
-@pytest.mark.parametrize("name", PAIR_SETS)
+@pytest.mark.parametrize("name", (*PAIR_SETS, *RM_SETS))
 def test_scores_follow_the_rubric_for_the_digit_that_scikit_learn_says_it_is(name: str) -> None:
     from sklearn.datasets import load_digits
 

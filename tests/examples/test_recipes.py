@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 import yaml
 
+from resonance.reward_model.settings import FILE
+
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 RECIPES = sorted(EXAMPLES.rglob("*.yaml"))
 NAMES = [path.relative_to(EXAMPLES).with_suffix("").as_posix() for path in RECIPES]
 DEEPSPEED = sorted((EXAMPLES / "deepspeed").glob("*.json"))
+TEMPLATE = '{"data": {"template": "qwen2_vl"}}'  # as a run of `stage: rm` writes it
 each_recipe = pytest.mark.parametrize("path", RECIPES, ids=NAMES)
 
 
@@ -30,31 +33,42 @@ def header(path: Path) -> dict[str, str]:
 
 
 def test_the_recipes_the_readme_promises_are_there() -> None:
-    assert set(NAMES) == {
-        *(f"quickstart/{name}" for name in ("sft", "uni_dpo", "eval_before", "eval_after", "grpo", "ppo")),
-        *(f"qwen2_vl_2b/{name}" for name in ("uni_dpo", "dpo", "simpo", "uni_dpo_lora")),
-        "qwen3_vl_4b/dpo_lora",
-        *(f"openvlthinker/{name}" for name in ("sft", "grpo_medium", "grpo_hard")),
-        *(f"rl/qwen2_vl_2b_{name}" for name in ("grpo", "ppo")),
-        *(
-            f"rl/{name}"
-            for name in ("qwen2_5_vl_grpo", "qwen2_5_vl_grpo_zero3", "qwen3_vl_4b_gspo", "llava_next_rloo")
-        ),
-    }
     readme = (EXAMPLES / "README.md").read_text(encoding="utf-8")
-    for path in (*RECIPES, *DEEPSPEED):
+    folders = {path.parent.name for path in RECIPES}
+    rows = {folder: set[str]() for folder in folders}
+    for line in readme.splitlines():
+        for folder, names in re.findall(r"`(\w+)/(\w+(?:\.yaml)?(?:, \w+)*)`", line) if line.startswith("|") else ():
+            rows.setdefault(folder, set()).update(name.removesuffix(".yaml") for name in names.split(", "))
+    assert rows == {folder: {path.stem for path in RECIPES if path.parent.name == folder} for folder in folders}
+    assert len(RECIPES) >= 45
+    for path in (*DEEPSPEED, *sorted((EXAMPLES / "accelerate").glob("*.json"))):
         assert path.name in readme
 
 
+def launched(path: Path, gpus: int) -> str:
+    """The command of a recipe, but for its path."""
+    other = {
+        "methods/fsdp2": "accelerate launch --config_file examples/accelerate/fsdp2_config.json "
+        "-m llamafactory.launcher",
+        "methods/ray": "USE_RAY=1 llamafactory-cli train",
+        "methods/two_nodes": "NNODES=2 NODE_RANK=0 MASTER_ADDR=10.0.0.1 MASTER_PORT=29500 FORCE_TORCHRUN=1 "
+        "NPROC_PER_NODE=4 llamafactory-cli train",
+    }
+    usual = (f"FORCE_TORCHRUN=1 NPROC_PER_NODE={gpus} " if gpus > 1 else "") + "llamafactory-cli train"
+    return other.get(path.relative_to(EXAMPLES).with_suffix("").as_posix(), usual)
+
+
 @each_recipe
-def test_header_says_purpose_data_command_gpus_and_paper(path: Path) -> None:
+def test_header_says_what_data_how_on_what_and_why(path: Path) -> None:
     found = header(path)
-    assert {"Purpose", "Data", "Command", "GPUs", "Paper"} <= set(found)
-    relative = path.relative_to(ROOT).as_posix()
+    assert {"Purpose", "Data", "Command", "Launch", "GPUs", "Paper", "Watch"} <= set(found)
     gpus = int(found["GPUs"].split()[0])
-    launch = f"FORCE_TORCHRUN=1 NPROC_PER_NODE={gpus} " if gpus > 1 else ""
-    assert found["Command"] == f"{launch}llamafactory-cli train {relative}"
+    assert found["Command"] == f"{launched(path, gpus)} {path.relative_to(ROOT).as_posix()}"
     assert "memory" in found["GPUs"] or gpus == 0
+    assert gpus == 0 or re.match(r"1 GPU: |N GPUs|the second node", found["Launch"])
+    recipe = load(path)
+    if one := re.match(r"1 GPU: NPROC_PER_NODE=1 and gradient_accumulation_steps=(\d+) ", found["Launch"]):
+        assert int(one[1]) == gpus * recipe["gradient_accumulation_steps"], "the same batch"
 
 
 @each_recipe
@@ -66,7 +80,7 @@ def test_data_sets_are_registered_and_local_ones_are_there(path: Path) -> None:
     for name in names:
         assert name in info
         assert name in header(path)["Data"]
-        assert info[name].get("ranking", False) == (recipe["stage"] == "dpo")
+        assert info[name].get("ranking", False) == (recipe["stage"] in ("dpo", "rm"))
         if name.startswith("digits_"):
             assert (ROOT / recipe["dataset_dir"] / info[name]["file_name"]).is_file()
         if recipe.get("pref_loss") == "uni_dpo":
@@ -91,10 +105,12 @@ def test_llamafactory_accepts_every_key_and_value(path: Path, tmp_path: Path, mo
         (tmp_path / name).symlink_to(ROOT / name)
     recipe = load(path)
     recipe.pop("deepspeed", None)
-    if recipe["model_name_or_path"].startswith("saves/"):  # what an earlier recipe makes
-        model = tmp_path / recipe["model_name_or_path"]
+    rewarding = [entry["model"] for entry in recipe.get("rewards", ()) if "model" in entry]
+    for name in filter(lambda name: name.startswith("saves/"), (recipe["model_name_or_path"], *rewarding)):
+        model = tmp_path / name  # what an earlier recipe makes
         model.mkdir(parents=True)
-        (model / "config.json").touch()
+        for file, text in {"config.json": "{}", "value_head.safetensors": "", FILE: TEMPLATE}.items():
+            (model / file).write_text(text)
     parsed = get_train_args(read_args({**recipe, "use_cpu": True, "output_dir": str(tmp_path / "out")}))
     model_args, data_args, training_args, finetuning_args, _ = parsed
     given = {key: value for key, value in recipe.items() if key in vars(finetuning_args)}

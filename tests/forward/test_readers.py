@@ -19,13 +19,14 @@ from forward.tiny import _TEXT, FAMILIES, VOCABULARY, for_training, inner, make,
 from resonance.forward import columns, head
 from resonance.forward.call import Forward
 from resonance.forward.names import RESPONSE_HEAD, SPEEDUPS
-from resonance.forward.readers import Asked, Entropy, Logp, MeanLogit, Reader, TopK, Value
+from resonance.forward.readers import Asked, Collision, Entropy, Logp, MeanLogit, Reader, TopK, Value
 
 ROOT = Path(__file__).parents[2]
 EACH: dict[str, Reader] = {
     "logp": Logp(0.7),
     "entropy": Entropy(0.7),
     "mean_logit": MeanLogit(),
+    "log_collision": Collision(0.7),
     "topk_logps": TopK(5, 0.7),
     "value": Value("value_head"),
 }
@@ -41,6 +42,7 @@ def expected(logits: torch.Tensor, targets: torch.Tensor, temperature: float, k:
         "logp": p[torch.arange(len(p)), targets].log(),
         "entropy": -torch.special.xlogy(p, p).sum(-1),
         "mean_logit": logits.mean(-1),
+        "log_collision": (p * p).sum(-1).log(),
         "topk_logps": top.values,
         "topk_ids": top.indices,
     }
@@ -63,7 +65,9 @@ def test_values_and_gradients(dtype, near, temperature, rows_at_once, monkeypatc
     monkeypatch.setattr(columns, "_CHUNK_BYTES", rows_at_once * 50 * 4)
     logits, targets = draw(dtype)
     found = columns.read(
-        logits, targets, ask(Logp(temperature), Entropy(temperature), MeanLogit(), TopK(4, temperature))
+        logits,
+        targets,
+        ask(Logp(temperature), Entropy(temperature), MeanLogit(), Collision(temperature), TopK(4, temperature)),
     )
     right = expected(logits, targets, temperature, 4)
     for name, column in found._asdict().items():
@@ -100,10 +104,10 @@ def test_tokens_that_cannot_be_drawn(read):
     logits, targets = draw(torch.float32)
     banned = logits.detach().clone().index_fill_(1, torch.tensor([3, 7]), -math.inf).requires_grad_()
     targets = torch.where((targets == 3) | (targets == 7), 0, targets)
-    found = read(banned, targets, ask(Logp(), Entropy(), TopK(48)))
+    found = read(banned, targets, ask(Logp(), Entropy(), Collision(), TopK(48)))
     kept = [column for column in range(50) if column not in (3, 7)]
     right = expected(logits.detach()[:, kept], torch.tensor([kept.index(t) for t in targets.tolist()]), 1.0, 48)
-    for name in ("logp", "entropy", "topk_logps"):
+    for name in ("logp", "entropy", "log_collision", "topk_logps"):
         torch.testing.assert_close(getattr(found, name).double(), right[name], rtol=3e-6, atol=3e-6)
     (found.logp.sum() + found.entropy.sum()).backward()
     assert torch.isfinite(banned.grad).all() and not banned.grad[:, [3, 7]].any()
@@ -111,8 +115,10 @@ def test_tokens_that_cannot_be_drawn(read):
 
 def test_no_rows():
     logits = torch.zeros(0, 50, requires_grad=True)
-    found = columns.read(logits, torch.zeros(0, dtype=torch.long), ask(Logp(), Entropy(), MeanLogit(), TopK(2)))
-    assert [tuple(column.shape) for column in found] == [(0,), (0,), (0,), (0, 2), (0, 2)]
+    found = columns.read(
+        logits, torch.zeros(0, dtype=torch.long), ask(Logp(), Entropy(), MeanLogit(), Collision(), TopK(2))
+    )
+    assert [tuple(column.shape) for column in found] == [(0,), (0,), (0,), (0,), (0, 2), (0, 2)]
     found.logp.sum().backward()
     assert logits.grad.shape == (0, 50)
 

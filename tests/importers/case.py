@@ -29,23 +29,25 @@ class Case:
     Attributes:
         id: of the test.
         importer: its name.
-        rows: as the set has them.
+        rows: as the set has them, a list but for sets that are an object of rows.
         expected: rows of the data file; images as the bytes that must be in the files their paths lead to.
         suffix: of the raw file.
         media: files beside the raw file, by relative path.
         flags: of the command, beside NAME, PATH and --out; {folder} stands for the raw file's.
         file: name of the raw file without suffix.
+        given: what is given in its place, a file beside it.
         recipe: keys for the step of training, beside stage and data.
     """
 
     id: str
     importer: str
-    rows: list[Any]
+    rows: Any
     expected: list[dict[str, Any]]
     suffix: str = ".parquet"
     media: dict[str, bytes] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
     file: str = "rows"
+    given: str | None = None
     recipe: dict[str, Any] = field(default_factory=dict)
 
     def lay_out(self, folder: Path) -> Path:
@@ -54,7 +56,8 @@ class Case:
         for name, data in self.media.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(data)
-        return write(folder / f"{self.file}{self.suffix}", self.rows)
+        raw = write(folder / f"{self.file}{self.suffix}", self.rows)
+        return raw if self.given is None else folder / self.given
 
     def run(self, folder: Path, out: Path, *flags: str) -> int:
         """Import it through the command line."""
@@ -67,8 +70,9 @@ class Case:
         return "dpo" if "chosen" in self.expected[0] else "sft" if "conversations" in self.expected[0] else "ppo"
 
 
-def write(path: Path, rows: list[Any]) -> Path:
+def write(path: Path, rows: Any) -> Path:
     """Raw rows as a file of the type that its suffix says."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".parquet":
         pq.write_table(pa.Table.from_pylist(rows), path)
     elif path.suffix == ".jsonl":

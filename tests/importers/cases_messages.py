@@ -300,6 +300,33 @@ CASES = [
         recipe=SCORED,
     ),
     Case(
+        "messages: an image within an answer",
+        "messages",
+        [
+            {
+                "messages": [
+                    user([{"type": "image", "image": "1.jpg"}, {"type": "text", "text": "Mark it."}]),
+                    assistant([{"type": "text", "text": "Marked:"}, {"type": "image", "image": "2.png"}]),
+                    user("And now?"),
+                    assistant("Done."),
+                ]
+            }
+        ],
+        [
+            {
+                "conversations": [
+                    {"from": "human", "value": "<image>Mark it."},
+                    {"from": "gpt", "value": "Marked:<image>"},
+                    {"from": "human", "value": "And now?"},
+                    {"from": "gpt", "value": "Done."},
+                ],
+                "images": [RED, BLUE],
+            }
+        ],
+        suffix=".jsonl",
+        media={"1.jpg": RED, "2.png": BLUE},
+    ),
+    Case(
         "plain_dpo: usual names of pictures and scores",
         "plain_dpo",
         [

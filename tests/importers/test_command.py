@@ -179,7 +179,11 @@ def test_what_must_be_said_is_said(tmp_path: Path, capsys: pytest.CaptureFixture
     raw = write(tmp_path / "rows.json", rows)
     assert call("vqa_rad", raw, "--out", tmp_path / "out") == 0
     said = capsys.readouterr().out
-    assert "Terms: CC0 1.0" in said and "Train and test rows share images" in said and "SYNTHETIC" not in said
+    assert (
+        "Terms of flaviagiammarino/vqa-rad, if the rows are from there: CC0 1.0" in said
+        and "Train and test rows share images" in said
+        and "SYNTHETIC" not in said
+    )
     assert "`stage: sft`, `dataset: vqa_rad`" in said
     assert call("vqa_rad", raw, "--out", tmp_path / "out", "--name", "pairs", "--synthetic-pairs") == 0
     said = capsys.readouterr().out
@@ -488,3 +492,32 @@ def test_an_importer_that_would_leave_half_of_a_pair_names_the_one_that_does_not
     assert "that is what these importers read: ms_swift" in told and "openvlthinker," not in told
     assert main([*command[:2], "ms_swift", *command[3:]]) == 0
     assert "3 pairs written" in capsys.readouterr().out
+
+
+def test_scores_that_some_rows_lack_are_kept_and_not_declared(tmp_path, capsys) -> None:
+    row = {"prompt": "What?", "chosen": "Yes.", "rejected": "No."}
+    path = write(tmp_path / "rows.json", [row | {"chosen_score": 2, "rejected_score": 1}, row | {"prompt": "Who?"}])
+    assert call("plain_dpo", path, "--out", tmp_path / "out") == 0
+    assert "Note: only 1 of 2 rows have scores, so the entry declares none\n" in capsys.readouterr().out
+    (entry,) = json.loads((tmp_path / "out" / "dataset_info.json").read_text()).values()
+    assert "score_chosen" not in entry["columns"]
+    assert [r["score_chosen"] for r in json.loads((tmp_path / "out" / "plain_dpo.json").read_text())] == [2.0, None]
+    assert main(["data", "check", "plain_dpo", "--dataset-dir", str(tmp_path / "out")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("importer", "source", "line"),
+    [
+        ("rlaif_v", None, "Terms: CC BY-NC 4.0: no commercial use"),
+        ("rlaif_v", "openbmb/RLAIF-V-Dataset", "Terms: CC BY-NC 4.0: no commercial use"),
+        (
+            "rlaif_v",
+            "mine.json",
+            "Terms of openbmb/RLAIF-V-Dataset, if the rows are from there: CC BY-NC 4.0: no commercial use",
+        ),
+        ("plain_dpo", "mine.json", "Terms: those of the data that you give"),
+        ("trl", "owner/name", "Terms: those of the data that you give"),
+    ],
+)
+def test_the_terms_are_those_of_the_hub_set_and_of_nothing_else(importer: str, source: str | None, line: str) -> None:
+    assert command.terms(IMPORTERS[importer], source) == line

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import pytest
 from importers.case import picture, write
 from resonance.cli.main import main
 from resonance.importers.source import Files, Hub, find_source
+from resonance.importers.table import IMPORTERS
 
 ROWS = [{"n": n} for n in range(300)]  # more than one batch of a table
 
 
 def find(given: str | Path, split: str | None = None, patterns: tuple[str, ...] = ("*",)) -> Any:
-    return find_source(str(given), split, "train", patterns)
+    return find_source(str(given), split, replace(IMPORTERS["plain_dpo"], files=patterns))
 
 
 def names(source: Any) -> list[str]:
@@ -155,6 +157,10 @@ def test_a_hub_set_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFix
         (["uni_dpo"], "Multimodal/uni_dpo_image_only_mcq_short_long_50k.json"),
         (["uni_dpo", "--kind", "math"], "Math/Train_Qwen_2_5_math_7B.jsonl"),
         (["uni_dpo", "--kind", "textual"], "Textual/UltraFeedback-GPT-4o/train.jsonl"),
+        (
+            ["uni_dpo", "--kind", "textual", "--subset", "Gemma-2-9B-IT-UltraFeedback-GPT-4o"],
+            "Textual/Gemma-2-9B-IT-UltraFeedback-GPT-4o/train.jsonl",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from importers import ugly_messages, ugly_rated
+from importers import ugly_messages, ugly_public, ugly_rated
 from importers.case import write
 from importers.ugly_rated import Ugly
 from resonance.cli.main import main
 from resonance.datafiles.read import read_rows
 
-UGLY = [*ugly_rated.UGLY, *ugly_messages.UGLY]
-SOUND_ROWS = {**ugly_rated.SOUND_ROWS, **ugly_messages.SOUND_ROWS}
-MEDIA = {**ugly_rated.MEDIA, **ugly_messages.MEDIA}
+UGLY = [*ugly_rated.UGLY, *ugly_messages.UGLY, *ugly_public.UGLY]
+SOUND_ROWS = {**ugly_rated.SOUND_ROWS, **ugly_messages.SOUND_ROWS, **ugly_public.SOUND_ROWS}
+MEDIA = {**ugly_rated.MEDIA, **ugly_messages.MEDIA, **ugly_public.MEDIA}
 
 
 @pytest.mark.parametrize("ugly", UGLY, ids=lambda ugly: f"{ugly.importer}: {ugly.id}")

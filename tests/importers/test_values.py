@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from importers import cases_messages, cases_rated
+from importers import cases_messages, cases_public, cases_rated
 from importers.case import Case, with_pictures
 from resonance.cli.main import main
 from resonance.datafiles.infer import infer_entry
@@ -18,7 +18,7 @@ from resonance.datafiles.read import read_rows
 from resonance.importers.table import IMPORTERS
 
 REPEATS = ("duplicate prompt", "duplicate row")  # several pairs about one question; a raw row that is there twice
-CASES = [*cases_rated.CASES, *cases_messages.CASES]
+CASES = [*cases_rated.CASES, *cases_messages.CASES, *cases_public.CASES]
 
 
 def only_set(out: Path) -> tuple[str, dict[str, Any]]:

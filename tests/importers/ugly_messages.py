@@ -33,6 +33,30 @@ UGLY = [
         "1 in the text, 0 in the row",
         "messages",
     ),
+    Ugly(
+        "a placeholder in the only answer",
+        {"messages": [user("What?"), assistant("Write <image>.")], "images": ["1.png"]},
+        "<image> in an answer",
+        "it may be text",
+        "messages",
+    ),
+    Ugly(
+        "a placeholder in the system text",
+        {"messages": [{"role": "system", "content": "<image>"}, user("What?"), assistant("A.")], "images": ["1.png"]},
+        "<image> in the system text",
+        "none there",
+        "messages",
+    ),
+    Ugly(
+        "two prompts that differ in an image",
+        {
+            side: [user([{"type": "image", "image": f"{side}.png"}]), assistant(side)]
+            for side in ("chosen", "rejected")
+        },
+        "the two answers see different images",
+        "1 and 1",
+        "trl",
+    ),
     Ugly("another set's row", {"question": "What?"}, "no column chosen or models_output", "question", "mm_rlhf"),
     Ugly("a tie", MM | {"is_tie": True}, "the two answers are ranked alike", "is_tie", "mm_rlhf"),
     Ugly("no media", PAIR | {"prompt": "What?"}, "neither image nor video", "prompt", "mm_rlhf"),

@@ -52,7 +52,7 @@ UGLY = [
         "<image> does not match",
         "2 in the text, 1",
     ),
-    Ugly("a placeholder in an answer", rlaif(chosen="see <image>"), "<image> in an answer", "count it"),
+    Ugly("a placeholder in an answer", rlaif(chosen="see <image>"), "<image> in an answer", "see the same"),
     Ugly(
         "a film's placeholder without a film", rlaif(question="<video>?"), "<video> does not match", "1 in the text, 0"
     ),

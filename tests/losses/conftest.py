@@ -6,11 +6,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-GOLD = json.loads((Path(__file__).parents[1] / "golden" / "preference_losses.json").read_text())
+from resonance.losses import LOSSES, Margins
+
+FOLDER = Path(__file__).parents[1] / "golden"
+GOLD = json.loads((FOLDER / "preference_losses.json").read_text())
+GOLD["cases"] += json.loads((FOLDER / "preference_losses_more.json").read_text())["cases"]
 LOGPS = ("policy_chosen_logps", "policy_rejected_logps", "reference_chosen_logps", "reference_rejected_logps")
 Batch = dict[str, torch.Tensor]
 
@@ -26,13 +31,37 @@ def gold_batch(rule: str = "sum") -> Batch:
     return batch
 
 
+def noise_of(drawn: list[int], size: int) -> torch.Tensor:
+    """Noise that makes these pairs the ones that are drawn."""
+    return torch.tensor([1e6 * (index in drawn) for index in range(size)], dtype=torch.float64)
+
+
+def read_beside(case: dict[str, Any], batch: Batch) -> dict[str, Any]:
+    """What the loss of a gold case reads beside log-probs, lengths and scores."""
+    given = case.get("given", {})
+    likely = {name: torch.tensor(values, dtype=torch.float64) for name, values in given.items() if "policy" in name}
+    if not LOSSES.get(case["loss"]) or not LOSSES[case["loss"]].needs_ranks:
+        return likely
+    chosen, rejected, reference_chosen, reference_rejected = (batch[name].detach() for name in LOGPS)
+    values = (chosen - rejected) - (reference_chosen - reference_rejected)
+    mean, std = (torch.tensor(given.get(name, 0.0), dtype=torch.float64) for name in ("mean", "std"))
+    noise = noise_of(given["drawn"], len(values)) if "drawn" in given else None
+    return {"ranks": Margins(values, slice(None), mean, std, noise)}
+
+
 def random_batch(size: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Batch:
-    """`size` pairs with mean log-probs (valid for every loss), scores in 0..5 and gradients on the policy."""
+    """`size` pairs with mean log-probs (valid for every loss), scores in 0..5 and gradients on the policy.
+
+    And all else that some loss reads, but `ranks`.
+    """
     generator = torch.Generator().manual_seed(seed)
     draw = torch.rand(6, size, generator=generator, dtype=torch.float64).to(dtype)
+    more = torch.rand(5, size, generator=generator, dtype=torch.float64).to(dtype)
     batch = {name: -0.2 - 3 * draw[row] for row, name in enumerate(LOGPS)}
     for name in LOGPS[:2]:
         batch[name].requires_grad_()
+    batch |= {"margin": 2 * more[0], "chosen_on_policy": -more[1], "rejected_on_policy": -more[2]}
+    batch |= {"chosen_lengths": 1 + 9 * more[3], "rejected_lengths": 1 + 9 * more[4]}
     return batch | {"score_chosen": 5 * draw[4], "score_rejected": 5 * draw[5]}
 
 

@@ -20,7 +20,10 @@ from resonance.losses import LOSSES, LossOutput, Pairs, check_params, declare, g
 
 FOLDER = Path(resonance.losses.__file__).parent
 ISSUED = """uni_dpo sigmoid hinge ipo kto_pair orpo simpo robust exo_pair nca_pair bco_pair sppo_hard aot aot_unpaired
-    apo_zero apo_down discopop dpop""".split()
+    apo_zero apo_down discopop dpop sigmoid_norm rpo cpo f_dpo_js f_dpo_alpha focalpo wpo mm_dpo mm_dpo_released
+    beta_dpo alpha_dpo rpo_bwd_kl rpo_fwd_kl rpo_sq odpo odds_ratio sft""".split()
+
+WITHOUT_REFERENCE = {"simpo", "orpo", "odds_ratio", "cpo", "sft"}
 
 
 def declared_on_disk() -> set[str]:
@@ -72,17 +75,28 @@ def test_every_loss_says_what_it_was_compared_with():
     for case in GOLD["cases"]:
         ours = {"aot_pair": "aot_unpaired"}.get(case["loss"], case["loss"])
         name, *_, function = case["source"].split()
+        if "given" in case:  # of preference_losses_more.json, with the commit
+            continue
         assert compared[ours].replace("the authors' multimodal code", "Uni-DPO").startswith(name.rstrip(","))
         assert function in compared[ours]
         assert not function.endswith("dpo_loss") or name != "trl" or f'"{case["loss"]}"' in compared[ours]
-    assert {name for name, text in compared.items() if "by hand" in text} == {"dpop"}
+    for case in (case for case in GOLD["cases"] if "given" in case):
+        assert re.search(r"\b[0-9a-f]{7}\b", compared[case["loss"]])[0] in case["source"]
+    assert {name for name, text in compared.items() if "by hand" in text} == {"dpop", "focalpo", "mm_dpo", "odpo"}
 
 
 def test_what_losses_need():
-    assert {name for name, spec in LOSSES.items() if not spec.needs_reference} == {"simpo", "orpo"}
-    assert {name for name, spec in LOSSES.items() if spec.needs_scores} == {"uni_dpo"}
-    assert {name for name, spec in LOSSES.items() if spec.logps == "mean"} == {"uni_dpo", "ipo", "simpo", "orpo"}
-    assert {name for name, spec in LOSSES.items() if spec.logps_fixed} == {"ipo", "simpo", "orpo"}
+    assert {name for name, spec in LOSSES.items() if not spec.needs_reference} == WITHOUT_REFERENCE
+    assert {name for name, spec in LOSSES.items() if spec.needs_scores} == {
+        *("uni_dpo", "mm_dpo", "rpo_bwd_kl", "rpo_fwd_kl", "rpo_sq")
+    }
+    fixed = {"ipo", "simpo", "orpo", "sigmoid_norm", "odds_ratio", "sft"}
+    assert {name for name, spec in LOSSES.items() if spec.logps == "mean"} == {"uni_dpo", "alpha_dpo", *fixed}
+    assert {name for name, spec in LOSSES.items() if spec.logps_fixed} == fixed
+    assert {name for name, spec in LOSSES.items() if spec.needs_margin} == {"odpo"}
+    assert {name for name, spec in LOSSES.items() if spec.needs_on_policy} == {"wpo"}
+    assert {name for name, spec in LOSSES.items() if spec.needs_ranks} == {"mm_dpo_released", "beta_dpo", "alpha_dpo"}
+    assert {name for name, spec in LOSSES.items() if not spec.per_pair} == {"aot", "aot_unpaired"}
     assert {name for name, spec in LOSSES.items() if spec.baseline} == {"bco_pair"}
 
 
@@ -108,7 +122,7 @@ def test_the_room_loads_torch_and_none_of_the_frameworks():
     [
         ("unidpo", "nearest: uni_dpo"),
         ("aot_pair", "nearest: aot_unpaired"),
-        ("zzz", "Unknown loss 'zzz' (aot, aot_unpaired, apo_down"),
+        ("zzz", "Unknown loss 'zzz' (alpha_dpo, aot, aot_unpaired, apo_down"),
         ("", "Unknown loss ''"),
     ],
 )
@@ -142,6 +156,20 @@ RULES = [
     ("discopop", "discopop_tau", [0, -0.05], [0.05, 2], "a finite number > 0"),
     ("dpop", "dpop_lambda", [-1], [0, 50], "a finite number >= 0"),
     ("bco_pair", "delta", [], [-1.5, 0], "a finite number"),
+    ("sigmoid_norm", "label_smoothing", [-0.1, 0.51], [0, 0.5], "0 <= x <= 0.5"),
+    ("rpo", "rpo_alpha", [-0.1], [0, 2], "a finite number >= 0"),
+    ("cpo", "cpo_alpha", [-0.1], [0, 2], "a finite number >= 0"),
+    ("f_dpo_alpha", "f_alpha", [0, 1.1], [0.3, 1], "0 < x <= 1 (near 0 it is DPO)"),
+    ("focalpo", "focalpo_gamma", [-0.1], [0, 0.05], "a finite number >= 0"),
+    ("mm_dpo", "mm_dpo_w", [-0.1], [0, 0.5], "a finite number >= 0"),
+    ("mm_dpo", "mm_dpo_k", [-0.1], [0, 0.5], "a finite number >= 0"),
+    ("mm_dpo_released", "ls_factor_weight", [], [-0.1, 0.1], "a finite number"),
+    ("beta_dpo", "beta_dpo_a", [], [-0.1, 0.6], "a finite number"),
+    ("beta_dpo", "beta_dpo_drop", [-0.1, 1], [0, 0.2], "0 <= x < 1"),
+    ("alpha_dpo", "alpha_dpo_alpha", [-0.1], [0, 0.2], "a finite number >= 0"),
+    ("alpha_dpo", "gamma_beta_ratio", [-0.1], [0, 0.4], "a finite number >= 0"),
+    ("rpo_sq", "gt_reward_scale", [0, -1], [0.3], "a finite number > 0"),
+    ("odpo", "odpo_alpha", [-0.1], [0, 1], "a finite number >= 0"),
 ]
 
 
@@ -215,9 +243,8 @@ def test_an_empty_batch_is_refused():
 
 def test_scores_and_lengths_are_no_trouble_to_a_loss_that_needs_none(pairs_of):
     batch = pairs_of(3)
-    batch["score_chosen"] = torch.full((3,), math.nan)
-    lengths = torch.tensor([3, 4, 5])
-    with_all = preference_loss("sigmoid", **batch, chosen_lengths=lengths, rejected_lengths=lengths)
+    batch["score_chosen"] = batch["margin"] = torch.full((3,), math.nan)
+    with_all = preference_loss("sigmoid", **batch)
     without = preference_loss("sigmoid", *list(batch.values())[:4])
     assert torch.equal(with_all.losses, without.losses)
 
@@ -225,8 +252,9 @@ def test_scores_and_lengths_are_no_trouble_to_a_loss_that_needs_none(pairs_of):
 def test_a_reference_free_loss_takes_no_reference_and_ignores_one(pairs_of):
     batch = pairs_of(3)
     chosen, rejected = batch["policy_chosen_logps"], batch["policy_rejected_logps"]
-    for name in ("simpo", "orpo"):
-        alone = preference_loss(name, chosen, rejected, None, None, beta=2.0)
+    lengths = {name: batch[name] for name in ("chosen_lengths", "rejected_lengths")}
+    for name in WITHOUT_REFERENCE:
+        alone = preference_loss(name, chosen, rejected, None, None, **lengths, beta=2.0)
         assert torch.equal(alone.losses, preference_loss(name, **batch, beta=2.0).losses)
         assert torch.equal(alone.chosen_rewards, (2.0 * chosen).detach())
 

@@ -44,7 +44,9 @@ def dpo_loss():
     return DPOTrainer.dpo_loss
 
 
-def stand_in(*, beta: float, label_smoothing: float, delta: float) -> SimpleNamespace:
+def stand_in(
+    *, beta: float, label_smoothing: float, delta: float = 0.0, divergence: str = "reverse_kl", alpha: float = 1.0
+) -> SimpleNamespace:
     """What the method reads of its trainer, and nothing else."""
     from trl.trainer.dpo_config import FDivergenceType
 
@@ -52,8 +54,8 @@ def stand_in(*, beta: float, label_smoothing: float, delta: float) -> SimpleName
         accelerator=SimpleNamespace(device="cpu"),
         args=SimpleNamespace(discopop_tau=0.05),
         beta=beta,
-        f_divergence_params=None,
-        f_divergence_type=FDivergenceType.REVERSE_KL,
+        f_divergence_params={"alpha_divergence_coef": alpha},
+        f_divergence_type=FDivergenceType(divergence),
         label_smoothing=label_smoothing,
         reference_free=False,
         running=SimpleNamespace(mean=delta, update=lambda rewards: None),
@@ -79,6 +81,58 @@ def test_losses_rewards_and_gradients_equal_trl(name, size, beta, pairs_of, dpo_
     torch.testing.assert_close((output.losses, output.chosen_rewards, output.rejected_rewards), expected, **near)
     for key in ("policy_chosen_logps", "policy_rejected_logps"):
         torch.testing.assert_close(ours[key].grad, other[key].grad, **near)
+
+
+# our name, its parameters -> trl's divergence and alpha
+F_DPO = [("f_dpo_js", {}, "js_divergence", 1.0)]
+F_DPO += [("f_dpo_alpha", {"f_alpha": alpha}, "alpha_divergence", alpha) for alpha in (0.3, 0.7, 1.0)]
+
+
+@pytest.mark.parametrize(("name", "params", "divergence", "alpha"), F_DPO)
+def test_f_divergences_equal_trl(name, params, divergence, alpha, pairs_of, dpo_loss):
+    ours, other = pairs_of(5, seed=2), pairs_of(5, seed=2)
+    output = preference_loss(name, **ours, beta=0.4, label_smoothing=0.2, **params)
+    trainer = stand_in(beta=0.4, label_smoothing=0.2, divergence=divergence, alpha=alpha)
+    expected, *_ = dpo_loss(trainer, *list(other.values())[:4])
+    equal_with_gradients(output.losses, ours, expected, other)
+
+
+def equal_with_gradients(found, ours, expected, theirs):
+    found.sum().backward()
+    expected.sum().backward()
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    for key in ("policy_chosen_logps", "policy_rejected_logps"):
+        torch.testing.assert_close(ours[key].grad, theirs[key].grad, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("name", "mean"), [("rpo", False), ("rpo", True), ("sigmoid_norm", True)])
+def test_dpo_with_more_equals_trl(name, mean, pairs_of, dpo_loss):
+    """`rpo_alpha` of a single pair, whose NLL is the mean over its tokens; both loss and NLL of sums and of means."""
+    ours, other = pairs_of(1, seed=3), pairs_of(1, seed=3)
+    params = {"rpo_alpha": 0.7} if name == "rpo" else {}
+    output = preference_loss(name, **ours, beta=0.4, label_smoothing=0.2, logps="mean" if mean else "sum", **params)
+    chosen = other["policy_chosen_logps"]
+    expected, *_ = dpo_loss(stand_in(beta=0.4, label_smoothing=0.2), *list(other.values())[:4])
+    expected = expected + params.get("rpo_alpha", 0) * -(chosen if mean else chosen / other["chosen_lengths"])
+    equal_with_gradients(output.losses, ours, expected, other)
+
+
+def test_losses_without_a_reference_equal_trl(pairs_of, dpo_loss):
+    from trl import CPOTrainer, ORPOTrainer
+
+    trainer = SimpleNamespace(
+        **{"alpha": 0.0, "beta": 0.4, "label_smoothing": 0.2, "loss_type": "sigmoid"},
+        accelerator=SimpleNamespace(device="cpu"),
+    )
+    ours, other = pairs_of(1, seed=4), pairs_of(1, seed=4)
+    chosen, rejected = other["policy_chosen_logps"], other["policy_rejected_logps"]
+    expected = CPOTrainer.cpo_loss(trainer, chosen, rejected)[0] + 0.7 * -chosen / other["chosen_lengths"]
+    output = preference_loss("cpo", **ours, beta=0.4, label_smoothing=0.2, cpo_alpha=0.7)
+    equal_with_gradients(output.losses, ours, expected, other)
+
+    ours, other = pairs_of(5, seed=4), pairs_of(5, seed=4)
+    ratio = ORPOTrainer.odds_ratio_loss(trainer, other["policy_chosen_logps"], other["policy_rejected_logps"])[0]
+    equal_with_gradients(preference_loss("odds_ratio", **ours, beta=0.4).losses, ours, -ratio, other)
 
 
 def test_running_mean_equals_trls_running_moments(pairs_of, dpo_loss):

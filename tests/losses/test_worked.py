@@ -46,6 +46,29 @@ ONE_PAIR = {
         {"qual_eta": 0.5, "tau_ref": 2.0, "perf_gamma": 2.0, "nll_lambda": 0.1, "tau_good": 4.0},
         sigma(1) * sigma(1) ** 2 * softplus(-1) + 0.3,
     ),
+    "sigmoid_norm": ({}, softplus(-1)),
+    "rpo": ({"rpo_alpha": 0.5}, softplus(-1) + 0.5 * 3 / 4),  # |y_w| = 4
+    "cpo": ({"cpo_alpha": 0.5}, softplus(-1) + 0.5 * 3 / 4),  # m = D here
+    "f_dpo_js": ({}, softplus(0.5 * (softplus(1) - softplus(3)))),  # logsigmoid(-1) = -softplus(1)
+    "f_dpo_alpha": ({"f_alpha": 0.5}, softplus(-0.5 * (math.exp(1.5) - math.exp(0.5)) / 0.5)),
+    "focalpo": ({"focalpo_gamma": 2.0}, sigma(1) ** 2 * softplus(-1)),
+    "wpo": ({}, math.exp(-1.5) * softplus(-1)),  # on-policy -0.5 and -1
+    "mm_dpo": ({"mm_dpo_w": 2.0, "mm_dpo_k": 0.5}, softplus(-1 * (1 + 2 * (1 - math.exp(-1))))),  # d = 2
+    "mm_dpo_released": ({}, softplus(-1)),  # one pair: its margin is the mean
+    "beta_dpo": ({}, softplus(-1)),
+    "alpha_dpo": ({"gamma_beta_ratio": 0.5}, softplus(-0.75)),  # 0.5 * (2 - 0.5); one pair has no deviation
+    "rpo_bwd_kl": (  # gt_reward_scale 0.25, so q = 0.5
+        {"gt_reward_scale": 0.25},
+        sigma(0.5) * math.log(sigma(0.5) / sigma(1)) + sigma(-0.5) * math.log(sigma(-0.5) / sigma(-1)),
+    ),
+    "rpo_fwd_kl": (
+        {"gt_reward_scale": 0.25},
+        sigma(1) * math.log(sigma(1) / sigma(0.5)) + sigma(-1) * math.log(sigma(-1) / sigma(-0.5)),
+    ),
+    "rpo_sq": ({"gt_reward_scale": 0.25}, 0.25),  # (1 - 0.5)^2
+    "odpo": ({"odpo_alpha": 2.0}, softplus(-0.4)),  # margin 0.3
+    "odds_ratio": ({}, 0.5 * softplus(-2 + math.log(1 - math.exp(-3)) - math.log(1 - math.exp(-5)))),
+    "sft": ({}, 3.0),
 }
 
 
@@ -57,6 +80,11 @@ def one_pair() -> dict[str, torch.Tensor]:
         "reference_rejected_logps": -2.0,
         "score_chosen": 4.0,
         "score_rejected": 2.0,
+        "chosen_lengths": 4.0,
+        "rejected_lengths": 2.0,
+        "margin": 0.3,
+        "chosen_on_policy": -0.5,
+        "rejected_on_policy": -1.0,
     }
     return {name: torch.tensor([value], dtype=torch.float64) for name, value in values.items()}
 
@@ -71,8 +99,9 @@ def test_one_pair_by_hand(name):
 
 
 @pytest.mark.parametrize("name", sorted(LOSSES))
-def test_rewards_and_stats_carry_no_gradient(name, gold):
-    output = preference_loss(name, **gold("mean"))
+def test_rewards_and_stats_carry_no_gradient(name, gold, pairs_of):
+    more = {key: value for key, value in pairs_of(8).items() if "policy" in key or key == "margin"}
+    output = preference_loss(name, **(more | gold("mean")))
     assert output.losses.requires_grad
     for value in (output.chosen_rewards, output.rejected_rewards, *output.stats.values()):
         assert not value.requires_grad and value.shape == (8,)
@@ -92,6 +121,37 @@ def test_orpo_stats_make_up_the_loss(gold):
     output = preference_loss("orpo", **gold("mean"), beta=0.3)
     whole = output.stats["sft_loss"] + 0.3 * output.stats["odds_ratio_loss"]
     torch.testing.assert_close(output.losses.detach(), whole)
+
+
+def test_mm_dpo_of_contradicting_scores_is_dpo(gold):
+    batch = gold("sum")
+    higher = batch["score_chosen"] > batch["score_rejected"]
+    found, dpo = (preference_loss(name, **batch).losses for name in ("mm_dpo", "sigmoid"))
+    assert torch.equal(found == dpo, ~higher) and 0 < int(higher.sum()) < 8
+
+
+def test_wpo_counts_no_pair_more_than_once(gold):
+    batch, likely = gold("sum"), torch.tensor([-1.0, 0.3, 0.0, 2.0, 0.5, -0.2, 0.1, 0.0], dtype=torch.float64)
+    found = preference_loss("wpo", **batch, chosen_on_policy=likely, rejected_on_policy=likely).stats["wpo_weight"]
+    torch.testing.assert_close(found, (2 * likely).clamp(max=0).exp())
+
+
+def test_gradients_of_losses_without_a_reference_implementation(gold):
+    """focalpo, with p = sigmoid(b D): dL/dD = -b p^g (1 - p) (1 + g log p); the others: DPO's elsewhere."""
+    for name, params in (("focalpo", {"focalpo_gamma": 0.5}), ("odpo", {"odpo_alpha": 0.7}), ("mm_dpo", {})):
+        batch = gold("sum")
+        margin = torch.linspace(0, 2, 8, dtype=torch.float64)
+        preference_loss(name, **batch, margin=margin, beta=0.3, **params).losses.sum().backward()
+        logits = (
+            (batch["policy_chosen_logps"] - batch["policy_rejected_logps"])
+            - (batch["reference_chosen_logps"] - batch["reference_rejected_logps"])
+        ).detach()
+        higher = (batch["score_chosen"] - batch["score_rejected"]).clamp(min=0)
+        beta = 0.3 * (1 + 0.5 * (1 - (-0.5 * higher).exp())) if name == "mm_dpo" else 0.3
+        p = (beta * logits - (0.7 * margin if name == "odpo" else 0)).sigmoid()
+        slope = -beta * (1 - p) * (p**0.5 * (1 + 0.5 * p.log()) if name == "focalpo" else 1)
+        torch.testing.assert_close(batch["policy_chosen_logps"].grad, slope, rtol=0, atol=1e-12)
+        torch.testing.assert_close(batch["policy_rejected_logps"].grad, -slope, rtol=0, atol=1e-12)
 
 
 def test_dpop_is_dpo_while_the_chosen_response_stays_above_the_reference(gold):

@@ -139,7 +139,9 @@ def load(
     from resonance.rows.tokenized_path import get_dataset
     from resonance.training.run import prepare_rows
 
-    def run(needs_scores: bool = True, stage: str = "dpo", **changes: Any) -> SimpleNamespace:
+    def run(
+        needs_scores: bool = True, stage: str = "dpo", needs: tuple[str, ...] = (), **changes: Any
+    ) -> SimpleNamespace:
         prompts = stage == "ppo"
         recipe = {
             "stage": stage,
@@ -159,7 +161,8 @@ def load(
             recipe |= {"max_steps": 1, "buffer_size": 1}
         model_args, data_args, training_args, _, _ = get_train_args(recipe)
         kind: Kind = "prompts" if prompts else "pairs"
-        prepare_rows(data_args, training_args, needs_scores=needs_scores and not prompts, kind=kind)
+        more = {f"needs_{group}": True for group in needs}
+        prepare_rows(data_args, training_args, needs_scores=needs_scores and not prompts, kind=kind, **more)
         template = get_template_and_fix_tokenizer(tokenizer_module["tokenizer"], data_args)
         processed_as = "ppo" if prompts else "rm"
         loaded = get_dataset(template, model_args, data_args, training_args, stage=processed_as, **tokenizer_module)

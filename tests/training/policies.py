@@ -74,7 +74,7 @@ def _write_model(folder: Path) -> None:
 
 def completions(output_dir: Path) -> list[dict[str, Any]]:
     """Lines of `completions.jsonl`."""
-    return [json.loads(line) for line in (output_dir / "completions.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (output_dir / "completions.jsonl").read_text().split("\n")[:-1]]
 
 
 KILLING = '''\

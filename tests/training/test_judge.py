@@ -11,12 +11,13 @@ import datasets
 import pytest
 import torch
 
+from judges import scored, serving
 from resonance.arguments.policy_settings import settings
 from resonance.rollout.types import Completion, Sampling
-from resonance.training.completions import Completer
+from resonance.training.completions import Completer, rollout_metrics
 from resonance.training.credit import Credit
 from resonance.training.judge import make_judge
-from resonance.training.rollouts import MicroBatch, Sample, Sizes
+from resonance.training.rollouts import Experience, MicroBatch, Sample, Sizes
 
 EXACT = {"name": "exact", "answer": "answer"}
 SIZES = Sizes(group=2, micro=4, accumulation=1, minibatches=2, epochs=1, world=1, rank=0)
@@ -83,6 +84,46 @@ def test_a_column_with_the_name_of_something_that_rewards_get():
         judge([EXACT], tokenized("answer", "prompts"))
 
 
+def test_a_judge_is_looked_for_before_a_model_is_loaded():
+    with serving(scored(lambda item: 1.0)) as server:
+        entries = [{"url": server.url, "retries": 0}]
+        judge(entries, tokenized("answer"))
+        assert [body["items"] for body in server.bodies("/v1/score")] == [[]]
+    with pytest.raises(ValueError, match=r"rewards\[0\] \(127.*\): the judge does not answer.*before any"):
+        judge(entries, tokenized("answer"))
+
+
+def test_llamafactorys_judges_get_all_tokens_as_text():
+    def decode(tokens, skip_special_tokens=True):
+        return " ".join(str(token) for token in tokens if token < 100 or not skip_special_tokens)
+
+    with serving(lambda method, path, body: {"scores": [1.0] * len(body["messages"])}) as server:
+        made = make_judge([{"url": server.url, "api": "llamafactory"}], {"train_dataset": tokenized("answer")}, decode)
+        made([tokenized("answer")[3]], [completion(4, 151)])
+    assert server.bodies("/")[-1]["messages"] == ["7 3 4 151"]
+
+
+def test_reasons_and_refusals_reach_samples_and_metrics():
+    def answer(method, path, body):
+        scores = [
+            {"id": each["id"], "score": math.nan if each["id"] == "0" else 1.0, "reason": f"because {each['id']}"}
+            for each in body["items"]
+        ]
+        return {"version": 1, "scores": scores}
+
+    with serving(answer) as server:
+        data = tokenized("answer").add_column("_messages", ["[]"] * 8)
+        entries = [EXACT, {"url": server.url, "images": "none", "on_nan": "skip", "weight": 2}]
+        made = judge(entries, data)
+        chosen = made_settings(entries)
+        found = Completer(chosen, SIZES, Sampling(8), data, Fixed(lambda i: completion(9)), made).samples(0)
+    assert [sample.total for sample in found] == [0.0, *[2.0] * 7], "the first is left out, which is no 0"
+    assert found[1].reasons == {"judge": "because 1"} and found[0].refused == {"judge": True}
+    assert rollout_metrics(found, 2)["refused/judge"] == 1 / 8
+    kept = Experience.from_state(Experience(0, [MicroBatch.of(found[:4])]).state_dict())
+    assert next(kept.samples).reasons == {"judge": "because 0"}
+
+
 def test_a_set_that_was_tokenized_for_another_stage():
     other = datasets.Dataset.from_list([{"input_ids": [1], "labels": [1]}])
     with pytest.raises(ValueError, match="has no column 'meta'.*not made for stage: ppo"):
@@ -122,6 +163,9 @@ class Fixed:
 
     def __init__(self, make):
         self.make = make
+
+    def take(self, version):
+        pass
 
     def generate(self, rows, count, sampling, version, seeds):
         return [[self.make(i) for i in range(count)] for _ in rows]

@@ -9,6 +9,7 @@ import pytest
 
 from resonance.forward.names import SPEEDUPS
 from resonance.losses import LOSSES
+from training import test_every_loss
 from training.mixed import on_off
 
 LN2 = math.log(2)
@@ -30,14 +31,19 @@ FIRST_LOSS = {
     "dpop": LN2,
     "exo_pair": 0.5 * (-LN2 - math.log(0.9)) + 0.5 * (-LN2 - math.log(0.1)),
 }
+# Others train in `test_every_loss` only; beta_dpo stands for those that remember earlier batches.
+WHOLE = sorted({*FIRST_LOSS, "aot", "uni_dpo", "orpo", "simpo", "beta_dpo"})
 SMOOTHING = {"exo_pair": 0.1, "robust": 0.1}
 COMMON = {"pref_engine": "resonance", "max_steps": 3, "num_train_epochs": None}
 
 
 @pytest.fixture(scope="module")
 def runs(train_many):
-    recipes = {
-        name: {**COMMON, "pref_loss": name, "dpo_label_smoothing": SMOOTHING.get(name, 0.0)} for name in sorted(LOSSES)
+    recipes = {name: {**COMMON, "pref_loss": name, "dpo_label_smoothing": SMOOTHING.get(name, 0.0)} for name in WHOLE}
+    recipes["mpo"] = {
+        **COMMON,
+        "pref_loss": ["sigmoid", "bco_pair", "sft"],
+        "pref_loss_weights": [1 / 1.3, 0.3 / 1.3, 0.5],
     }
     recipes["own-smoothing"] = {**COMMON, "pref_loss": "exo_pair"}
     recipes["user"] = {**COMMON, "pref_loss": "resonance.losses.slic:hinge", "pref_engine": None}
@@ -63,8 +69,8 @@ def losses(run):
     return [loss for (loss,) in run.logged("loss")]
 
 
-@pytest.mark.parametrize("name", sorted(LOSSES))
-def test_every_loss_trains(runs, name):
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_loss_trains(runs, name):
     found = losses(runs[name])
     assert len(found) == 3 and all(math.isfinite(loss) for loss in found)
     assert all(norm > 0 for (norm,) in runs[name].logged("grad_norm"))
@@ -74,7 +80,8 @@ def test_every_loss_trains(runs, name):
 
 def test_the_table_of_first_losses_covers_every_loss_with_a_reference():
     """aot sorts margins that differ between pairs, and uni_dpo weighs pairs: no constant there."""
-    assert {name for name, spec in LOSSES.items() if spec.needs_reference} - set(FIRST_LOSS) == {"aot", "uni_dpo"}
+    known = {*FIRST_LOSS, *test_every_loss.FIRST_LOSS, "rpo", "wpo", "alpha_dpo"}  # these depend on the policy
+    assert {name for name, spec in LOSSES.items() if spec.needs_reference} - known == {"aot", "uni_dpo"}
 
 
 @pytest.mark.parametrize("name", ["hinge", "ipo", "kto_pair"])
@@ -108,6 +115,15 @@ def test_our_trainer_agrees_with_llamafactorys_where_it_is_right(runs, ours, sto
                 # or two steps of float32, 2^-16 between 128 and 256
                 close = 0.1 * 2 * 2**-16 if key.startswith("rewards/") else 1e-6
                 assert mine[key] == pytest.approx(theirs[key], rel=1e-5, abs=close), key
+
+
+def test_a_mix_is_llamafactorys_bco_weight_and_ftx(runs):
+    assert losses(runs["mpo"]) == pytest.approx(losses(runs["our-sigmoid"]), rel=1e-5)
+    parts = [runs["mpo"].logged(f"{part}/loss")[0][0] for part in ("sigmoid", "bco_pair", "sft")]
+    weights = (1 / 1.3, 0.3 / 1.3, 0.5)
+    whole = sum(weight * part for weight, part in zip(weights, parts, strict=True))
+    assert whole == pytest.approx(losses(runs["mpo"])[0], rel=1e-4)
+    assert "pref_loss: sigmoid,bco_pair,sft (beta 0.1, weights [" in runs["mpo"].output
 
 
 def test_average_log_prob_is_asked_for_not_imposed(runs):

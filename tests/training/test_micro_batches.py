@@ -32,6 +32,9 @@ def plain(samples, sizes):
 class Fixed:
     """Completions of a prompt are tokens that name it."""
 
+    def take(self, version):
+        pass
+
     def generate(self, rows, count, sampling, version, seeds):
         return [[self.one(row["_row"], i) for i in range(count)] for row in rows]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -17,7 +18,7 @@ from resonance.arguments.policy import DEFAULTS
 from resonance.forward.tower import dropout, switch_off_dropout
 from resonance.rewards import Scores
 from resonance.rollout.types import Completion, Sampling
-from resonance.training import completions, policy_eval
+from resonance.training import completions, experience, policy_eval
 from resonance.training.completions import Completer
 from resonance.training.critic import HEAD, add_value_head, continue_critic, load_critic, save_critic
 from resonance.training.experience import ExperienceSource
@@ -31,6 +32,9 @@ SIZES = Sizes(group=2, micro=4, accumulation=2, minibatches=1, epochs=2, world=1
 class Rollout:
     """Completions that depend on the seed of their prompt alone."""
 
+    def take(self, version):
+        pass
+
     def generate(self, rows, count, sampling, version, seeds):
         draws = [random.Random(seed) for seed in seeds]
         return [[Completion([draw.randrange(2)], [0.0], "stop", version) for _ in range(count)] for draw in draws]
@@ -42,13 +46,16 @@ def judge(rows, given):
     return [str(total) for total in totals], Scores({"one": totals}, {"one": 1.0})
 
 
-def completer(sizes, **preset):
+judge.prompt = lambda row: str(row["number"])
+
+
+def completer(sizes, rollout=None, ahead=0, **preset):
     settings = SimpleNamespace(
         seed=7,
         preset=SimpleNamespace(**{"dynamic_sampling": True, **preset}),
-        values={**DEFAULTS, "eval_num_generations": 0},
+        values={**DEFAULTS, "eval_num_generations": 0, "rollout_ahead": ahead},
     )
-    return Completer(settings, sizes, Sampling(4), ROWS, Rollout(), judge)
+    return Completer(settings, sizes, Sampling(4), ROWS, rollout or Rollout(), judge)
 
 
 def on_ranks(world, function, monkeypatch, *modules):
@@ -105,9 +112,78 @@ def seeded(place):
     return Rollout().generate([None], 2, Sampling(4), 0, [seed_of(7, -1 - place)])[0]
 
 
-def source(sizes):
-    credit = SimpleNamespace(state_dict=dict, load_state_dict=lambda state: None)
-    return ExperienceSource(completer(sizes), credit, lambda micro: {}, None, lambda metrics: None)
+def source(sizes, **how):
+    credit = SimpleNamespace(state_dict=dict, load_state_dict=lambda state: None, assign=lambda batches: {})
+    return ExperienceSource(completer(sizes, **how), credit, no_passes, None, lambda metrics: None)
+
+
+def no_passes(micro):
+    return {"advantages": torch.zeros(micro.mask.shape)}
+
+
+class Served(Rollout):
+    """Generates in its own time; weights may not change meanwhile."""
+
+    def __init__(self):
+        self.version, self.busy = None, False
+
+    def take(self, version):
+        assert not self.busy
+        self.version = version
+
+    def generate(self, rows, count, sampling, version, seeds):
+        self.busy = True
+        time.sleep(0.02)
+        assert version == self.version
+        self.busy = False
+        return super().generate(rows, count, sampling, version, seeds)
+
+
+STEPS = 8  # of two micro-batches; a rollout is good for two steps
+
+
+def taken(found, micro_steps):
+    """Places and versions of what is trained on, from these micro-batches of the run on."""
+    given = [found.next(step // SIZES.accumulation, STEPS)[0] for step in micro_steps]
+    return [[(one.place, one.text, one.completion.version) for one in micro.samples] for micro in given]
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_rollouts_ahead_are_those_of_the_weights_before(monkeypatch, dynamic):
+    monkeypatch.setattr(completions, "gather_object", lambda objects: objects)
+    monkeypatch.setattr(experience, "gather_object", lambda objects: objects)
+    plain = taken(source(SIZES, rollout=Served(), dynamic_sampling=dynamic), range(16))
+    ahead = taken(source(SIZES, rollout=Served(), ahead=1, dynamic_sampling=dynamic), range(16))
+    assert [[one[:2] for one in micro] for micro in ahead] == [[one[:2] for one in micro] for micro in plain]
+    versions = [{version for *_, version in micro} for micro in ahead]
+    if not dynamic:
+        assert versions == [{max(0, 2 * (step // 4) - 2)} for step in range(16)]
+    assert versions != [{version for *_, version in micro} for micro in plain]
+
+
+def test_a_run_that_generates_ahead_goes_on_from_a_checkpoint(monkeypatch):
+    monkeypatch.setattr(experience, "gather_object", lambda objects: objects)
+    how = {"ahead": 1, "dynamic_sampling": False}
+    whole = taken(source(SIZES, rollout=Served(), **how), range(16))
+    for stop in (2, 4, 6, 12):
+        first, second = source(SIZES, rollout=Served(), **how), source(SIZES, rollout=Served(), **how)
+        taken(first, range(stop))
+        second.load_state_dict(first.state_dict())
+        assert taken(second, range(stop, 16)) == whole[stop:]
+
+
+def test_an_evaluation_waits_for_what_is_being_generated(monkeypatch):
+    monkeypatch.setattr(experience, "gather_object", lambda objects: objects)
+    found = source(SIZES, rollout=Served(), ahead=1, dynamic_sampling=False)
+    taken(found, range(2))
+    found.completer.generate(ROWS[:2], 1, Sampling(4), 1, [1, 2])
+
+
+def test_nothing_is_begun_after_the_last_rollout(monkeypatch):
+    monkeypatch.setattr(experience, "gather_object", lambda objects: objects)
+    found = source(SIZES, rollout=Served(), ahead=1, dynamic_sampling=False)
+    taken(found, range(16))
+    assert found.completer.ahead.state_dict() is None and found.completer.consumed == 4 * SIZES.prompts
 
 
 def test_a_checkpoint_of_rollouts_of_another_size_is_refused():

@@ -59,6 +59,15 @@ def test_the_page_shows_pictures_prompts_completions_rewards_and_advantages(tmp_
     assert not re.findall(r"(?:src|href)=\"(?!data:)", text), "it needs no other file"
 
 
+def test_the_page_shows_what_judges_said(tmp_path):
+    log = started(tmp_path)
+    rows = records(0)
+    rows[1]["reasons"] = {"judge": f"It is a 5. {EVIL}"}
+    log.add(rows)
+    text = page(log)
+    assert text.count('<div class="muted">judge: It is a 5. &lt;script&gt;') == 1
+
+
 def test_every_text_is_escaped(tmp_path):
     log = started(tmp_path)
     rows = records(0, text=EVIL)
@@ -128,3 +137,13 @@ def test_the_time_of_an_update_is_that_of_its_steps_without_the_other_phases(mon
     step(0.0, 3.0)
     step(4.0, 1.0)
     assert logged == [{"time/update": 5.0}, {"time/update": 1.0}]
+
+
+def test_texts_with_other_line_separators_are_read_again(tmp_path):
+    """An untrained policy samples them."""
+    log = started(tmp_path)
+    log.add(records(0, text="a\x85b\u2028c\x0bd {}"))
+    before = log.path.read_bytes()
+    again = SampleLog(str(tmp_path))
+    again.start(1)
+    assert log.path.read_bytes() == before and again.newest[0][0][0]["completion"].startswith("a\x85b\u2028c\x0bd")

@@ -125,6 +125,12 @@ def test_a_call_that_may_not_come_twice(server: Servant) -> None:
     assert len(server.seen) == 1
 
 
+def test_an_answer_that_is_a_text(server: Servant) -> None:
+    server.answers = [(200, b"Success: loaded.", {})]
+    with Client(server.url) as found:
+        assert found.post("/load", {}, plain=True) == "Success: loaded."
+
+
 def test_too_large_an_answer(server: Servant, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "LARGEST_ANSWER", 2**20)
     server.answers = [(200, b"0" * (2**20 + 1), {})]
@@ -143,8 +149,10 @@ def test_the_longest_pause_is_ours(server: Servant, monkeypatch: pytest.MonkeyPa
 
 
 def test_no_more_calls_at_a_time_than_told(server: Servant) -> None:
+    three = threading.Barrier(3)
+
     def slow(handler: Handler) -> None:
-        time.sleep(0.02)
+        three.wait(20)
         handler.answer(200, b"1", {})
 
     server.answers = [slow]

@@ -7,11 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields, make_dataclass
 from typing import Any
 
-from . import chat, data, parameters, policy, preference
+from . import chat, data, parameters, policy, preference, reward_model, tracking
 
 
 @dataclass
-class Keys(preference.PreferenceArguments, policy.PolicyKeys, chat.ChatKeys):
+class Keys(
+    preference.PreferenceArguments,
+    policy.PolicyKeys,
+    reward_model.RewardModelKeys,
+    chat.ChatKeys,
+    tracking.TrackingKeys,
+):
     r"""All keys of ours that are not about rows."""
 
 
@@ -21,9 +27,13 @@ def extend_finetuning_arguments(original: type) -> type:
 
     post_init = original.__post_init__  # type: ignore[attr-defined]
     pref_loss = next(f for f in fields(original) if f.name == "pref_loss")
-    choices = f"The preference loss: {', '.join(LOSSES)}, or your own function as `package.module:function`."
+    choices = (
+        f"The preference loss: {', '.join(LOSSES)}, or your own function as `package.module:function`; several as a "
+        "list, or with commas between them, are a mix, see pref_loss_weights."
+    )
 
     def __post_init__(self: Any) -> None:
+        self.pref_loss = preference.loss_name(self.pref_loss)
         if policy.is_policy_stage(vars(self)):
             # What LlamaFactory asks of its PPO (a reward model, no evaluation, few loggers) does not hold for ours;
             # its KTO asks for nothing of the kind. `policy_recipe.restore_stage` puts the stage back after parsing.

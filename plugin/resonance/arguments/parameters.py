@@ -17,6 +17,7 @@ from .grouping import asked_grouping
 from .preference import DEFAULTS, PreferenceArguments
 from .reference import reference_problems
 from .speedups import asked_speedups
+from .weights import loss_name, mix_weights, weight_problems
 
 # recipe key -> parameter of a loss function; every other parameter is given by `pref_loss_params`
 LOSS_PARAMETERS = {
@@ -30,12 +31,13 @@ LOSS_PARAMETERS = {
     "uni_dpo_tau_good": "tau_good",
     "uni_dpo_detach_weights": "detach_weights",
 }
+MIX_KEYS = {"weights": "pref_loss_weights", "average": "dpo_average_log_prob"}  # parameter of a mix -> its key
 # LlamaFactory's modifiers of any loss: key -> (lowest, highest) value; it checks none of them
 MODIFIERS = {"pref_ftx": (0.0, math.inf), "pref_bco_weight": (0.0, math.inf), "ld_alpha": (0.0, 1.0)}
 ENGINES = get_args(PreferenceArguments.__annotations__["pref_engine"])
 
 
-def needs_reference(pref_loss: str) -> bool:
+def needs_reference(pref_loss: Any) -> bool:
     from ..losses import get_loss
 
     return get_loss(pref_loss).needs_reference
@@ -51,12 +53,16 @@ def uses_means(values: Mapping[str, Any]) -> bool:
 
 def loss_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
     """Keyword parameters for the chosen loss, from the recipe's keys and `pref_loss_params`."""
-    from ..losses import get_loss
+    from ..losses import MixSpec, get_loss
 
-    accepted = get_loss(values["pref_loss"]).params
+    spec = get_loss(values["pref_loss"])
+    accepted = spec.params
     named = {name: values[key] for key, name in LOSS_PARAMETERS.items() if name in accepted and key in values}
     if uses_default_smoothing(values):
         del named["label_smoothing"]
+    if isinstance(spec, MixSpec):
+        named |= {"weights": mix_weights(values["pref_loss_weights"]), "average": values["dpo_average_log_prob"]}
+        named = {name: value for name, value in named.items() if value is not None}
     return {**named, **(_as_dict(values["pref_loss_params"]) or {})}
 
 
@@ -104,9 +110,10 @@ def problems(values: Mapping[str, Any]) -> list[str]:
 
     Only recipes that run on our trainer are judged; LlamaFactory judges its own.
     """
-    from ..losses import check_params, get_loss, trial_problem
+    from ..losses import MixSpec, get_loss, trial_problem
 
     values = as_numbers({**DEFAULTS, **values})
+    values["pref_loss"] = loss_name(values["pref_loss"])
     found: list[str] = []
     if values["pref_engine"] not in ENGINES:
         found.append(f"pref_engine: {values['pref_engine']!r} is not one of {', '.join(ENGINES)}")
@@ -134,12 +141,12 @@ def problems(values: Mapping[str, Any]) -> list[str]:
         given = loss_parameters(values)
     except ValueError as exc:
         return [*found, str(exc)]
-    found += _misplaced_parameters(values, spec.baseline) + _modifier_problems(values)
+    found += _misplaced_parameters(values, spec.baseline) + _modifier_problems(values) + weight_problems(values, spec)
     found += reference_problems(values, spec.needs_reference)
-    keys = {name: key for key, name in LOSS_PARAMETERS.items()}
+    keys = {name: key for key, name in LOSS_PARAMETERS.items()} | (MIX_KEYS if isinstance(spec, MixSpec) else {})
     for name, value in given.items():
         key = keys.get(name, f"pref_loss_params.{name}")
-        found += [f"{key}: {text.removeprefix(f'{spec.name}: ')}" for text in check_params(spec, {name: value})]
+        found += [f"{key}: {text.removeprefix(f'{spec.name}: ')}" for text in spec.param_problems({name: value})]
     smoothing = values.get("dpo_label_smoothing", 0.0)
     if smoothing and "label_smoothing" not in spec.params:
         found.append(
@@ -153,6 +160,8 @@ def problems(values: Mapping[str, Any]) -> list[str]:
 def _misplaced_parameters(values: Mapping[str, Any], baseline: bool) -> list[str]:
     """Parameters in `pref_loss_params` that the trainer takes from elsewhere: they would have no effect."""
     keys = {name: f"use the key {key}" for key, name in LOSS_PARAMETERS.items()}
+    if "," in values["pref_loss"]:
+        keys |= {name: f"use the key {key}" for name, key in MIX_KEYS.items()}
     if baseline:
         keys["delta"] = "it is the running mean of the rewards, which the trainer keeps"
     given = _as_dict(values["pref_loss_params"]) or {}

@@ -10,6 +10,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -58,9 +59,7 @@ def dataset_problems(values: Mapping[str, Any]) -> list[str]:
             if not info[name].get("ranking"):
                 found.append(f'{key}: {name!r} in {path} has no pairs; a preference set has "ranking": true')
                 continue
-            chosen_by = values.get("score_margin") if key == "dataset" else None
-            asks = "score_margin" if chosen_by is not None else _loss_with_scores(values)
-            found += [f"{key}: {problem}" for problem in _score_problems(name, info[name], path, asks)]
+            found += [f"{key}: {problem}" for problem in _column_problems(name, info[name], path, _asked(values, key))]
     return found
 
 
@@ -92,32 +91,48 @@ def names(given: Any) -> list[str]:
     return [str(name) for name in given or []]
 
 
-def _loss_with_scores(values: Mapping[str, Any]) -> str | None:
-    """`pref_loss: NAME` if it needs scores, else None."""
+def _asked(values: Mapping[str, Any], key: str) -> dict[str, tuple[str, str, str]]:
+    """Columns that the recipe needs of the sets of a key -> (what asks for it, for what, how to do without)."""
     from ..losses import get_loss
-
-    try:
-        spec = get_loss(values["pref_loss"])
-    except (KeyError, ValueError):
-        return None
-    return f"pref_loss: {values['pref_loss']}" if spec.needs_scores else None
-
-
-def _score_problems(name: str, entry: Mapping[str, Any], path: Path, asks: str | None) -> list[str]:
     from ..losses.validate import SCORES
 
+    asked: dict[str, tuple[str, str, str]] = {}
+    training = key == "dataset"
+    spec = None
+    if values.get("stage") == "rm":
+        asking = [name for name in ("rm_margin", "rm_weight") if values.get(name) == "score"]
+        asked |= {
+            column: (f"{name}: score", "scores", f"leave `{name}` out") for name in asking[:1] for column in SCORES
+        }
+    else:
+        with suppress(KeyError, ValueError):
+            spec = get_loss(values["pref_loss"])
+    loss, other = f"pref_loss: {values.get('pref_loss')}", "take a loss that needs none (`pref_loss: sigmoid`)"
+    if training and values.get("score_margin") is not None:
+        asked |= dict.fromkeys(SCORES, ("score_margin", "scores", "leave `score_margin` out"))
+    elif spec is not None and spec.needs_scores:
+        asked |= dict.fromkeys(SCORES, (loss, "scores", other))
+    if spec is not None and spec.needs_margin:
+        asked["margin"] = (loss, "margins", other)
+    if training and values.get("sample_weights"):
+        asked["weight"] = ("sample_weights", "weights", "leave `sample_weights` out")
+    return asked
+
+
+def _column_problems(
+    name: str, entry: Mapping[str, Any], path: Path, asked: Mapping[str, tuple[str, str, str]]
+) -> list[str]:
+    """Columns that an entry does not declare, a message for all of a kind."""
     columns = entry.get("columns") or {}
-    missing = [column for column in SCORES if not columns.get(column)]
-    if asks is None or not missing:
-        return []
-    example = ", ".join(f'"{column}": "{column}"' for column in missing)
-    without = (
-        "leave `score_margin` out" if asks == "score_margin" else "take a loss that needs none (`pref_loss: sigmoid`)"
-    )
+    missing: dict[tuple[str, str, str], list[str]] = {}
+    for column, why in asked.items():
+        if not columns.get(column):
+            missing.setdefault(why, []).append(column)
     return [
-        f"{asks} needs scores, but {name!r} declares no {' and '.join(missing)}; "
-        f'add to its "columns" in {path}: {example} (the right side is the name in the data file), '
-        f"or, if its rows have no scores, {without}"
+        f'{asks} needs {what}, but {name!r} declares no {" and ".join(names)}; add to its "columns" in {path}: '
+        + ", ".join(f'"{column}": "{column}"' for column in names)
+        + f" (the right side is the name in the data file), or, if its rows have no {what}, {without}"
+        for (asks, what, without), names in missing.items()
     ]
 
 

@@ -71,8 +71,9 @@ class RolloutKeys:
     r"""Who generates, and who judges."""
 
     rewards: list | str | None = _key(  # noqa: RUF009 (it makes a field)
-        "Rewards of stage: ppo: a list of {name: ...} for built-in ones and {function: package.module:function} for "
-        "your own, each with an optional weight (JSON on the command line)."
+        "Rewards of stage: ppo: a list of {name: ...} for built-in ones, {function: package.module:function} for your "
+        "own, {model: FOLDER} for reward models and {url: ...} for judges, each with an optional weight (JSON on the "
+        "command line)."
     )
     rollout_batch_size: int | None = _key(
         "Prompts that a process generates for at a time, with the random numbers of one seed. Unset: those of one "
@@ -93,7 +94,34 @@ class RolloutKeys:
 
 
 @dataclass
-class PolicyKeys(ObjectiveKeys, DivergenceKeys, RolloutKeys):
+class ServerKeys:
+    r"""Rollouts by a server that the user starts."""
+
+    rollout_backend: Literal["local", "vllm", "sglang"] = _key(
+        "Who generates completions: local (the policy itself), or a vllm or sglang server at rollout_url.", "local"
+    )
+    rollout_url: list | str | None = _key(  # noqa: RUF009 (it makes a field)
+        "URL of the server that generates, or a list of them; they are given the policy's new weights."
+    )
+    rollout_timeout: float = _key("Seconds that one answer of a server may take.", 600.0)
+    rollout_wait: float = _key("Seconds without any completion, after which the run stops.", 600.0)
+    rollout_concurrency: int = _key("Prompts that a process asks a server for at a time.", 64)
+    rollout_key_env: str | None = _key("The environment variable that holds the API key of the servers.")
+    rollout_logp_limit: float = _key(
+        "The run stops where a server's log-probabilities differ by more than this from the trainer's, in the mean of "
+        "a rollout's tokens.",
+        0.1,
+    )
+    rollout_ahead: int = _key(
+        "1: the next rollout is generated during the update, by weights that are one rollout old.", 0
+    )
+    rollout_check_only: bool = _key(
+        "Compare the servers with the recipe and stop, as `resonance rollout-check` does.", False
+    )
+
+
+@dataclass
+class PolicyKeys(ObjectiveKeys, DivergenceKeys, RolloutKeys, ServerKeys):
     r"""All keys of `stage: ppo` that LlamaFactory does not have."""
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from ..policy import AGGREGATIONS, KLS, PRESETS, Preset, get_advantage, get_policy_loss
 from ..rewards import reward_problems
 from ..spec import nearest_first, param_problems
-from . import critic_copy, preference
+from . import critic_copy, preference, server_checks
 from .policy import DEFAULTS
 from .policy_settings import FIELDS, PARAMETERS, SAMPLING, as_mapping, make_preset, reward_entries
 
@@ -38,6 +38,8 @@ WHOLE = {  # key -> least value
     "dynamic_sampling_tries": 1,
     "overlong_buffer": 0,
     "eval_num_generations": 0,
+    "rollout_concurrency": 1,
+    "rollout_ahead": 0,
     "max_new_tokens": 1,
     "top_k": 0,
 }
@@ -49,12 +51,16 @@ NUMBERS = {  # key -> least value, None for any finite one
     "critic_learning_rate": 0.0,
     "rollout_correction_threshold": 1.0,
     "ppo_target": 0.0,
+    "rollout_timeout": 1.0,
+    "rollout_wait": 0.0,
+    "rollout_logp_limit": 0.0,
 }
 NAMES = {
     "loss_aggregation": tuple(AGGREGATIONS),
     "kl_estimator": tuple(KLS),
     "kl_in": ("loss", "reward"),
     "critic": ("shared", "separate"),
+    "rollout_backend": ("local", "vllm", "sglang"),
 }
 
 
@@ -85,7 +91,7 @@ def problems(values: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
         for key in preference.idle_keys({**preference.DEFAULTS, **values})
         if key not in SHARED
     ]
-    return found + _reward_problems(values)
+    return found + server_checks.problems(sound, given) + _reward_problems(values)
 
 
 def notices(values: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:

@@ -68,6 +68,11 @@ class PolicySettings:
         return "" if asked in ("off", False) else asked
 
     @property
+    def urls(self) -> list[str]:
+        """Of the servers that generate; none where the policy itself does."""
+        return [] if self.values["rollout_backend"] == "local" else as_urls(self.values["rollout_url"])
+
+    @property
     def weights(self) -> list[float]:
         """Of the rewards, in their order."""
         return [entry.get("weight", 1.0) for entry in self.rewards]
@@ -149,6 +154,13 @@ def as_mapping(given: Any) -> Mapping[str, Any] | None:
     if given is not None and not isinstance(given, Mapping):
         raise ValueError(f"policy_params: {given!r} is a {type(given).__name__}; give a mapping of name to value")
     return given
+
+
+def as_urls(given: Any) -> list[str]:
+    """A URL, several of them, or several in JSON as the command line has them."""
+    if isinstance(given, str) and given.lstrip().startswith("["):
+        given = json.loads(given)
+    return [url.rstrip("/") for url in ([given] if isinstance(given, str) else given)]
 
 
 def reward_entries(given: Any) -> list[Mapping[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from .reference import ReferenceKeys
 from .resume import ResumeKeys
+from .weights import WeightKeys, loss_name
 
 # LlamaFactory's own trainer computes these three under their names. Its hinge, ipo and kto_pair train sigmoid,
 # because trl >= 0.20 takes the loss type as an argument of `dpo_loss` and LlamaFactory does not pass it.
@@ -17,7 +18,7 @@ NAMES_OF_LLAMAFACTORY = STOCK_LOSSES + MISTRAINED_LOSSES
 
 
 @dataclass
-class PreferenceArguments(ReferenceKeys, ResumeKeys):
+class PreferenceArguments(ReferenceKeys, ResumeKeys, WeightKeys):
     r"""Resonance's keys of the DPO stage. Their defaults change nothing in a recipe that does not use them."""
 
     pref_engine: Literal["llamafactory", "resonance"] = field(
@@ -145,9 +146,10 @@ def runs_on_resonance(values: Mapping[str, Any]) -> bool:
     if values["stage"] != "dpo":
         return False
     return (
-        values["pref_loss"] not in STOCK_LOSSES
+        loss_name(values["pref_loss"]) not in STOCK_LOSSES
         or values["pref_engine"] != "llamafactory"
         or values["dpo_average_log_prob"] is not None
+        or values["sample_weights"] is not False
         or values["precompute_ref_log_probs"] is not False
         or evaluates_only(values)
     )

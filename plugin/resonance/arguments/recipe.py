@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from ..upstream import DataArguments, FinetuningArguments, TrainingArguments
-from . import data, parameters, policy, preference
+from . import data, parameters, policy, preference, reward_model, tracking
 from .environment import may_have_other_keys
 from .grouping import grouping_problems
 from .idle import does_nothing, given_without_effect
@@ -36,7 +36,8 @@ _VARIABLES = {"use_ray": "USE_RAY=1"}
 def needs_resonance(given: Mapping[str, Any]) -> bool:
     """Whether a recipe asks for anything that only exists with this package."""
     ours = preference.runs_on_resonance(given) or policy.is_policy_stage(given)
-    return ours or any(key in given for key in (*preference.KEYS, *data.KEYS, *policy.KEYS))
+    mine = (*preference.KEYS, *data.KEYS, *policy.KEYS, *reward_model.KEYS, *tracking.KEYS)
+    return ours or any(key in given for key in mine)
 
 
 def read(args: Sequence[str]) -> dict[str, Any]:
@@ -83,7 +84,7 @@ def check(given: Mapping[str, Any], parser: ModuleType) -> None:
     found += [line for line in choice_problems(given, parser) if not (variant and line.startswith("stage:"))]
     found += data.problems(given) + road_problems(given, known, given) + policy_recipe.stage_problems(given)
     trains_policy = policy.is_policy_stage(given)
-    if trains_policy or preference.runs_on_resonance(given) or data.uses_rows(given):
+    if trains_policy or reward_model.trains_pairs(given) or data.uses_rows(given):
         found += name_problems(given)
     found += policy_recipe.problems(given, given) if trains_policy else _problems_without_policy(given)
     if found:
@@ -93,6 +94,8 @@ def check(given: Mapping[str, Any], parser: ModuleType) -> None:
 def _problems_without_policy(given: Mapping[str, Any]) -> list[str]:
     """Those of a recipe of another stage than ours alone."""
     found = given_without_effect(given)
+    if reward_model.runs_on_resonance(given):
+        return found + reward_model.problems(given)
     if preference.runs_on_resonance(given):
         return found + parameters.problems(given) + run_problems(given)
     if data.uses_rows(given):
@@ -121,7 +124,7 @@ def check_parsed(
     values = vars(finetuning_args)
     trains_policy = policy.is_policy_stage(values)
     asked = {name: getattr(training_args, name, False) for name in ("do_train", "do_eval")}
-    ours = trains_policy or preference.runs_on_resonance({**values, **asked})
+    ours = trains_policy or reward_model.trains_pairs({**values, **asked})
     if not isinstance(given, Mapping):  # a mapping has been through `check`
         flags = {**vars(data_args), **values}
         flags |= {name: getattr(training_args, name, None) for name in _OF_A_RUN}
@@ -130,7 +133,9 @@ def check_parsed(
             found += policy_recipe.problems(flags | vars(training_args) | vars(generating_args), read(given))
         else:
             found += given_without_effect(as_mapping(given))
-            if ours:
+            if reward_model.runs_on_resonance(flags):
+                found += reward_model.problems(flags)
+            elif ours:
                 found += run_problems(flags)
             elif data.uses_rows(flags):
                 found += dataset_problems(flags) + output_problems(flags["output_dir"])

@@ -12,17 +12,34 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 from .. import __version__
-from . import compare, cp, data, doctor, estimate, losses, ls, precompute
+from . import (
+    compare,
+    cp,
+    data,
+    doctor,
+    estimate,
+    eval_pairs,
+    import_args,
+    losses,
+    ls,
+    precompute,
+    rollout_check,
+    serve_reward,
+)
 
 COMMANDS = {
     "data": data,
     "doctor": doctor,
     "estimate": estimate,
     "precompute": precompute,
+    "rollout-check": rollout_check,
     "compare": compare,
+    "serve-reward": serve_reward,
+    "eval-pairs": eval_pairs,
     "losses": losses,
     "ls": ls,
     "cp": cp,
+    "import-args": import_args,
 }
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from ..rows.fields import META as META
+from ..rows.fields import NUMBERS as NUMBERS
 from ..rows.fields import PLACEHOLDERS as PLACEHOLDERS
 from ..rows.fields import SCORE_FIELDS as SCORE_FIELDS
 
@@ -14,6 +15,7 @@ __all__ = [
     "MEDIA_COLUMNS",
     "MEDIA_SUFFIXES",
     "META",
+    "NUMBERS",
     "PLACEHOLDERS",
     "ROLES",
     "SCORE_FIELDS",

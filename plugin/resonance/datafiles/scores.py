@@ -10,8 +10,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from ..rows.fields import score_problem
+from ..rows.fields import SCORE_FIELDS, score_problem
 from .read import read_rows
+from .sample import Table
 
 SHOWN = 20  # problems listed
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
@@ -79,6 +80,20 @@ def gather(files: Iterable[Path], columns: tuple[str, str]) -> Scores:
         for _ in scored_rows(path, columns, scores):
             pass
     return scores
+
+
+def gapped(file: Path, entry: dict[str, Any], given: dict[str, Any] | None = None) -> dict[str, str]:
+    """The score columns of an entry that were told by their names alone, if the first rows do not all have both.
+
+    Args:
+        file: the data file, or a folder of such.
+        entry: as inferred from it.
+        given: the parts of the entry that the user named.
+    """
+    named = (given or {}).get("columns", {})
+    told = {key: entry["columns"][key] for key in SCORE_FIELDS if key in entry["columns"] and key not in named}
+    table = Table.of(file)
+    return told if any(len(table.values(name)) < len(table.rows) for name in told.values()) else {}
 
 
 def quantiles(values: Sequence[float], at: Sequence[float] = QUANTILES) -> list[float]:

@@ -25,7 +25,7 @@ def fields(row: Any, entry: dict[str, Any] | None, media_dir: Path) -> Iterator[
     Columns of the entry that the row lacks are said to be missing.
     """
     if not isinstance(row, dict):
-        yield "row", f"no object but {type(row).__name__}: {row!r}"
+        yield "row", f"no object but {type(row).__name__}: {_sized(row)!r}"
         return
     entry = entry or {}
     columns = entry.get("columns", {name: name for name in row})
@@ -55,16 +55,29 @@ def _texts(label: str, value: Any, role: str, content: str, score: str) -> Itera
     if turns and all(isinstance(turn, dict) and content in turn for turn in turns):
         for turn in turns:
             who = f"{label}, {turn.get(role)}" if isinstance(value, list) else label
-            yield f"{who}{score}", str(turn[content])
+            yield f"{who}{score}", _plain(turn[content])
     else:
-        yield f"{label}{score}", value if isinstance(value, str) else repr(value)
+        yield f"{label}{score}", _plain(value)
+
+
+def _plain(value: Any) -> str:
+    """A value in words, without the bytes in it: of those their size."""
+    return value if isinstance(value, str) else repr(_sized(value))
+
+
+def _sized(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return f"<{_size(io.BytesIO(value), len(value))}>"
+    if isinstance(value, list):
+        return [_sized(item) for item in value]
+    return {key: _sized(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def _medium(item: Any, media_dir: Path) -> str:
     if isinstance(item, list):  # frames of a video
         return f"{len(item)} frames: " + "; ".join(_medium(frame, media_dir) for frame in item[:2])
-    if isinstance(item, dict):
-        data, path = item.get("bytes"), item.get("path")
+    if isinstance(item, dict | bytes):
+        data, path = (item, None) if isinstance(item, bytes) else (item.get("bytes"), item.get("path"))
         if isinstance(data, bytes):
             return f"{path or '(no name)'}  {_size(io.BytesIO(data), len(data))}, within the row"
         item = path

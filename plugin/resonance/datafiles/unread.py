@@ -26,6 +26,8 @@ def _items(value: Any) -> Iterator[Any]:
 
 
 def _kind(item: Any) -> str | None:
+    if isinstance(item, bytes):
+        return "images"
     if isinstance(item, dict) and item.keys() <= {"bytes", "path"}:
         return _kind(item["path"]) if item.get("path") else "images"
     if not isinstance(item, str) or "\n" in item:
@@ -36,7 +38,7 @@ def _kind(item: Any) -> str | None:
 
 def is_rejected(name: str) -> bool:
     """Whether a column's name says that it holds the worse answer of a pair."""
-    return "rejected" in name.lower()
+    return "reject" in name.lower()
 
 
 def told_unread(kinds: Mapping[str, str | None], cure: str = "") -> str:

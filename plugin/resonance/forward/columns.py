@@ -25,6 +25,7 @@ class Columns(NamedTuple):
     logp: torch.Tensor | None = None
     entropy: torch.Tensor | None = None
     mean_logit: torch.Tensor | None = None
+    log_collision: torch.Tensor | None = None
     topk_logps: torch.Tensor | None = None
     topk_ids: torch.Tensor | None = None
 
@@ -47,6 +48,7 @@ def read_plainly(logits: torch.Tensor, targets: torch.Tensor, asked: Asked) -> C
         logps.gather(1, targets[:, None]).squeeze(1) if asked.logp else None,
         entropy,
         logits.detach().mean(-1) if asked.mean_logit else None,
+        (2 * logps.detach()).logsumexp(-1) if asked.collision else None,
         *top,
     )
 
@@ -78,8 +80,9 @@ class _Read(torch.autograd.Function):
             mean = raw.mean(-1) if asked.mean_logit else None
             logp = logps.gather(1, targets[rows, None]).squeeze(1) if asked.logp else None
             top = logps.topk(asked.k) if asked.k else (None, None)
+            collision = (2 * logps).logsumexp(-1) if asked.collision else None
             entropy = -(logps.exp() * logps.clamp_(min=_LOWEST)).sum(-1) if asked.entropy else None
-            parts.append(Columns(logp, entropy, mean, *top))
+            parts.append(Columns(logp, entropy, mean, collision, *top))
         found = _join(parts)
         ctx.asked = asked
         ctx.save_for_backward(logits, targets, found.entropy)

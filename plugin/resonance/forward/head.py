@@ -38,6 +38,7 @@ class Readings(ModelOutput):
     logp: torch.Tensor | None = None
     entropy: torch.Tensor | None = None
     mean_logit: torch.Tensor | None = None
+    log_collision: torch.Tensor | None = None
     topk_logps: torch.Tensor | None = None
     topk_ids: torch.Tensor | None = None
     value: torch.Tensor | None = None

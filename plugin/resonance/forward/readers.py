@@ -7,6 +7,7 @@
 | `Entropy` | `entropy` | yes |
 | `Value` | `value` | yes |
 | `MeanLogit` | `mean_logit` | no |
+| `Collision` | `log_collision` | no |
 | `TopK` | `topk_logps`, `topk_ids` | no |
 
 `columns.py` reads it, in one pass; `head.py` is where logits and hidden states come from.
@@ -67,6 +68,20 @@ class MeanLogit:
 
 
 @dataclass(frozen=True)
+class Collision:
+    """Logarithm of the chance that two draws agree, log(sum over the vocabulary of p ** 2).
+
+    Attributes:
+        temperature: as of `Logp`.
+    """
+
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_temperature(self.temperature)
+
+
+@dataclass(frozen=True)
 class Value:
     """What a value head makes of the hidden state that predicts the response token.
 
@@ -88,7 +103,7 @@ def _check_temperature(given: float) -> None:
         raise ValueError(f"temperature={given!r} is not allowed, it must be a finite number > 0.")
 
 
-Reader = Logp | Entropy | TopK | MeanLogit | Value
+Reader = Logp | Entropy | TopK | MeanLogit | Collision | Value
 DEFAULT: tuple[Reader, ...] = (Logp(), MeanLogit())  # what preference losses and their log lines read
 
 
@@ -98,7 +113,7 @@ class Asked:
 
     Attributes:
         temperature: of all of them.
-        logp, entropy, mean_logit: whether they are read.
+        logp, entropy, mean_logit, collision: whether they are read.
         k: of `TopK`, 0 if it is not read.
         value: the reader of a value head, None if it is not read.
     """
@@ -107,6 +122,7 @@ class Asked:
     logp: bool
     entropy: bool
     mean_logit: bool
+    collision: bool
     k: int
     value: Value | None
 
@@ -120,7 +136,9 @@ class Asked:
         by_kind = {type(reader): reader for reader in readers}
         if len(by_kind) != len(readers) or not readers:
             raise ValueError(f"readers={list(readers)}: give at least one, and each kind at most once a call.")
-        temperatures = {reader.temperature for reader in readers if isinstance(reader, Logp | Entropy | TopK)}
+        temperatures = {
+            reader.temperature for reader in readers if isinstance(reader, Logp | Entropy | Collision | TopK)
+        }
         if len(temperatures) > 1:
             raise ValueError(
                 f"readers={list(readers)}: one call has one temperature, found {sorted(temperatures)}; "
@@ -135,6 +153,7 @@ class Asked:
             logp=Logp in by_kind,
             entropy=Entropy in by_kind,
             mean_logit=MeanLogit in by_kind,
+            collision=Collision in by_kind,
             k=k,
             value=value if isinstance(value, Value) else None,
         )
@@ -142,4 +161,4 @@ class Asked:
     @property
     def logits(self) -> bool:
         """Whether anything is read of the logits."""
-        return self.logp or self.entropy or self.mean_logit or self.k > 0
+        return self.logp or self.entropy or self.mean_logit or self.collision or self.k > 0

@@ -51,9 +51,21 @@ def collect(readings: Readings, layout: Layout) -> TokenLogps:
     return TokenLogps(columns, mask.view(layout.shape))
 
 
+def at_last(tokens: TokenLogps, column: str) -> torch.Tensor:
+    """What was read for the last response token of each row, (R,)."""
+    last = tokens.mask.shape[1] - 1 - tokens.mask.flip(1).int().argmax(1)
+    return tokens.columns[column].gather(1, last[:, None]).squeeze(1)
+
+
 def sums(tokens: TokenLogps) -> torch.Tensor:
     """Log-probability of each response, (R,)."""
     return (tokens.values * tokens.mask).sum(-1)
+
+
+def on_policy(tokens: TokenLogps) -> torch.Tensor:
+    """Mean over the tokens of each response of log(p_t / sum_v p_v ** 2), (R,), detached; needs `Collision`."""
+    beside = tokens.values.detach() - tokens.columns["log_collision"]
+    return (beside * tokens.mask).sum(-1) / tokens.lengths
 
 
 def first_rows(tokens: TokenLogps, blocks: int, rows: int) -> TokenLogps:

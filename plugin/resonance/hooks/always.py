@@ -16,6 +16,7 @@ from typing import Any
 
 from ..arguments.idle import does_nothing
 from ..arguments.resume import goes_on_from_ours
+from ..arguments.tracking import named, unread
 from . import routes
 from .llamafactory import registry
 
@@ -69,6 +70,7 @@ def get_train_args(original: Callable[..., Any]) -> Callable[..., Any]:
         finetuning_args.given_recipe = recipe.as_mapping(given or [])  # for the record that the run leaves
         if training_args.should_log:
             warnings = [*(registry.warnings(*routes.scopes(values)) if ours else ()), *does_nothing(values)]
+            warnings += unread(values, training_args.report_to)
             if routes.runs_stock_loss(values):
                 logger.info(routes.stock_opening(values))
                 warnings += routes.stock_warnings(values)
@@ -90,6 +92,10 @@ def run_stage(original: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         call = signature.bind(*args, **kwargs)
         four = [call.arguments[name] for name in names]
+        with named(vars(four[-1])):
+            return run(call, four, *args, **kwargs)
+
+    def run(call: inspect.BoundArguments, four: list[Any], *args: Any, **kwargs: Any) -> Any:
         values = routes.values_of(*four[1:])
         route = routes.find(values)
         if route is not None or goes_on_from_ours(four[2]):

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..arguments.preference import NAMES_OF_LLAMAFACTORY
 
 _COMMANDS = ("llamafactory-cli", "lmf", "cli.py", "llamafactory.cli")
-_KEY = re.compile(r"""(?:^\s*|["'{,]\s*)pref_loss["']?\s*:\s*["']?([\w.:]+)""", re.MULTILINE)
+_KEY = re.compile(r"""(?:^\s*|["'{,]\s*)pref_loss["']?\s*:\s*["']?([\w.:,]+|\[[^]]*\]|-.*)""", re.MULTILINE)
 _FLAG = re.compile(r"(?:--)?pref[_-]loss[= ](\S+)")
 
 

@@ -25,10 +25,12 @@ def _in(scope: Scope, target: str, replacement: str, parameters: tuple[str, ...]
 _ARGS = ("model_args", "data_args", "training_args")
 _RUN = (*_ARGS, "finetuning_args")
 _OURS = "rows.tokenized_path:get_dataset"
-_LOADED = ("tokenizer", "model_args", "finetuning_args", "is_trainable", "add_valuehead")
 _REFERENCE = ("model_args", "finetuning_args", "add_valuehead")
 _GET_DATASET = ("template", *_ARGS, "stage")
 _PARSED = "llamafactory.hparams"
+_LOAD = ("tokenizer", "model_args", "finetuning_args", "is_trainable", "add_valuehead")
+_DPO, _RM = ("llamafactory.train.dpo.workflow", "llamafactory.train.rm.workflow")
+_COLLATOR = "PairwiseDataCollatorWithPadding"
 _KEYS = {
     "why": "recipe keys of ours in LlamaFactory's strict parser and in `llamafactory-cli train -h`",
     "remove_when": "LlamaFactory lets a package add argument dataclasses",
@@ -56,6 +58,14 @@ _WEIGHTS = {
 _SAVED = {
     "why": "a `tokenized_path` made under another policy or limit holds other rows, and would be read in silence",
     "remove_when": "LlamaFactory keeps the settings of a tokenized set beside it",
+}
+_COLLATED = {
+    "why": "scores in the batch of a loss that reads them; images in the sizes that their tokens were counted with",
+    "remove_when": "the collator keeps extra fields under a key that the trainer removes, and a size for each image",
+}
+_HEAD = {
+    "why": "the value head inside the model and in a file of its own, not trl's wrapper, which makes all logits",
+    "remove_when": "LlamaFactory's reward models read a value head alone",
 }
 
 PATCHES = (
@@ -184,7 +194,7 @@ PATCHES = (
         remove_when="LlamaFactory has a policy for rows over cutoff_len",
     ),
     _in("dpo_rows", f"{_DPO}.get_dataset", _OURS, _GET_DATASET, **_SAVED),
-    _in("rm_rows", "llamafactory.train.rm.workflow.get_dataset", _OURS, _GET_DATASET, **_SAVED),
+    _in("rm_rows", f"{_RM}.get_dataset", _OURS, _GET_DATASET, **_SAVED),
     _in(
         "rows",
         "llamafactory.data.loader.PairwiseDatasetProcessor",
@@ -193,31 +203,19 @@ PATCHES = (
         why="it emits fixed keys, so scores would be lost; it cuts through images; it decodes each image twice",
         remove_when="it passes extra columns through, has a policy for long rows, and counts tokens from headers",
     ),
-    _in(
-        "dpo_rows",
-        f"{_DPO}.PairwiseDataCollatorWithPadding",
-        "rows.collate:PreferenceCollator",
-        (),
-        why="scores in the batch of a loss that reads them; images in the sizes that their tokens were counted with",
-        remove_when="the collator keeps extra fields under a key that the trainer removes, and a size for each image",
-    ),
-    _in(
-        "rm_rows",
-        "llamafactory.train.rm.workflow.PairwiseDataCollatorWithPadding",
-        "rows.collate:PreferenceCollator",
-        (),
-        why="images in the sizes that their tokens were counted with, and rows named in errors",
-        remove_when="as in the DPO stage",
-    ),
+    _in("dpo_rows", f"{_DPO}.{_COLLATOR}", "rows.collate:PreferenceCollator", (), **_COLLATED),
+    _in("rm_rows", f"{_RM}.{_COLLATOR}", "rows.collate:PreferenceCollator", (), **_COLLATED),
     _in(
         "rm_trainer",
         "llamafactory.train.rm.workflow.PairwiseTrainer",
-        "training.reward_model:RewardTrainer",
+        "training.reward_model:reward_trainer",
         ("finetuning_args", "processor"),
-        why="a resumed run would go on with the weights that it started from",
-        remove_when="LlamaFactory resumes reward models",
+        why="reward models on our engine; any other resumed run would go on with the weights that it started from",
+        remove_when="LlamaFactory resumes reward models, and its trainer of them takes its loss from a registry",
         optional=True,
     ),
+    _in("rm_model", f"{_RM}.load_model", "training.reward_model:load_model", _LOAD, **_HEAD),
+    _in("rm_model", f"{_RM}.fix_valuehead_checkpoint", "training.reward_model:keep_checkpoint", ("model",), **_HEAD),
     _in(
         "ppo_rows",
         "llamafactory.data.loader.UnsupervisedDatasetProcessor",
@@ -226,7 +224,7 @@ PATCHES = (
         why="it drops every column that rewards read, and cuts prompts through images",
         remove_when="it passes extra columns through and has a policy for long rows",
     ),
-    _in("trainer", f"{_DPO}.load_model", "training.weights:load_model", _LOADED, **_WEIGHTS),
+    _in("trainer", f"{_DPO}.load_model", "training.weights:load_model", _LOAD, **_WEIGHTS),
     _in("trainer", f"{_DPO}.create_ref_model", "training.weights:create_ref_model", _REFERENCE, **_WEIGHTS),
     _in(
         "trainer",

@@ -34,6 +34,7 @@ Scope = Literal[
     "rm_rows",
     "ppo_rows",
     "rm_trainer",
+    "rm_model",
     "trainer",
 ]
 SCOPES: tuple[Scope, ...] = get_args(Scope)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..arguments import data, policy, preference
+from ..arguments import data, policy, preference, reward_model, tracking
 from ..upstream import DataArguments, FinetuningArguments, ModelArguments, TrainingArguments
 from .patch import Scope
 
@@ -91,8 +91,10 @@ def stock_warnings(values: Mapping[str, Any]) -> list[str]:
 def scopes(values: Mapping[str, Any]) -> tuple[Scope, ...]:
     """Scopes of the patches that a recipe with keys of ours needs, whether or not it has a route."""
     route = find(values)
+    stage = values.get("stage", preference.DEFAULTS["stage"])
+    named: tuple[Scope, ...] = (_RUN[stage],) if tracking.given_keys(values) and stage in _RUN else ()
     if route is None:
-        return EVERY
+        return (*EVERY, *named)
     more: tuple[Scope, ...] = ("selection",) if data.leaves_rows_out(values) else ()
     more += ("rm_trainer",) if route.stage == "rm" and _resumes(values) else ()
     return tuple(dict.fromkeys((*EVERY, *route.scopes, *more)))
@@ -107,6 +109,14 @@ def _prepare_preference(
     from ..training.run import prepare
 
     prepare(model_args, data_args, training_args, finetuning_args)
+
+
+def _prepare_reward_model(
+    _: ModelArguments, data_args: DataArguments, training_args: TrainingArguments, finetuning_args: FinetuningArguments
+) -> None:
+    from ..training.run import prepare_rows
+
+    prepare_rows(data_args, training_args, needs_scores=reward_model.reads_scores(data_args, finetuning_args))
 
 
 def _prepare_pairs(_: ModelArguments, data_args: DataArguments, training_args: TrainingArguments, *__: Any) -> None:
@@ -142,6 +152,10 @@ def _watched(callbacks: Callbacks) -> Callbacks:
 
 
 EVERY: tuple[Scope, ...] = ("arguments", "launcher")
+# whose patch names the run for wandb, where a recipe has no route
+_RUN: dict[str, Scope] = {
+    "dpo": "run_dpo", "rm": "run_rm", "sft": "run_sft", "pt": "run_pt", "kto": "run_kto", "ppo": "run_ppo",
+}  # fmt: skip
 ROUTES = (
     # a preference loss on our trainer
     Route(
@@ -153,6 +167,14 @@ ROUTES = (
     ),
     # pairs checked and tokenized by us, for LlamaFactory's own trainers
     Route("dpo", data.uses_rows, ("run_dpo", "align", "rows", "dpo_rows"), _prepare_pairs, _watched),
+    # a reward model on our trainer
+    Route(
+        "rm",
+        reward_model.runs_on_resonance,
+        ("run_rm", "align", "rows", "rm_rows", "rm_trainer", "rm_model"),
+        _prepare_reward_model,
+        _watched,
+    ),
     Route("rm", data.uses_rows, ("run_rm", "align", "rows", "rm_rows"), _prepare_pairs, _watched),
     # a reward model that goes on from a checkpoint
     Route("rm", _resumes, ("run_rm", "rm_trainer"), _prepare_nothing),

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ..datafiles.columns import PLACEHOLDERS
 from .columns import media, structs
-from .spec import Misshaped
+from .spec import Misshaped, Skip
 
 ROLES = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "system": "system"}
 MEDIA = {kind: PLACEHOLDERS[kind.removesuffix("_url")] for kind in ("image", "image_url", "video")}
@@ -115,6 +115,8 @@ def read_pair(prompt: Any, chosen: Any, rejected: Any) -> Pair:
     if any([role for role, _ in answer] != ["assistant"] for answer in answers):
         found = " and ".join(str(len(answer)) for answer in answers)
         raise Misshaped("chosen and rejected are not two answers to one prompt", f"{found} turns are not shared")
+    if shared and (sides[0].images, sides[0].videos) != (sides[1].images, sides[1].videos):
+        raise Skip("the two answers see different images", f"{len(sides[0].images)} and {len(sides[1].images)} images")
     own = Dialogue(sides[0].turns[:shared], sides[0].images, sides[0].videos)
     (_, better), (_, worse) = answers[0][0], answers[1][0]
     return Pair(_prompt(prompt, own), better, worse)

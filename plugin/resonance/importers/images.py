@@ -16,7 +16,7 @@ from ..datafiles.paths import decoded, is_base64, local_path, path_problem
 from ..datafiles.write import replacing
 from .archives import IMAGES
 from .columns import is_empty
-from .spec import FrameFolder, Skip
+from .spec import Either, FrameFolder, Skip
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -60,12 +60,15 @@ class Media:
         """The path to write for an image, which is there and opens.
 
         Args:
-            reference: a path, bytes, or ``{"bytes", "path"}``.
+            reference: a path, bytes, ``{"bytes", "path"}``, or Either of several paths.
             beside: the folder of the row's file; None if it has none.
 
         Raises:
             Skip: if it is missing, cannot be opened, or its path climbs out of its folder.
         """
+        if isinstance(reference, Either):
+            there = (path for path in reference.paths if _is_file(self._located(path, beside)))
+            reference = next(there, reference.paths[0])
         if isinstance(reference, dict):
             reference = reference.get("bytes") or reference.get("path")
         if isinstance(reference, str) and is_base64(reference):

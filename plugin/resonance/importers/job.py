@@ -82,6 +82,9 @@ class Plan:
             problems.append(f"--max-rows {job.max_rows}: at least 1")
         if job.source is None and self.importer.hub_id is None:
             problems.append(f"{self.importer.name} is on no hub that we know: give the path of a file or folder")
+        if job.source in (None, self.importer.hub_id) and not self.importer.streams:
+            fetch = f"hf download --repo-type dataset {self.importer.hub_id} --local-dir FOLDER"
+            problems.append(f"{self.importer.name} cannot be streamed: {fetch}, unpack it there, then give FOLDER")
         there = job.image_root is None or job.image_root.is_dir() or is_archive(job.image_root)
         if not there and not job.allow_missing_images:
             problems.append(f"--image-root {job.image_root}: no such folder or archive")
@@ -117,7 +120,7 @@ class Plan:
         if root is not None and is_archive(root):
             root = unpack(root, folder)
         hub_file = importer.hub_file(self.options) if importer.hub_file and given == importer.hub_id else None
-        source = find_source(given, job.split, importer.split, importer.files, hub_file)
+        source = find_source(given, job.split, importer, hub_file)
         if isinstance(source, Files) and self.file.resolve() in [path.resolve() for path in source.files]:
             raise ValueError(f"{self.file} would be both read and written: give another --name or --out.")
         base = job.info_path.parent  # LlamaFactory's media_dir, unless a recipe names another

@@ -64,11 +64,14 @@ def _check_texts(example: Example, answers: dict[str, str]) -> None:
 
 
 def _with_placeholders(example: Example, placeholder: str, count: int) -> Example:
-    told = [role == "user" and text.count(placeholder) for role, text in example.turns]
-    spoken = [text for role, text in example.turns if role != "user"] + [example.chosen or "", example.rejected or ""]
-    if any(placeholder in text for text in spoken):
-        raise Skip(f"{placeholder} in an answer", "LlamaFactory would count it as one more")
-    if (found := sum(told)) not in (0, count):
+    told = {role: sum(text.count(placeholder) for who, text in example.turns if who == role) for role in FROM}
+    if placeholder in (example.chosen or "") + (example.rejected or ""):
+        raise Skip(f"{placeholder} in an answer", "both answers of a pair see the same: what the prompt has")
+    if told["assistant"] and not told["user"]:  # an answer may write about placeholders
+        raise Skip(f"{placeholder} in an answer", "none is in a question, so it may be text")
+    if told["system"]:
+        raise Skip(f"{placeholder} in the system text", "LlamaFactory puts none there")
+    if (found := sum(told.values())) not in (0, count):
         raise Skip(f"{placeholder} does not match", f"{found} in the text, {count} in the row")
     if found == count:
         return example

@@ -23,5 +23,4 @@ IMPORTER = Importer(
     name="plain_dpo",
     summary="your own pairs: [{image, prompt, chosen, rejected}], all text; image, video and two scores are optional",
     convert=convert,
-    terms="yours",
 )

@@ -8,7 +8,8 @@ from typing import Any
 
 from ..datafiles.columns import ALIASES, MEDIA_COLUMNS
 from ..datafiles.unread import is_rejected, media_kind
-from .columns import media, text
+from .columns import media, value
+from .dialogue import held_media, read_dialogue
 from .spec import Example, Importer, Options, question
 
 _WRITTEN = ("instruction", *MEDIA_COLUMNS)  # by the frame; no column of the row may take their place
@@ -16,10 +17,7 @@ _WRITTEN = ("instruction", *MEDIA_COLUMNS)  # by the frame; no column of the row
 
 def convert(row: dict[str, Any], options: Options) -> Iterable[Example]:
     """One row, one prompt; columns that hold no media stay beside it under their own names."""
-    turns = question(text(row, *ALIASES["prompt"]))
-    if instructions := next((row[name] for name in ALIASES["system"] if row.get(name)), None):
-        turns = [("system", instructions), *turns]
-    images, videos = media(row, "images"), media(row, "videos")
+    asked = value(row, *ALIASES["prompt"])
     asked_in = next(name for name in ALIASES["prompt"] if row.get(name) is not None)
     kept = [
         name
@@ -28,8 +26,26 @@ def convert(row: dict[str, Any], options: Options) -> Iterable[Example]:
         and media_kind([held]) is None
         and not is_rejected(name)
     ]
-    extra = {name: row.get(name) for name in kept}
-    yield Example(turns, unanswered=True, images=images, videos=videos, extra=extra)
+    yield prompted(row, asked, {name: row.get(name) for name in kept})
+
+
+def prompted(row: dict[str, Any], asked: Any, beside: dict[str, Any]) -> Example:
+    """The prompt of a row, text or messages, with its media under their usual names.
+
+    Args:
+        row: the raw row.
+        asked: the question.
+        beside: columns to keep.
+    """
+    if isinstance(asked, str):
+        turns, images, videos = question(asked), media(row, "images"), media(row, "videos")
+    else:
+        talk = read_dialogue(asked, "prompt")
+        turns, (images, videos) = talk.turns, (held_media(row, talk, name) for name in ("images", "videos"))
+    instructions = next((row[name] for name in ALIASES["system"] if row.get(name)), None)
+    if instructions and turns[:1] and turns[0][0] != "system":
+        turns = [("system", instructions), *turns]
+    return Example(turns, unanswered=True, images=images, videos=videos, extra=beside)
 
 
 IMPORTER = Importer(
@@ -37,6 +53,5 @@ IMPORTER = Importer(
     summary="your own prompts for rewards: [{image, prompt}], or question or problem; the other columns are kept",
     convert=convert,
     stage="ppo",
-    terms="yours",
     layout="alpaca",
 )

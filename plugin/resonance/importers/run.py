@@ -11,7 +11,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from ..datafiles.columns import ALIASES
+from ..datafiles.columns import ALIASES, SCORE_FIELDS
 from ..datafiles.infer import infer_entry
 from ..datafiles.info import INFO, Change, register
 from ..datafiles.read import read_rows
@@ -238,7 +238,8 @@ def _list_skipped(work: Work, path: Path) -> Path | None:
 
 def _register(plan: Plan, result: Result) -> None:
     info = plan.job.info_path
-    given = {"columns": dict.fromkeys(ALIASES) | plan.columns(result.tally.columns)}
+    columns = [name for name in result.tally.columns if not (result.tally.gapped and name in SCORE_FIELDS)]
+    given = {"columns": dict.fromkeys(ALIASES) | plan.columns(columns)}
     try:
         result.change = register(info, result.name, infer_entry(result.file, info, given), force=plan.job.force)
     except (ValueError, OSError) as error:  # the data are good all the same

@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..datafiles.read import SUFFIXES, RowReader, data_files
+from .manifest import ROOT, Listed, keyed_rows, listed
+from .spec import Importer
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 SPLIT = re.compile(r"(train|training|test|testing|validation|valid|val|dev|eval)(?=[-_.]|$)", re.IGNORECASE)
+TRAIN = "train"  # the split that is read unless another one is asked for
 # What `datasets` and we write beside rows, and what holds none.
 NOT_ROWS = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"}
 SKIPS = ".skipped.jsonl"
@@ -52,15 +55,26 @@ class Source(Protocol):
 
 @dataclass
 class Files:
-    """The rows of data files on this machine, one file after the other."""
+    """The rows of data files on this machine, one file after the other.
+
+    Attributes:
+        files: in order.
+        listed: those that a manifest lists, with where their images are.
+        keyed: the column for the keys of a file that is one JSON object of rows.
+    """
 
     files: list[Path]
+    listed: dict[Path, Listed] = field(default_factory=dict)
+    keyed: str | None = None
     done: float = field(default=0.0, init=False)
     _at: list[int] = field(default_factory=lambda: [0, 0], init=False)
 
     def identity(self) -> dict[str, Any]:
-        stats = [(file, file.stat()) for file in self.files]
-        return {str(file.resolve()): [stat.st_size, stat.st_mtime_ns] for file, stat in stats}
+        stats = [(file, file.stat(), self.listed.get(file)) for file in self.files]
+        return {
+            str(file.resolve()): [stat.st_size, stat.st_mtime_ns, *([of.root] if of else [])]
+            for file, stat, of in stats
+        }
 
     def rows(self, position: Any = None) -> Iterator[Raw]:
         self._at = list(position or (0, 0))
@@ -75,13 +89,16 @@ class Files:
     def _of_file(self, number: int) -> Iterator[Raw]:
         """All rows of a file, those that cannot be read in their places."""
         path, wrong = self.files[number], list[Raw]()
-        folder = path.resolve().parent
+        folder, root = self.listed.get(path, (path.resolve().parent, None))
+        if self.keyed is not None and (rows := keyed_rows(path, self.keyed)) is not None:
+            yield from (Raw(value, str(path), row, folder) for row, value in enumerate(rows))
+            return
         reader = RowReader(path, lambda row, why: wrong.append(Raw(None, str(path), row, error=why)))
         for row, value in reader:
             self.done = (number + reader.done) / len(self.files)
             yield from wrong
             wrong.clear()
-            yield Raw(value, str(path), row, folder)
+            yield Raw({ROOT: root} | value if root and isinstance(value, dict) else value, str(path), row, folder)
         yield from wrong
 
     def position(self) -> Any:
@@ -127,16 +144,13 @@ class Hub:
         return {"row": self._row, "stream": self._stream.state_dict()}
 
 
-def find_source(
-    given: str, split: str | None, default_split: str, patterns: tuple[str, ...], hub_file: str | None = None
-) -> Source:
+def find_source(given: str, split: str | None, importer: Importer, hub_file: str | None = None) -> Source:
     """Turn what was typed into a source. What exists on this machine wins over the hub.
 
     Args:
         given: a file, a folder, or ``owner/name``.
         split: asked for; None if nothing was.
-        default_split: of the set.
-        patterns: of the data files in a folder; the first that finds any wins.
+        importer: knows how the files of the set are named, and how they hold its rows.
         hub_file: the file to read of a hub set; None for what its card names.
 
     Raises:
@@ -144,15 +158,20 @@ def find_source(
     """
     path = Path(given).expanduser()
     if path.exists():
-        return Files(_files_of(path, split, default_split, patterns))
+        files = _files_of(path, split, importer.files)
+        lists = [file for file in files if file.name == importer.manifest]
+        if lists and lists == files:
+            of = {file: where for each in lists for file, where in listed(each).items()}
+            return Files(list(of), of)
+        return Files(files, keyed=importer.keyed)
     if not HUB_ID.fullmatch(given) or path.suffix.lower() in (*SUFFIXES, ".zip", ".tar", ".gz", ".tgz"):
         raise ValueError(
             f"'{given}' is no file or folder here (looked in {Path.cwd()}), and no hub id, which is OWNER/NAME."
         )
-    return Hub(given, split or default_split, hub_file)
+    return Hub(given, split or TRAIN, hub_file)
 
 
-def _files_of(path: Path, split: str | None, default_split: str, patterns: tuple[str, ...]) -> list[Path]:
+def _files_of(path: Path, split: str | None, patterns: tuple[str, ...]) -> list[Path]:
     if path.is_file():
         if split is not None:
             raise ValueError(f"--split {split} is for the hub and for folders; {path} is one file.")
@@ -162,7 +181,7 @@ def _files_of(path: Path, split: str | None, default_split: str, patterns: tuple
     if not (files := next(filter(None, matching), [])):
         names = ", ".join(sorted({file.name for file in found})[:10]) or "none"
         raise ValueError(f"{path}: no data file named {' or '.join(patterns)} in this folder; it has {names}.")
-    files = _of_split(files, split, default_split, path)
+    files = _of_split(files, split, path)
     suffixes = sorted({file.suffix.lower() for file in files})
     if len(suffixes) > 1:
         types = f"files of several types ({', '.join(suffixes)}), perhaps the same rows twice"
@@ -170,17 +189,17 @@ def _files_of(path: Path, split: str | None, default_split: str, patterns: tuple
     return files
 
 
-def _of_split(files: list[Path], split: str | None, default_split: str, path: Path) -> list[Path]:
+def _of_split(files: list[Path], split: str | None, path: Path) -> list[Path]:
     """Those of the split, where files or their folders are named after splits, as in a hub set's folder."""
     named = {file: _split_of(file, path) for file in files}
     if not any(named.values()):
         if split is not None:
             raise ValueError(f"{path}: no file here is named after a split, so --split {split} cannot be met.")
         return files
-    wanted = _short(split or default_split)
+    wanted = _short(split or TRAIN)
     if not (chosen := [file for file in files if named[file] == wanted]):
         there = ", ".join(sorted({name for name in named.values() if name}))
-        raise ValueError(f"{path}: no file of split {split or default_split!r}; there are {there}. Give --split.")
+        raise ValueError(f"{path}: no file of split {split or TRAIN!r}; there are {there}. Give --split.")
     return chosen
 
 

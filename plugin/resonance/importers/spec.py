@@ -50,6 +50,13 @@ class FrameFolder:
     at_most: int = 0
 
 
+@dataclass(frozen=True)
+class Either:
+    """An image that lies under one of several paths, which the set does not say; the first that is there counts."""
+
+    paths: tuple[str, ...]
+
+
 @dataclass
 class Example:
     """One row to be written.
@@ -59,7 +66,7 @@ class Example:
             for a pair, the assistant's for a supervised example. ``<image>`` and ``<video>`` may stand in the text;
             if none does, the frame puts them in front of the first user turn.
         chosen, rejected: the two answers of a pair; None in a supervised example.
-        images: each a path, bytes of an image file, or ``{"bytes", "path"}``.
+        images: each a path, bytes of an image file, ``{"bytes", "path"}``, or Either of several paths.
         videos: each a path, a list of frames, which are images, or a FrameFolder.
         scores: of chosen and rejected, finite.
         unanswered: a prompt alone, for reinforcement learning; the last turn is the user's.
@@ -123,13 +130,15 @@ class Importer:
         convert: (raw row, options) -> examples; yields or raises Skip. A pure function of its arguments.
         stage: what the output trains, ``dpo``, ``sft`` or ``ppo``; options may change it, the rows decide.
         hub_id: read when no path is given.
-        split: of the hub set, or of files that are named after splits.
-        terms: licence and restrictions as its authors state them; printed with every import.
+        streams: whether that can be done; not if rows need files that lie beside them.
+        terms: licence and restrictions of the hub set, as its authors state them; printed with every import.
         options: those that `convert` reads.
         survey: (all raw rows, options) -> more options; reads the source once before, for what needs the whole set.
         note: what must be said about the output, given the options.
         hub_file: options -> the file of the hub set to read, where it holds several sets.
         files: patterns of the data files in a folder; the first that finds any wins.
+        manifest: the name of a file that lists the data files, if the set has one.
+        keyed: the column for the keys of a JSON object of rows, which is then read as a file of rows.
         layout: ``alpaca`` for sets whose rows people know so; they have no turns before the question.
     """
 
@@ -138,13 +147,15 @@ class Importer:
     convert: Callable[[dict[str, Any], Options], Iterable[Example | Skip]]
     stage: Literal["dpo", "sft", "ppo"] = "dpo"
     hub_id: str | None = None
-    split: str = "train"
+    streams: bool = True
     terms: str = "not known to us; see the page of the set"
     options: tuple[Option, ...] = ()
     survey: Callable[[Iterable[dict[str, Any]], Options], dict[str, Any]] | None = None
     note: Callable[[Options], str] | None = None
     hub_file: Callable[[Options], str] | None = None
     files: tuple[str, ...] = ("*",)
+    manifest: str | None = None
+    keyed: str | None = None
     layout: Literal["sharegpt", "alpaca"] = "sharegpt"
 
     def settled(self, given: Options) -> dict[str, Any]:

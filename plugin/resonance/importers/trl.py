@@ -13,9 +13,14 @@ from .spec import Example, Importer, Options
 
 def convert(row: dict[str, Any], options: Options) -> Iterable[Example]:
     """One row, one pair; a prompt that is not there is what the two answers begin with alike."""
-    pair = read_pair(row.get("prompt"), value(row, "chosen"), value(row, "rejected"))
+    yield paired(row, row.get("prompt"))
+
+
+def paired(row: dict[str, Any], prompt: Any) -> Example:
+    """The pair of a row's `chosen` and `rejected`, with media and scores under their usual names."""
+    pair = read_pair(prompt, value(row, "chosen"), value(row, "rejected"))
     images, videos = (held_media(row, pair.prompt, name) for name in ("images", "videos"))
-    yield Example(pair.prompt.turns, pair.chosen, pair.rejected, images=images, videos=videos, scores=scores(row))
+    return Example(pair.prompt.turns, pair.chosen, pair.rejected, images=images, videos=videos, scores=scores(row))
 
 
 IMPORTER = Importer(

@@ -58,9 +58,18 @@ def _math(row: dict[str, Any], scores: tuple[float, float]) -> Example:
 HUB_FILES = {
     "auto": "Multimodal/uni_dpo_image_only_mcq_short_long_50k.json",
     "multimodal": "Multimodal/uni_dpo_image_only_mcq_short_long_50k.json",
-    "textual": "Textual/UltraFeedback-GPT-4o/train.jsonl",
+    "textual": "Textual/{}/train.jsonl",
     "math": "Math/Train_Qwen_2_5_math_7B.jsonl",
 }
+# Of the textual kind: whose answers to UltraFeedback, and who judged them.
+SUBSETS = (
+    "UltraFeedback-GPT-4o",
+    "UltraFeedback-Qwen2_5_72B",
+    "Llama-3-8B-Instruct-UltraFeedback-GPT-4o",
+    "Llama-3-8B-Instruct-UltraFeedback-ArmoRM",
+    "Llama-3-8B-Instruct-UltraFeedback-ArmoRM-GPT-4o",
+    "Gemma-2-9B-IT-UltraFeedback-GPT-4o",
+)
 CONVERT = {"multimodal": _multimodal, "textual": _textual, "math": _math}
 
 IMPORTER = Importer(
@@ -76,8 +85,14 @@ IMPORTER = Importer(
             "auto",
             one_of("auto", *CONVERT),
         ),
+        Option(
+            "--subset",
+            f"with --kind textual, from the hub: {', '.join(SUBSETS)}; default: the first",
+            SUBSETS[0],
+            one_of(*SUBSETS),
+        ),
     ),
-    hub_file=lambda options: HUB_FILES[options["kind"]],
+    hub_file=lambda options: HUB_FILES[options["kind"]].format(options["subset"]),
     note=lambda options: (
         "Score scales differ between its files: mathematics 0-10, the others are not documented. "
         "Look with `resonance data score-stats` before choosing uni_dpo_tau_good."

@@ -22,5 +22,4 @@ IMPORTER = Importer(
     summary="your own conversations: [{image, conversations: [{from: user | assistant, value}]}]; image is optional",
     convert=convert,
     stage="sft",
-    terms="yours",
 )

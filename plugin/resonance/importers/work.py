@@ -32,6 +32,7 @@ class Tally:
         rows_out: examples to be written, a row each; one raw row can give several.
         skipped: examples left out, by reason.
         rows_skipped: raw rows of which no example could be made, by reason.
+        scored: rows with scores.
         listed: how many of both have a line in the list.
         columns: of the rows, in the order of their first appearance.
         showing: the rows, by number, in which a column appears first.
@@ -45,6 +46,7 @@ class Tally:
     rows_out: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
     rows_skipped: dict[str, int] = field(default_factory=dict)
+    scored: int = 0
     listed: int = 0
     columns: list[str] = field(default_factory=list)
     showing: list[int] = field(default_factory=list)
@@ -52,6 +54,11 @@ class Tally:
     read: list[str] = field(default_factory=list)
     seconds: float = 0.0
     finished: bool = False
+
+    @property
+    def gapped(self) -> bool:
+        """Whether some rows have scores and some have none: then they are no scores of the set."""
+        return 0 < self.scored < self.rows_out
 
     @property
     def unit(self) -> str:
@@ -126,6 +133,7 @@ class Work:
             self.tally.columns += new
             self.tally.showing.append(self.tally.rows_out)
         self.tally.rows_out += 1
+        self.tally.scored += row.get("score_chosen") is not None
 
     def skip(self, file: str, row: int, skip: Skip) -> None:
         """Count what was left out, and list it."""

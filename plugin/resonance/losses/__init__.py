@@ -17,18 +17,26 @@ rewards and statistics of its own. Without `declare` it gets a reference, no sco
 
 from ..spec import Range
 from .baseline import RunningMean
+from .bradley_terry import bradley_terry
+from .compute import pairs_loss, trial_problem
+from .margins import Margins, RunningMargins
+from .mix import MixSpec
 from .modifiers import add_sft, mix_bco
 from .spec import LossOutput, LossSpec, Pairs, declare
-from .table import LOSSES, check_params, get_loss, pairs_loss, preference_loss, trial_problem
+from .table import LOSSES, check_params, get_loss, preference_loss
 
 __all__ = [
     "LOSSES",
     "LossOutput",
     "LossSpec",
+    "Margins",
+    "MixSpec",
     "Pairs",
     "Range",
+    "RunningMargins",
     "RunningMean",
     "add_sft",
+    "bradley_terry",
     "check_params",
     "declare",
     "get_loss",

@@ -8,7 +8,7 @@ from .spec import LossOutput, Pairs, declare, reference_output
 RANGES = {"beta": POSITIVE, "label_smoothing": UP_TO_HALF}
 
 
-@declare(paper="arXiv:2406.05882", ranges=RANGES)
+@declare(paper="arXiv:2406.05882", ranges=RANGES, per_pair=False)
 def aot(pairs: Pairs, *, beta: float = 0.1, label_smoothing: float = 0.0) -> LossOutput:
     """AOT for paired data: the policy's margins should dominate the reference's, quantile by quantile.
 
@@ -26,7 +26,7 @@ def aot(pairs: Pairs, *, beta: float = 0.1, label_smoothing: float = 0.0) -> Los
     return reference_output(pairs, smoothed_logistic(beta * delta, label_smoothing), beta)
 
 
-@declare(paper="arXiv:2406.05882", ranges=RANGES)
+@declare(paper="arXiv:2406.05882", ranges=RANGES, per_pair=False)
 def aot_unpaired(pairs: Pairs, *, beta: float = 0.1, label_smoothing: float = 0.0) -> LossOutput:
     """AOT for unpaired data: chosen rewards should dominate rejected rewards, quantile by quantile.
 

@@ -28,3 +28,27 @@ def sigmoid(pairs: Pairs, *, beta: float = 0.1, label_smoothing: float = 0.0) ->
     """
     # equation 7; with label smoothing equation 3 of the cDPO note, https://ericmitchell.ai/cdpo.pdf
     return reference_output(pairs, smoothed_logistic(beta * pairs.logits, label_smoothing), beta)
+
+
+@declare(
+    paper="arXiv:2305.18290",
+    logps="mean",
+    logps_fixed=True,
+    ranges={"beta": POSITIVE, "label_smoothing": UP_TO_HALF},
+)
+def sigmoid_norm(pairs: Pairs, *, beta: float = 0.1, label_smoothing: float = 0.0) -> LossOutput:
+    """DPO on means a token, so that long responses do not have larger rewards for being long.
+
+    Formula, with D = (lp_w - lp_l) - (ref_w - ref_l) on means over response tokens and e = label_smoothing:
+
+        L = -(1 - e) * logsigmoid(beta * D) - e * logsigmoid(-beta * D)
+
+    `sigmoid` with `dpo_average_log_prob: true` is the same; this is trl's name for it from 1.0 on.
+
+    Compared with: trl 0.24.0, DPOTrainer.dpo_loss, "sigmoid", on means.
+
+    Args:
+        beta: scale of the rewards, several times that of `sigmoid`, because means are smaller than sums.
+        label_smoothing: the chance that a label is flipped.
+    """
+    return reference_output(pairs, smoothed_logistic(beta * pairs.logits, label_smoothing), beta)

@@ -26,6 +26,12 @@ def log1mexp(x: torch.Tensor) -> torch.Tensor:
     )
 
 
+def log_odds_ratio(pairs: Pairs) -> torch.Tensor:
+    """log_odds(lp_w) - log_odds(lp_l) of mean log-probs a token, (B,)."""
+    chosen, rejected = pairs.policy_chosen_logps, pairs.policy_rejected_logps
+    return (chosen - rejected) - (log1mexp(chosen) - log1mexp(rejected))
+
+
 @declare(paper="arXiv:2403.07691", needs_reference=False, logps="mean", logps_fixed=True, ranges={"beta": POSITIVE})
 def orpo(pairs: Pairs, *, beta: float = 0.1) -> LossOutput:
     """ORPO: the SFT loss of the chosen response plus the odds ratio of the pair; no reference model.
@@ -43,9 +49,25 @@ def orpo(pairs: Pairs, *, beta: float = 0.1) -> LossOutput:
 
     Stats: sft_loss and odds_ratio_loss.
     """
-    chosen, rejected = pairs.policy_chosen_logps, pairs.policy_rejected_logps
-    log_odds = (chosen - rejected) - (log1mexp(chosen) - log1mexp(rejected))
-    sft_loss = -chosen
-    odds_ratio_loss = -F.logsigmoid(log_odds)  # equation 7
+    sft_loss = -pairs.policy_chosen_logps
+    odds_ratio_loss = -F.logsigmoid(log_odds_ratio(pairs))  # equation 7
     losses = sft_loss + beta * odds_ratio_loss  # equation 6
     return policy_output(pairs, losses, beta, sft_loss=sft_loss, odds_ratio_loss=odds_ratio_loss)
+
+
+@declare(paper="arXiv:2403.07691", needs_reference=False, logps="mean", logps_fixed=True, ranges={"beta": POSITIVE})
+def odds_ratio(pairs: Pairs, *, beta: float = 0.1) -> LossOutput:
+    """The odds ratio of ORPO alone, for mixes with other weights or other losses than ORPO's.
+
+    Formula, with lp = mean log-prob a token and log_odds(lp) = lp - log(1 - exp(lp)):
+
+        L = -beta * logsigmoid(log_odds(lp_w) - log_odds(lp_l))
+
+    `pref_loss: [odds_ratio, sft]` is `orpo`.
+
+    Compared with: trl 0.24.0, ORPOTrainer.odds_ratio_loss, with the other sign.
+
+    Args:
+        beta: weight of the odds ratio, the paper's lambda.
+    """
+    return policy_output(pairs, -beta * F.logsigmoid(log_odds_ratio(pairs)), beta)

@@ -5,73 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, TypedDict, TypeVar, Unpack
 
 import torch
 
-from ..spec import Range, Spec, attach
+from ..spec import Range, Spec, attach, param_problems
+from .pairs import LogpsRule, Pairs
 
-LogpsRule = Literal["sum", "mean"]
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """One batch of B preference pairs; every tensor has the shape (B,).
-
-    Log-probs are sums or means over response tokens, in nats, as the caller chose; the reference's must be made the
-    same way as the policy's.
-
-    Attributes:
-        policy_chosen_logps: log pi(y_w | x), written lp_w below.
-        policy_rejected_logps: log pi(y_l | x), lp_l.
-        reference_chosen_logps: log ref(y_w | x), ref_w; None without a reference model.
-        reference_rejected_logps: log ref(y_l | x), ref_l; None without a reference model.
-        chosen_lengths, rejected_lengths: response lengths in tokens, or None.
-        score_chosen, score_rejected: the data's scores S_w, S_l, or None.
-    """
-
-    policy_chosen_logps: torch.Tensor
-    policy_rejected_logps: torch.Tensor
-    reference_chosen_logps: torch.Tensor | None = None
-    reference_rejected_logps: torch.Tensor | None = None
-    chosen_lengths: torch.Tensor | None = None
-    rejected_lengths: torch.Tensor | None = None
-    score_chosen: torch.Tensor | None = None
-    score_rejected: torch.Tensor | None = None
-
-    def need(self, *names: str) -> tuple[torch.Tensor, ...]:
-        """The named tensors; ValueError naming every one that is None."""
-        missing = [name for name in names if getattr(self, name) is None]
-        if missing:
-            raise ValueError(f"This batch carries no {', '.join(missing)}: the loss needs {', '.join(names)}.")
-        return tuple(getattr(self, name) for name in names)
-
-    @property
-    def chosen_logratios(self) -> torch.Tensor:
-        """lp_w - ref_w, shape (B,). Raises ValueError without a reference."""
-        return self.policy_chosen_logps - self.need("reference_chosen_logps")[0]
-
-    @property
-    def rejected_logratios(self) -> torch.Tensor:
-        """lp_l - ref_l, shape (B,). Raises ValueError without a reference."""
-        return self.policy_rejected_logps - self.need("reference_rejected_logps")[0]
-
-    @property
-    def pi_logratios(self) -> torch.Tensor:
-        """Policy margin m = lp_w - lp_l, shape (B,)."""
-        return self.policy_chosen_logps - self.policy_rejected_logps
-
-    @property
-    def ref_logratios(self) -> torch.Tensor:
-        """Reference margin r = ref_w - ref_l, shape (B,). Raises ValueError without a reference."""
-        chosen, rejected = self.need("reference_chosen_logps", "reference_rejected_logps")
-        return chosen - rejected
-
-    @property
-    def logits(self) -> torch.Tensor:
-        """D = m - r, shape (B,), not scaled by beta. Raises ValueError without a reference."""
-        return self.pi_logratios - self.ref_logratios
 
 
 @dataclass(frozen=True)
@@ -120,6 +61,10 @@ class LossSpec(Spec):
         logps: the loss's own rule for log-probs, "sum" or "mean" over response tokens.
         logps_fixed: True when the loss is defined on that rule only.
         baseline: True when the caller passes `delta`, the running mean of rewards.
+        needs_margin: True when it reads `margin`, a column of the data.
+        needs_on_policy: True when it reads how likely the policy finds each response beside its own.
+        needs_ranks: True when it compares the pairs of a batch on all ranks; there have to be two or more.
+        per_pair: True when its losses come in the order of the pairs.
     """
 
     kind: ClassVar[str] = "loss"
@@ -132,6 +77,14 @@ class LossSpec(Spec):
     logps: LogpsRule = "sum"
     logps_fixed: bool = False
     baseline: bool = False
+    needs_margin: bool = False
+    needs_on_policy: bool = False
+    needs_ranks: bool = False
+    per_pair: bool = True
+
+    def param_problems(self, params: Mapping[str, object]) -> list[str]:
+        """What is wrong with parameter values: unknown names, wrong types, values out of range."""
+        return param_problems(self, params)
 
     def facts(self) -> str:
         """What `help` prints below the docstring of the loss."""
@@ -142,6 +95,12 @@ class LossSpec(Spec):
         if self.needs_scores:
             reads += "; scores of both responses"
             missing.append("no scores")
+        if self.needs_margin:
+            reads += "; the margin of the data"
+            missing.append("no margin")
+        if self.needs_on_policy:
+            reads += "; how likely the policy finds both responses"
+            missing.append("none of these")
         return f"""{super().facts()}
 Reads of `pairs`, (B,) each:
     {reads}.
@@ -160,6 +119,16 @@ Raises:
         return found
 
 
+class LessUsual(TypedDict, total=False):
+    """What few losses declare; attributes of LossSpec."""
+
+    baseline: bool
+    needs_margin: bool
+    needs_on_policy: bool
+    needs_ranks: bool
+    per_pair: bool
+
+
 def declare(
     name: str = "",
     *,
@@ -168,8 +137,8 @@ def declare(
     needs_scores: bool = False,
     logps: LogpsRule = "sum",
     logps_fixed: bool = False,
-    baseline: bool = False,
     ranges: Mapping[str, Range] | None = None,
+    **rest: Unpack[LessUsual],
 ) -> Callable[[F], F]:
     """Attach a LossSpec to a loss as `fn.spec`; the arguments are LossSpec's, `name` defaults to the function's own.
 
@@ -187,6 +156,6 @@ def declare(
         needs_scores=needs_scores,
         logps=logps,
         logps_fixed=logps_fixed,
-        baseline=baseline,
         ranges=dict(ranges or {}),
+        **rest,
     )

@@ -3,32 +3,44 @@
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
-from ..spec import find, make_table, own_params, param_problems
+from ..spec import find, make_table
+from .alpha_dpo import alpha_dpo
 from .aot import aot, aot_unpaired
 from .apo import apo_down, apo_zero
 from .bco import bco_pair
+from .beta_dpo import beta_dpo
+from .compute import pairs_loss
+from .cpo import cpo
 from .discopop import discopop
-from .dpo import sigmoid
+from .dpo import sigmoid, sigmoid_norm
 from .dpop import dpop
 from .exo import exo_pair
+from .f_dpo import f_dpo_alpha, f_dpo_js
+from .focalpo import focalpo
 from .ipo import ipo
 from .kto import kto_pair
+from .mix import make_mix, part_names
+from .mm_dpo import mm_dpo, mm_dpo_released
 from .nca import nca_pair
-from .orpo import orpo
+from .odpo import odpo
+from .orpo import odds_ratio, orpo
+from .reward_rpo import rpo_bwd_kl, rpo_fwd_kl, rpo_sq
 from .robust import robust
+from .rpo import rpo
+from .sft import sft
 from .simpo import simpo
 from .slic import hinge
 from .spec import LossOutput, LossSpec, Pairs
 from .sppo import sppo_hard
 from .uni_dpo import uni_dpo
-from .validate import checked_output, pair_problems
+from .wpo import wpo
+
+BESIDE = ("margin", "chosen_on_policy", "rejected_on_policy", "ranks", "logps")  # of Pairs, which few losses read
 
 LOSSES = make_table(
     LossSpec,
@@ -50,18 +62,42 @@ LOSSES = make_table(
     apo_down,
     discopop,
     dpop,
+    sigmoid_norm,
+    rpo,
+    cpo,
+    f_dpo_js,
+    f_dpo_alpha,
+    focalpo,
+    wpo,
+    mm_dpo,
+    mm_dpo_released,
+    beta_dpo,
+    alpha_dpo,
+    rpo_bwd_kl,
+    rpo_fwd_kl,
+    rpo_sq,
+    odpo,
+    odds_ratio,
+    sft,
 )
 
 
-def get_loss(name: str | LossSpec) -> LossSpec:
-    """The loss of that name: one of LOSSES, or a user's own as "package.module:function".
+def get_loss(name: str | Sequence[str] | LossSpec) -> LossSpec:
+    """The loss of that name: one of LOSSES, a user's own as "package.module:function", or a mix of several.
+
+    A mix is named by a list, or by its parts with commas between them: "sigmoid,bco_pair,sft".
 
     Raises:
         ValueError: unknown name (the nearest first, then all), or a user loss that cannot be called as
-            `fn(pairs, *, parameter=default, ...)`.
+            `fn(pairs, *, parameter=default, ...)`; a mix that names a loss twice.
         ImportError: a user's module that itself fails to import something.
     """
-    return find(name, LOSSES, LossSpec)
+    if isinstance(name, LossSpec):
+        return name
+    names = part_names(name)
+    if len(names) == 1:
+        return find(names[0], LOSSES, LossSpec)
+    return make_mix([find(each, LOSSES, LossSpec) for each in names])
 
 
 def check_params(spec_or_name: LossSpec | str, params: Mapping[str, object]) -> list[str]:
@@ -70,7 +106,7 @@ def check_params(spec_or_name: LossSpec | str, params: Mapping[str, object]) -> 
     Takes numbers, not batches, so that a recipe can be checked before anything is loaded. Messages hold the value
     given and what is allowed. Raises ValueError for an unknown loss, as `get_loss`.
     """
-    return param_problems(get_loss(spec_or_name), params)
+    return get_loss(spec_or_name).param_problems(params)
 
 
 def preference_loss(
@@ -89,12 +125,13 @@ def preference_loss(
     """A preference loss by name, on checked input.
 
     Args:
-        name: one of LOSSES, "package.module:function", or a LossSpec from `get_loss`.
+        name: as of `get_loss`.
         policy_chosen_logps, policy_rejected_logps: (B,), nats; sums or means over response tokens, as you chose.
         reference_chosen_logps, reference_rejected_logps: (B,) of the reference model, or None for a loss without one.
         chosen_lengths, rejected_lengths: (B,) response lengths in tokens.
         score_chosen, score_rejected: (B,) scores of the data, for losses that need them.
-        params: the loss's own parameters by name, e.g. beta=0.1; defaults are in `get_loss(name).params`.
+        params: the loss's own parameters by name, e.g. beta=0.1; defaults are in `get_loss(name).params`. And whatever
+            else of `Pairs` the loss needs: margin, chosen_on_policy, rejected_on_policy, ranks, logps.
             label_smoothing=0.0 is taken by every loss, since it asks for nothing.
 
     Returns:
@@ -102,8 +139,8 @@ def preference_loss(
         pi_logratios, ref_logratios and logits (the difference of the two, not scaled by beta).
 
     Raises:
-        ValueError: unknown loss or parameter, values out of range, wrong shapes, a missing reference, missing or
-            non-finite scores (all in one message), or a loss that returns another shape than (B,).
+        ValueError: unknown loss or parameter, values out of range, wrong shapes, a missing reference, something else
+            missing, non-finite scores (all in one message), or a loss that returns another shape than (B,).
     """
     pairs = Pairs(
         policy_chosen_logps,
@@ -114,40 +151,6 @@ def preference_loss(
         rejected_lengths,
         score_chosen,
         score_rejected,
+        **{key: params.pop(key) for key in BESIDE if key in params},
     )
     return pairs_loss(get_loss(name), pairs, params)
-
-
-def pairs_loss(spec: LossSpec, pairs: Pairs, params: Mapping[str, Any]) -> LossOutput:
-    """`preference_loss` on a batch that is a Pairs already; checks, result and errors are the same."""
-    problems = pair_problems(spec, pairs) + param_problems(spec, params)
-    if problems:
-        raise ValueError(f"Loss '{spec.name}' cannot be computed:\n" + "\n".join(f"  - {line}" for line in problems))
-    own = own_params(spec, params)
-    return checked_output(spec, pairs, own, spec.fn(pairs, **own))
-
-
-def trial_problem(spec: LossSpec, params: Mapping[str, Any]) -> str | None:
-    """What goes wrong when a loss is computed on four made-up pairs, forward and backward; None if nothing does.
-
-    For a user's own loss, before a model is loaded: shapes, names of attributes, a loss without a gradient.
-    """
-    near, far = (torch.linspace(-low, -1.0, 4).requires_grad_() for low in (2.0, 3.0))
-    lengths = {"chosen_lengths": torch.tensor([9, 7, 5, 3]), "rejected_lengths": torch.tensor([8, 6, 4, 2])}
-    pairs = Pairs(near, far, **lengths)
-    if spec.needs_reference:
-        reference = torch.linspace(-2.5, -1.5, 4)
-        pairs = replace(pairs, reference_chosen_logps=reference, reference_rejected_logps=reference - 0.5)
-    if spec.needs_scores:
-        scores = torch.tensor([[4.0, 5.0, 3.0, 4.5], [1.0, 2.0, 2.5, 1.5]])
-        pairs = replace(pairs, score_chosen=scores[0], score_rejected=scores[1])
-    try:
-        losses = pairs_loss(spec, pairs, params).losses
-        losses.mean().backward()
-    except Exception as error:  # whatever a user's function raises
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        where = f" ({place.filename}, line {place.lineno})" if place.name == spec.fn.__name__ else ""
-        return f"{spec.name} fails on four made-up pairs: {type(error).__name__}: {error}{where}"
-    if not torch.isfinite(losses).any():
-        return f"{spec.name} gives {losses.tolist()} for four made-up pairs with ordinary log-probs"
-    return None

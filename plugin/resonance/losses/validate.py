@@ -14,6 +14,8 @@ from .spec import LossOutput, LossSpec, Pairs, policy_output, reference_output
 POLICY = ("policy_chosen_logps", "policy_rejected_logps")
 REFERENCE = ("reference_chosen_logps", "reference_rejected_logps")
 SCORES = ("score_chosen", "score_rejected")
+ON_POLICY = ("chosen_on_policy", "rejected_on_policy")
+NO_TENSORS = ("ranks", "logps")
 
 
 def _tensor_problems(pairs: Pairs) -> list[str]:
@@ -23,7 +25,7 @@ def _tensor_problems(pairs: Pairs) -> list[str]:
     expected = tuple(first.shape) if isinstance(first, torch.Tensor) else None
     for item in fields(pairs):
         value = getattr(pairs, item.name)
-        if value is None and item.name not in POLICY:
+        if item.name in NO_TENSORS or (value is None and item.name not in POLICY):
             continue
         if not isinstance(value, torch.Tensor):
             problems.append(f"{item.name} must be a tensor of shape (B,), got {type(value).__name__}")
@@ -37,26 +39,34 @@ def _tensor_problems(pairs: Pairs) -> list[str]:
 
 
 def pair_problems(spec: LossSpec, pairs: Pairs) -> list[str]:
-    """What is wrong with a batch for this loss: shapes, a missing reference, missing or non-finite scores."""
+    """What is wrong with a batch for this loss: shapes, what is missing, scores and margins that are not finite."""
     problems = _tensor_problems(pairs)
     if spec.needs_reference:
         missing = [name for name in REFERENCE if getattr(pairs, name) is None]
         if missing:
             problems.append(f"{spec.name} needs a reference model's log-probs, {' and '.join(missing)} is None")
-    if not spec.needs_scores:
-        return problems
-    for name in SCORES:
-        scores = getattr(pairs, name)
-        if scores is None:
-            problems.append(f"{spec.name} needs scores, {name} is None")
-        # On an accelerator reading a value stops the step until the device is done, so scores are looked at only
-        # where they lie in host memory; the rows were checked when the data was loaded.
-        elif isinstance(scores, torch.Tensor) and scores.device.type == "cpu":
-            bad = (~torch.isfinite(scores)).nonzero().flatten().tolist()
-            if bad:
-                values = [scores.flatten()[index].item() for index in bad]
-                problems.append(f"{name} must be finite, at index {bad} it is {values}")
+    if spec.needs_on_policy:
+        missing = [name for name in ON_POLICY if getattr(pairs, name) is None]
+        problems += [f"{spec.name} needs how likely the policy finds responses, {name} is None" for name in missing]
+    read = {"scores": SCORES * spec.needs_scores, "margins": ("margin",) * spec.needs_margin}
+    for what, names in read.items():
+        problems += [problem for name in names for problem in _column_problems(spec, what, name, pairs)]
     return problems
+
+
+def _column_problems(spec: LossSpec, what: str, name: str, pairs: Pairs) -> list[str]:
+    """What is wrong with a column of the data that the loss reads."""
+    values = getattr(pairs, name)
+    if values is None:
+        return [f"{spec.name} needs {what}, {name} is None"]
+    # On an accelerator reading a value stops the step until the device is done, so values are looked at only
+    # where they lie in host memory; the rows were checked when the data was loaded.
+    if isinstance(values, torch.Tensor) and values.device.type == "cpu":
+        bad = (~torch.isfinite(values)).nonzero().flatten().tolist()
+        if bad:
+            found = [values.flatten()[index].item() for index in bad]
+            return [f"{name} must be finite, at index {bad} it is {found}"]
+    return []
 
 
 def checked_output(spec: LossSpec, pairs: Pairs, params: Mapping[str, Any], result: object) -> LossOutput:

@@ -4,6 +4,8 @@
 rewards:
   - {name: exact, answer: solution}                  # built in; its column `answer` is `solution` in the data
   - {function: my_rewards:short, weight: 0.1}        # a function of your own, module:function
+  - {url: "http://127.0.0.1:8000"}                   # a judge, see docs/judges.md
+  - {model: saves/rm, weight: 1.0}                   # a reward model, the folder of a `stage: rm` run
 """
 
 from __future__ import annotations
@@ -18,13 +20,16 @@ from typing import Any
 from ..spec import find, nearest_first, param_problems
 from .answers import MATH_VERIFY, has_math_verify
 from .functions import UserFunction, load_function
+from .judges import FREE, host_of, read_judge
+from .model import TIMEOUT as MODEL_TIMEOUT
+from .model import ModelReward, model_problems
 from .spec import Completions, RewardSpec
 from .table import EXPRESSIONS, REWARDS
 
 logger = logging.getLogger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 
 TIMEOUT = 120.0
-OPTIONS = ("name", "function", "weight", "label", "timeout")
+OPTIONS = ("name", "function", "model", "url", "weight", "label", "timeout")
 
 
 @dataclass(frozen=True)
@@ -36,18 +41,20 @@ class Reward:
         title: what messages begin with, e.g. "rewards[0] (exact)".
         fn: from Completions to a list of B numbers or None, or to an awaitable of one.
         weight: its factor in the total; 0 only logs it.
-        timeout: seconds that a batch may take.
+        timeout: seconds that a batch may take, None for what has limits of its own.
         is_async: True where `fn` returns an awaitable.
         built_in: the name of a built-in, else empty.
+        check: raises ValueError where it cannot be had, before it is needed; may take seconds.
     """
 
     name: str
     title: str
     fn: Callable[[Completions], Any]
     weight: float = 1.0
-    timeout: float = TIMEOUT
+    timeout: float | None = TIMEOUT
     is_async: bool = False
     built_in: str = ""
+    check: Callable[[], None] = lambda: None
 
 
 def reward_problems(entries: object, columns: Iterable[str] | None = None) -> list[str]:
@@ -59,9 +66,10 @@ def make_rewards(entries: object, columns: Iterable[str] | None = None) -> list[
     """The rewards of a recipe.
 
     Args:
-        entries: a list of mappings. Each has `name` (one of REWARDS) or `function` ("module:function"), and may have
-            `weight` (1), `label` (the name in logs), `timeout` (seconds a batch, 120), and parameters by name. For a
-            built-in its columns are keys too: `answer: solution` reads `solution`.
+        entries: a list of mappings. Each has `name` (one of REWARDS), `function` ("module:function"), `model` (the
+            folder of a reward model) or `url` (of a judge), and may have `weight` (1), `label` (the name in logs),
+            `timeout` (seconds a batch, 120; of a judge seconds a call), and parameters by name. For a built-in its
+            columns are keys too: `answer: solution` reads `solution`.
         columns: the columns of the data besides prompt and media, to check against; None where they are not known yet.
 
     Raises:
@@ -80,6 +88,14 @@ def make_rewards(entries: object, columns: Iterable[str] | None = None) -> list[
             f"count as wrong. To compare both: {MATH_VERIFY}"
         )
     return rewards
+
+
+def deciding(entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Entries without what no reward depends on: how long to wait for it, how often to ask, where to keep it."""
+    return [
+        {key: value for key, value in entry.items() if key != "timeout" and ("url" not in entry or key not in FREE)}
+        for entry in entries
+    ]
 
 
 def _read(entries: object, columns: Iterable[str] | None) -> tuple[list[Reward], list[str]]:
@@ -105,28 +121,30 @@ def _entry(at: int, entry: object, known: set[str] | None) -> tuple[str, Reward 
     title = f"rewards[{at}]"
     if not isinstance(entry, Mapping) or not all(isinstance(key, str) for key in entry):
         return title, None, [f"it must be a mapping like {{name: exact, answer: answer}}, got {entry!r}"]
-    given = [key for key in ("name", "function") if key in entry]
-    if len(given) != 1:
-        close = "" if given else f" (keys given: {', '.join(entry) or 'none'})"
-        return title, None, [f"it needs one of 'name' (built in: {', '.join(REWARDS)}) and 'function'{close}"]
-    name = entry[given[0]]
-    title = f"{title} ({name})"
-    extra = {key: value for key, value in entry.items() if key not in OPTIONS}
-    read = _built_in if given == ["name"] else _function
-    reward, problems = read(name, extra, known)
-    problems += _option_problems(entry)
+    # beside `url`, `model` is the name that a server knows a model by
+    kinds = [key for key in READERS if key in entry and not (key == "model" and "url" in entry)]
+    if len(kinds) != 1:
+        close = "" if kinds else f" (keys given: {', '.join(entry) or 'none'})"
+        others = ", ".join(f"'{key}'" for key in READERS if key != "name")
+        return title, None, [f"it needs one of 'name' (built in: {', '.join(REWARDS)}), {others}{close}"]
+    (kind,) = kinds
+    title = f"{title} ({entry[kind] if kind != 'url' else host_of(entry[kind])})"
+    own = ("timeout", "model") if kind == "url" else ()  # its time-out is of a call, not of a batch
+    extra = {key: value for key, value in entry.items() if key not in OPTIONS or key in own}
+    reward, problems = READERS[kind](entry[kind], extra, known)
+    problems += _option_problems(entry, kind)
     if problems or reward is None:
         return title, None, problems
-    options = {key: entry[key] for key in ("weight", "timeout") if key in entry}
+    options = {key: entry[key] for key in ("weight", "timeout") if key in entry and key not in extra}
     return title, replace(reward, title=title, name=entry.get("label", reward.name), **options), []
 
 
-def _option_problems(entry: Mapping[str, Any]) -> list[str]:
+def _option_problems(entry: Mapping[str, Any], kind: str) -> list[str]:
     problems = []
     weight, timeout, label = entry.get("weight", 1.0), entry.get("timeout", TIMEOUT), entry.get("label", "x")
     if not _finite(weight):
         problems.append(f"weight={weight!r} is not allowed, it must be a finite number")
-    if not _finite(timeout) or timeout <= 0:
+    if kind != "url" and (not _finite(timeout) or timeout <= 0):
         problems.append(f"timeout={timeout!r} is not allowed, it must be a number of seconds > 0")
     if not isinstance(label, str) or not label.strip():
         problems.append(f"label={label!r} is not allowed, it must be a text")
@@ -180,3 +198,25 @@ def _function(name: object, extra: Mapping[str, Any], known: set[str] | None) ->
     label = str(name).rpartition(":")[2]
     call = partial(UserFunction.call, function, params=extra)
     return Reward(label, "", call, is_async=function.is_async), function.problems(extra, known, OPTIONS)
+
+
+def _model(folder: object, extra: Mapping[str, Any], _: set[str] | None) -> tuple[Reward | None, list[str]]:
+    if problems := model_problems(folder, extra, OPTIONS):
+        return None, problems
+    return Reward("model", "", ModelReward(str(folder), extra), timeout=MODEL_TIMEOUT), []
+
+
+def _judge(url: object, extra: Mapping[str, Any], known: set[str] | None) -> tuple[Reward | None, list[str]]:
+    judge, problems = read_judge(url, extra, known)
+    if judge is None:
+        return None, problems
+    return Reward("judge", "", judge, timeout=None, is_async=True, check=judge.check), problems
+
+
+# The key that says what an entry is -> what reads it.
+READERS: Mapping[str, Callable[[Any, Mapping[str, Any], set[str] | None], tuple[Reward | None, list[str]]]] = {
+    "name": _built_in,
+    "function": _function,
+    "model": _model,
+    "url": _judge,
+}

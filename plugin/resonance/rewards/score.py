@@ -8,12 +8,13 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotReady
+from contextlib import nullcontext
 from typing import Any, NoReturn
 
 from .limits import TimeUp, event_loop, time_limit
 from .recipe import Reward
-from .scores import Scores
-from .spec import Completions, InputError
+from .scores import Scores, Verdicts
+from .spec import Completions, RewardError
 
 LARGEST = 3e38  # of 32 bits, in which rewards are compared
 
@@ -33,20 +34,27 @@ def score(rewards: Sequence[Reward], batch: Completions) -> Scores:
     """
     start = time.monotonic()
     waiting = {id(reward): _begin(reward, batch) for reward in rewards if reward.is_async}
-    at_once = {id(reward): _run(reward, batch) for reward in rewards if not reward.is_async}
-    found = {}
+    try:
+        results = {id(reward): _run(reward, batch) for reward in rewards if not reward.is_async}
+        for reward in rewards:
+            if reward.is_async:
+                left = None if reward.timeout is None else start + reward.timeout - time.monotonic()
+                results[id(reward)] = _finish(reward, batch, waiting[id(reward)], left)
+    finally:
+        for future in waiting.values():
+            future.cancel()  # when one fails, the others need not go on
+    found, verdicts = {}, {}
     for reward in rewards:
-        if reward.is_async:
-            result = _finish(reward, batch, waiting[id(reward)], start + reward.timeout - time.monotonic())
-        else:
-            result = at_once[id(reward)]
+        result = results[id(reward)]
+        if isinstance(result, Verdicts):
+            verdicts[reward.name], result = result, result.values
         found[reward.name] = _checked(reward, batch, result)
-    return Scores(found, {reward.name: reward.weight for reward in rewards})
+    return Scores(found, {reward.name: reward.weight for reward in rewards}, verdicts)
 
 
 def _run(reward: Reward, batch: Completions) -> Any:
     try:
-        with time_limit(reward.timeout):
+        with nullcontext() if reward.timeout is None else time_limit(reward.timeout):
             return reward.fn(batch)
     except TimeUp:
         _late(reward, batch)
@@ -61,13 +69,12 @@ def _begin(reward: Reward, batch: Completions) -> Future:
     return asyncio.run_coroutine_threadsafe(call(), event_loop())
 
 
-def _finish(reward: Reward, batch: Completions, future: Future, seconds: float) -> Any:
+def _finish(reward: Reward, batch: Completions, future: Future, seconds: float | None) -> Any:
     try:
-        return future.result(max(seconds, 0.0))
+        return future.result(None if seconds is None else max(seconds, 0.0))
     except NotReady as error:
         if future.done():  # the function's own TimeoutError, which is the same class
             _failed(reward, error)
-        future.cancel()
         _late(reward, batch)
     except Exception as error:
         _failed(reward, error)
@@ -76,12 +83,12 @@ def _finish(reward: Reward, batch: Completions, future: Future, seconds: float) 
 def _late(reward: Reward, batch: Completions) -> NoReturn:
     raise ValueError(
         f"{reward.title} returned nothing within {reward.timeout:g} s for {len(batch)} completions. If it is "
-        f"right and only slow, give it more in its entry: timeout: {2 * reward.timeout:g}"
+        f"right and only slow, give it more in its entry: timeout: {2 * (reward.timeout or 0):g}"
     )
 
 
 def _failed(reward: Reward, error: BaseException) -> NoReturn:
-    where = "" if isinstance(error, InputError) else f" raised {type(error).__name__}"
+    where = "" if isinstance(error, RewardError) else f" raised {type(error).__name__}"
     raise ValueError(f"{reward.title}{where}: {error}") from error
 
 

@@ -5,7 +5,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What a judge makes of B completions; a reward may return it in place of a list of numbers.
+
+    Attributes:
+        values: B rewards, None where it is left out.
+        reasons: B texts, empty where there is none.
+        refused: True where the judge gave no score that can be used.
+    """
+
+    values: Sequence[float | None]
+    reasons: Sequence[str]
+    refused: Sequence[bool]
 
 
 @dataclass(frozen=True)
@@ -18,10 +33,12 @@ class Scores:
     Attributes:
         parts: name -> B rewards, None where it was left out; in the order of the recipe.
         weights: name -> weight.
+        verdicts: name -> what a judge said, of rewards that are judges.
     """
 
     parts: Mapping[str, Sequence[float | None]]
     weights: Mapping[str, float]
+    verdicts: Mapping[str, Verdicts] = field(default_factory=dict)
 
     @property
     def totals(self) -> list[float | None]:
@@ -34,6 +51,14 @@ class Scores:
         return [
             [math.nan if value is None else value for value in row] for row in zip(*self.parts.values(), strict=True)
         ]
+
+    def reasons(self, row: int) -> dict[str, str]:
+        """What judges said about a completion, by name, where they said something."""
+        return {name: text for name, verdict in self.verdicts.items() if (text := verdict.reasons[row])}
+
+    def refused(self, row: int) -> dict[str, bool]:
+        """Whether judges refused to score a completion, by name."""
+        return {name: verdict.refused[row] for name, verdict in self.verdicts.items()}
 
     @property
     def unscored(self) -> list[int]:

@@ -14,7 +14,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 INPUTS = ("completions", "prompts", "images", "completion_ids")
 
 
-class InputError(ValueError):
+class RewardError(ValueError):
+    """A reward cannot be given, for a reason that needs no name of an exception before it."""
+
+
+class InputError(RewardError):
     """The data has not what a reward needs."""
 
 
@@ -31,6 +35,8 @@ class Completions:
         origins: where each prompt is from, for error messages, or None.
         messages: the conversation of each prompt, [{"role": ..., "content": ...}, ...] with a placeholder in its texts
             for each image, or None where only texts are at hand.
+        transcript: from the number of a completion to its prompt and itself in one text with all special tokens, or
+            None where only texts are at hand.
     """
 
     completions: Sequence[str]
@@ -40,6 +46,7 @@ class Completions:
     columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     origins: Sequence[str] | None = None
     messages: Sequence[Sequence[Mapping[str, str]]] | None = None
+    transcript: Callable[[int], str] | None = None
 
     def __post_init__(self) -> None:
         own = {name: getattr(self, name) for name in (*INPUTS, "origins", "messages")}

@@ -39,6 +39,12 @@ class LocalRollout:
         self.end_tokens, self.pad_token = list(end_tokens), pad_token
         self.banned = media_tokens(model.config)
 
+    def take(self, version: int) -> None:
+        """Nothing to do: it is the policy."""
+
+    def close(self) -> None:
+        """Nothing is left."""
+
     def generate(
         self, rows: Sequence[Mapping[str, Any]], count: int, sampling: Sampling, version: int, seeds: Sequence[int]
     ) -> list[list[Completion]]:

@@ -52,8 +52,16 @@ class Completion:
 class Rollout(Protocol):
     """A back-end. Rows are tokenized prompts as the run's collator takes them."""
 
+    def take(self, version: int) -> None:
+        """Generate with the policy's weights of now, of that version, from here on. All ranks call it together."""
+        ...
+
     def generate(
         self, rows: Sequence[Mapping[str, Any]], count: int, sampling: Sampling, version: int, seeds: Sequence[int]
     ) -> list[list[Completion]]:
         """`count` completions of each row, in the order of the rows; `seeds`: one a row."""
+        ...
+
+    def close(self) -> None:
+        """Leave nothing behind; all ranks call it together."""
         ...

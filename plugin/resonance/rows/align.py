@@ -20,12 +20,13 @@ from .validate.dataset import check_rows, check_stream
 from .validate.findings import Finding, explain
 from .validate.raw_columns import (
     PAIR_COLUMNS,
+    number_findings,
+    raw_names,
     require_columns,
-    require_scores,
+    require_numbers,
     require_text,
     reversed_scores,
     score_columns,
-    score_findings,
 )
 from .validate.rules import make_row_checker
 
@@ -54,12 +55,12 @@ def align_dataset(
         raise ValueError(f"Dataset {dataset_attr} has no rows.")
     if ROW not in names:  # read by something else than load_dataset: a cloud file, another hub
         dataset = number_rows(dataset, [(str(dataset_attr), None)])
-    require_columns(dataset_attr, names, plan.reads_scores, PAIR_COLUMNS if plan.kind == "pairs" else ())
+    require_columns(dataset_attr, names, plan.read, PAIR_COLUMNS if plan.kind == "pairs" else ())
     require_text(dataset_attr, dataset.features)
 
-    scores = score_columns(dataset_attr) if plan.reads_scores else None
+    columns = raw_names(dataset_attr, plan.read)
     align = _align_stream if streaming else _align_rows
-    return align(dataset, dataset_attr, data_args, training_args, plan, scores)
+    return align(dataset, dataset_attr, data_args, training_args, plan, columns)
 
 
 def _align_rows(
@@ -68,11 +69,11 @@ def _align_rows(
     data_args: DataArguments,
     training_args: TrainingArguments,
     plan: RowPlan,
-    scores: tuple[str, str] | None,
+    columns: dict[str, str],
 ) -> datasets.Dataset:
-    findings = score_findings(dataset, scores) if scores else []
-    if scores and not findings:
-        _remark_on_order(dataset, dataset_attr, scores, plan)
+    findings = number_findings(dataset, columns) if columns else []
+    if not findings:
+        _remark_on_order(dataset, dataset_attr, plan)
     dataset = hint_aligned(dataset, dataset_attr)
     if not findings:
         dataset = select_rows(dataset, dataset_attr, plan, training_args)
@@ -87,9 +88,11 @@ def _align_rows(
     return check_rows(aligned, str(dataset_attr), checker, data_args, training_args, findings)
 
 
-def _remark_on_order(dataset: Dataset, dataset_attr: DatasetAttr, scores: tuple[str, str], plan: RowPlan) -> None:
+def _remark_on_order(dataset: Dataset, dataset_attr: DatasetAttr, plan: RowPlan) -> None:
+    if not plan.reads_scores:
+        return
     try:
-        remark = reversed_scores(dataset, scores, stop=plan.needs_scores)
+        remark = reversed_scores(dataset, score_columns(dataset_attr), stop=plan.needs_scores)
     except ValueError as error:
         raise ValueError(f"Dataset {dataset_attr}: {error}") from None
     if remark:
@@ -116,16 +119,16 @@ def _align_stream(
     data_args: DataArguments,
     training_args: TrainingArguments,
     plan: RowPlan,
-    scores: tuple[str, str] | None,
+    columns: dict[str, str],
 ) -> datasets.IterableDataset:
-    if scores and dataset_attr.load_from == "file":  # read twice, so that all illegal scores are reported at once
-        findings = score_findings(dataset, scores)
+    if columns and dataset_attr.load_from == "file":  # read twice, so that all illegal numbers are reported at once
+        findings = number_findings(dataset, columns)
         if findings:
             raise ValueError(explain(str(dataset_attr), findings))
-        _remark_on_order(dataset, dataset_attr, scores, plan)
-        scores = None
+        _remark_on_order(dataset, dataset_attr, plan)
+        columns = {}
     dataset = decoded(dataset)
-    dataset = dataset.map(require_scores, fn_kwargs={"columns": scores}) if scores else dataset
+    dataset = dataset.map(require_numbers, fn_kwargs={"columns": columns}) if columns else dataset
     dataset = select_rows(dataset, dataset_attr, plan, training_args)
     aligned = llamafactory_align_dataset(dataset, dataset_attr, data_args, training_args)
     return check_stream(aligned, str(dataset_attr), make_row_checker(dataset_attr, data_args, plan), training_args)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -37,9 +37,11 @@ class PreferenceCollator(PairwiseDataCollatorWithPadding):
     """Collate pairs. Carried columns, if any, are no model inputs: the trainer takes them out before a forward.
 
     With `lay_out`, which a trainer may set, a batch holds the pixels of each distinct image once, and its layout.
+    With `longer`, too, the ids and labels of each sequence are what it makes of them.
     """
 
     lay_out: LaysOut | None = None
+    longer: Callable[[list[int], list[int]], tuple[list[int], list[int]]] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -61,7 +63,7 @@ class PreferenceCollator(PairwiseDataCollatorWithPadding):
             kind: [len(feature.get(f"{kind}s") or []) for feature in features] * 2 for kind in ("image", "video")
         }
         try:
-            batch = super().__call__([at_counted_size(feature) for feature in features])
+            batch = super().__call__([at_counted_size(self._lengthened(feature)) for feature in features])
         except Exception as error:
             rows = describe_rows(features)
             raise ValueError(
@@ -72,6 +74,16 @@ class PreferenceCollator(PairwiseDataCollatorWithPadding):
             batch[self.lay_out.key] = self.lay_out(batch, None if shown is None else shown_by_row(shown, counts))
         batch.update(carried)
         return batch
+
+    def _lengthened(self, feature: dict[str, Any]) -> dict[str, Any]:
+        if self.longer is None:
+            return feature
+        changed = dict(feature)
+        for side in ("chosen", "rejected"):
+            ids, labels = self.longer(feature[f"{side}_input_ids"], feature[f"{side}_labels"])
+            changed |= {f"{side}_input_ids": ids, f"{side}_labels": labels}
+            changed[f"{side}_attention_mask"] = [1] * len(ids)
+        return changed
 
 
 def shown_by_row(shown: Mapping[str, Shown], counts: Mapping[str, list[int]]) -> dict[str, Any]:

@@ -68,6 +68,13 @@ def score_problem(value: Any) -> str | None:
     return None if abs(number) <= LARGEST_SCORE else f"larger than a batch holds, 3.4e+38 (float32): {number:g}"
 
 
+def weight_problem(value: Any) -> str | None:
+    """Return what is wrong with the weight of one row, or None if it is a finite number from 0."""
+    if problem := score_problem(value):
+        return problem
+    return f"below 0: {value:g}" if value < 0 else None
+
+
 def number_in(value: Any) -> Any:
     """Return the number that a text stands for, or the value as it is; a CSV file holds no numbers but text."""
     try:
@@ -108,8 +115,13 @@ class Column:
 CARRIED = (
     Column("score_chosen", "scores", score_problem, float, math.nan),
     Column("score_rejected", "scores", score_problem, float, math.nan),
+    Column("weight", "weights", weight_problem, float, math.nan),
+    Column("margin", "margins", score_problem, float, math.nan),
 )
 """All such columns; whoever hands rows on reads this list. In a batch they are float32 tensors (B,)."""
+
+NUMBERS = {column.name: column.problem for column in CARRIED}
+"""Their keys in dataset_info.json, and what says what is wrong with a value."""
 
 SCORE_FIELDS = tuple(column.name for column in CARRIED if column.group == "scores")
 """``score_chosen`` and ``score_rejected``."""

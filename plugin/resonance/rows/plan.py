@@ -36,6 +36,8 @@ class RowPlan:
         score_margin: smallest difference of the scores of a training pair, WIDEST, or None for all pairs.
         kind: what a row is. Pairs and prompts are checked and tokenized by us, other rows only selected.
         schema_version: raised whenever the meaning of a column changes, so that no older cache is read.
+        needs_weights: whether the run reads ``weight``.
+        needs_margins: whether the loss reads ``margin``.
     """
 
     needs_scores: bool
@@ -46,6 +48,8 @@ class RowPlan:
     score_margin: float | None = None
     kind: Kind = "pairs"
     schema_version: int = 2
+    needs_weights: bool = False
+    needs_margins: bool = False
 
     @property
     def reads_scores(self) -> bool:
@@ -57,9 +61,15 @@ class RowPlan:
         """The columns of CARRIED that each row brings along."""
         return tuple(column for column in CARRIED if getattr(self, f"needs_{column.group}"))
 
+    @property
+    def read(self) -> tuple[Column, ...]:
+        """The columns of CARRIED that have to be there and to hold what they should."""
+        chosen_by = tuple(column for column in CARRIED if column.group == "scores" and self.reads_scores)
+        return tuple(dict.fromkeys((*chosen_by, *self.carried)))
+
     def for_evaluation(self) -> RowPlan:
-        """Return the same plan with every row kept."""
-        return replace(self, data_ratio=1.0, score_margin=None)
+        """Return the same plan with every row kept, and none weighted."""
+        return replace(self, data_ratio=1.0, score_margin=None, needs_weights=False)
 
 
 def get_plan(data_args: object) -> RowPlan:

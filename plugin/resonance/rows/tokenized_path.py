@@ -66,7 +66,8 @@ def settings(
 ) -> dict[str, Any]:
     """Return what decides which tokens and rows a set holds, by recipe key where there is one."""
     asked = asdict(plan)
-    del asked["needs_scores"]  # the trainer sees by the columns whether there are any
+    for name in ("needs_scores", "needs_weights", "needs_margins"):
+        del asked[name]  # the trainer sees by the columns whether there are any
     if plan.kind == "pairs":
         del asked["kind"]  # as in sets that were saved before there were others
     limits = {name: getattr(model_args, name, None) for name in ("image_max_pixels", "image_min_pixels")}

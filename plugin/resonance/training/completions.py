@@ -12,6 +12,7 @@ from accelerate.utils import gather_object
 from ..arguments.policy_settings import PolicySettings
 from ..policy import overlong_penalty
 from ..rollout.types import Completion, Rollout, Sampling
+from .ahead import Ahead
 from .judge import Judge, Row
 from .phases import Timer
 from .rollouts import PromptOrder, Sample, Sizes, seed_of
@@ -42,6 +43,7 @@ class Completer:
         self.order = PromptOrder(len(rows), settings.seed)
         self.consumed = 0
         self.time = Timer()
+        self.ahead = Ahead()
 
     def samples(self, version: int) -> list[Sample]:
         """Those of this rank for one rollout, group after group, by weights of `version`.
@@ -69,22 +71,41 @@ class Completer:
         )
 
     def _draw(self, version: int) -> list[Sample]:
-        count, seed = self.sizes.group, self.order.seed
-        places = self.sizes.mine(list(range(self.consumed, self.consumed + self.sizes.prompts)))
+        places, numbers, rows, seeds = self._next()
         self.consumed += self.sizes.prompts
-        numbers = [self.order[place] for place in places]
-        rows = [self.rows[number] for number in numbers]
-        seeds = [seed_of(seed, place) for place in places]
+        if not self.ahead.has(places):
+            self.take(version)
 
         def complete() -> list[Sample]:
             with self.time("generate"):
-                groups = self.rollout.generate(rows, count, self.sampling, version, seeds)
+                groups = self.ahead.take(places)
+                if groups is None:
+                    groups = self.rollout.generate(rows, self.sizes.group, self.sampling, version, seeds)
             with self.time("reward"):
                 return self.judged(rows, groups, numbers, places)
 
         samples = on_all_ranks(complete)
         self._penalise(samples)
         return samples
+
+    def _next(self) -> tuple[list[int], list[int], list[Row], list[int]]:
+        """Of this rank's next prompts: their places in the order of the run, numbers, rows and seeds."""
+        places = self.sizes.mine(list(range(self.consumed, self.consumed + self.sizes.prompts)))
+        numbers = [self.order[place] for place in places]
+        rows = [self.rows[number] for number in numbers]
+        return places, numbers, rows, [seed_of(self.order.seed, place) for place in places]
+
+    def draw_ahead(self, version: int) -> None:
+        """Begin to generate for the next prompts, by the weights of now; all ranks call it together."""
+        places, _, rows, seeds = self._next()
+        self.take(version)
+        self.ahead.start(places, lambda: self.rollout.generate(rows, self.sizes.group, self.sampling, version, seeds))
+
+    def take(self, version: int) -> None:
+        """Have the back-end generate with the weights of now; all ranks call it together."""
+        with self.time("generate"):
+            self.ahead.settle()  # nothing is generated while weights change
+            self.rollout.take(version)
 
     def judged(
         self,
@@ -110,9 +131,19 @@ class Completer:
             return []
         texts, scores = self.judge([rows[i] for i in of], completions)
         parts = [dict(zip(scores.parts, values, strict=True)) for values in zip(*scores.parts.values(), strict=True)]
+        totals = scores.totals
         return [
-            Sample(numbers[i], places[i], completion, text, rewards, total)
-            for i, completion, text, rewards, total in zip(of, completions, texts, parts, scores.totals, strict=True)
+            Sample(
+                row=numbers[i],
+                place=places[i],
+                completion=completions[at],
+                text=texts[at],
+                rewards=parts[at],
+                total=totals[at],
+                reasons=scores.reasons(at),
+                refused=scores.refused(at),
+            )
+            for at, i in enumerate(of)
         ]
 
     def _penalise(self, samples: Sequence[Sample]) -> None:
@@ -153,6 +184,8 @@ def rollout_metrics(samples: Sequence[Sample], group: int) -> dict[str, float]:
     for name in samples[0].rewards:
         values = [value for sample in samples if (value := sample.rewards[name]) is not None]
         found |= {f"reward/{name}": sum(values) / len(values)} if values else {}
+    for name in samples[0].refused:
+        found[f"refused/{name}"] = sum(sample.refused[name] for sample in samples) / len(samples)
     if group > 1:
         groups = [samples[i : i + group] for i in range(0, len(samples), group)]
         found["frac_zero_std"] = sum(map(is_flat, groups)) / len(groups)

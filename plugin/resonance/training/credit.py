@@ -52,8 +52,9 @@ class Credit:
         """Which log-probabilities and values have to be computed before an update."""
         preset, names = self.settings.preset, []
         in_reward = self.settings.needs_reference and preset.kl_in == "reward"
-        # where a rollout is used once, the policy that trains is still the one that sampled
-        if self.settings.updates > 1 or in_reward or self.settings.correction or self.settings.kl_target is not None:
+        # where a rollout is used once, the policy that trains is still the one that sampled; a server may have another
+        asked = self.settings.correction or self.settings.urls or self.settings.kl_target is not None
+        if self.settings.updates > 1 or in_reward or asked:
             names.append("old_logps")
         if self.settings.needs_reference:
             names.append("ref_logps")

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from typing_extensions import override
 
 from ..forward.readers import Value
+from ..reward_model.head import base_of
 from .resume import ResumableTrainer
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
@@ -30,11 +31,6 @@ READERS = {HEAD: Value(HEAD), MODEL: Value(f"{MODEL}.head", body=f"{MODEL}.body"
 
 def _file(name: str, folder: str) -> Path:
     return Path(folder, f"{name}.safetensors")
-
-
-def _base(model: Any) -> Any:
-    """The model that adapters wrap, or the model itself."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def _head(base: Any) -> torch.nn.Linear:
@@ -48,7 +44,7 @@ def _head(base: Any) -> torch.nn.Linear:
 
 def add_value_head(model: Any) -> torch.nn.Module:
     """Put a value head into a model, or into the model that adapters wrap, and return it."""
-    base = _base(model)
+    base = base_of(model)
     head = _head(base)
     setattr(base, HEAD, head)
     return head
@@ -62,7 +58,7 @@ def add_value_model(model: Any) -> torch.nn.Module:
     Raises:
         ValueError: the model has no body apart from its output head.
     """
-    base = _base(model)
+    base = base_of(model)
     body = base.base_model
     if body is base:
         raise ValueError(
@@ -145,7 +141,17 @@ def continue_critic(name: str, critic: torch.nn.Module, folder: str) -> None:
 @contextmanager
 def without_critic(model: Any) -> Iterator[None]:
     """Within it, the model has the weights that its files have."""
-    places = [(_base(model), HEAD), (model, MODEL)]
+    with taken_out((base_of(model), HEAD), (model, MODEL)):
+        yield
+
+
+@contextmanager
+def taken_out(*places: tuple[Any, str]) -> Iterator[None]:
+    """Within it, modules lack those of that name that they have.
+
+    Args:
+        places: a module, and the name of one in it.
+    """
     taken = [(holder, name, holder._modules.pop(name)) for holder, name in places if name in holder._modules]
     try:
         yield

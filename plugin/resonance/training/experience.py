@@ -13,6 +13,7 @@ from .completions import Completer, rollout_metrics
 from .credit import Credit
 from .rollouts import Experience, MicroBatch, Sample, micro_batches
 from .samples import SampleLog
+from .served_weights import check_logps
 
 Passes = Callable[[MicroBatch], dict[str, torch.Tensor]]  # log-probabilities and values before the update
 
@@ -45,12 +46,14 @@ class ExperienceSource:
         self.step = 0
         self._experience: Experience | None = None
         self._started = False
+        self._ahead = bool(completer.settings.values["rollout_ahead"])
 
-    def next(self, version: int) -> tuple[MicroBatch, bool]:
+    def next(self, version: int, steps: int = 0) -> tuple[MicroBatch, bool]:
         """The next micro-batch, and whether the policy that trains on it is still the one that sampled it.
 
         Args:
             version: of the weights, in optimizer steps.
+            steps: that the run takes in all; after its last rollout none is begun.
 
         Raises:
             ValueError: a rollout could not be made.
@@ -61,6 +64,8 @@ class ExperienceSource:
         self._started = True
         if self._experience is None or self._experience.number != number:
             self._experience = self._make(number, version)
+            if self._ahead and (number + 1) * self.sizes.micro_steps < steps * self.sizes.accumulation:
+                self.completer.draw_ahead(version)
         self.step += 1
         order = self._experience.order(self.sizes, self.completer.order.seed)
         return self._experience.batches[order[at]], at < self.sizes.accumulation
@@ -77,6 +82,9 @@ class ExperienceSource:
             for batch in batches:
                 batch.tensors |= self.passes(batch)
         metrics = self.credit.assign(batches)
+        if self.completer.settings.values["rollout_backend"] != "local":
+            limit = self.completer.settings.values["rollout_logp_limit"]
+            metrics |= check_logps(batches, version, limit, self.credit.total)
         self._record(number, version, batches, metrics)
         return Experience(number, batches)
 
@@ -104,6 +112,7 @@ class ExperienceSource:
             "completion": sample.text,
             "reward": sample.total,
             "rewards": dict(sample.rewards),
+            **({"reasons": dict(sample.reasons)} if sample.reasons else {}),
             "advantage": float(taken.mean()) if len(taken) else None,
             "tokens": len(sample.completion.token_ids),
             "finish_reason": sample.completion.finish_reason,
@@ -129,6 +138,7 @@ class ExperienceSource:
             "step": self.step,
             "consumed": self.completer.consumed,
             "credit": self.credit.state_dict(),
+            "ahead": self.completer.ahead.state_dict(),
             "experience": self._experience.state_dict() if unfinished and self._experience else None,
         }
 
@@ -147,4 +157,5 @@ class ExperienceSource:
             )
         self.step, self.completer.consumed = state["step"], state["consumed"]
         self.credit.load_state_dict(state["credit"])
+        self.completer.ahead.load_state_dict(state.get("ahead"))
         self._experience = Experience.from_state(state["experience"]) if state["experience"] else None

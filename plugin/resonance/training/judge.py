@@ -27,12 +27,12 @@ class Judge:
     Attributes:
         rewards: of the recipe.
         columns: of the data, that rewards may read; a row that lacks one has None there.
-        decode: token ids to text, without special tokens.
+        decode: token ids to text, without special tokens unless it is called with `skip_special_tokens=False`.
     """
 
     rewards: Sequence[Reward]
     columns: Sequence[str]
-    decode: Callable[[Sequence[int]], str]
+    decode: Callable[..., str]
 
     def prompt(self, row: Row) -> str:
         """A row's prompt as text."""
@@ -58,6 +58,7 @@ class Judge:
             {name: [columns.get(name) for columns in carried] for name in self.columns},
             [f"{row[SOURCE]}, row {row[ROW]}" for row in rows],
             [messages_of(row) for row in rows] if all(MESSAGES in row for row in rows) else None,
+            lambda i: self.decode([*rows[i]["input_ids"], *completions[i].token_ids], skip_special_tokens=False),
         )
         return texts, score(self.rewards, batch)
 
@@ -72,7 +73,7 @@ def make_judge(entries: list[Mapping[str, Any]], rows: Mapping[str, Any], decode
 
     Raises:
         ValueError: a column has the name of something else that rewards get; or a reward reads a column that no set
-            has, all that is wrong with all rewards.
+            has, all that is wrong with all rewards; or a judge is not there.
     """
     sets = [part for one in rows.values() for part in (one.values() if isinstance(one, dict) else [one])]
     sources = [found for part in sets for found in columns_by_source(part).items()]
@@ -86,4 +87,9 @@ def make_judge(entries: list[Mapping[str, Any]], rows: Mapping[str, Any], decode
     for source, columns in sources:
         for problem in reward_problems(entries, columns):
             logger.warning_rank0(f"{source}: {problem}. Where it has no value for a reward, the reward is left out.")
+    for reward in rewards:
+        try:
+            reward.check()
+        except ValueError as error:
+            raise ValueError(f"{reward.title}: {error}") from error
     return Judge(rewards, known, decode)

@@ -124,7 +124,7 @@ class PolicyTrainer(GeneratingEvaluation, MeteredTrainer, CriticTrainer):
 
     @override
     def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
-        micro, fresh = self.source.next(self.state.global_step)
+        micro, fresh = self.source.next(self.state.global_step, self.state.max_steps)
         return super().training_step(model, self._batch(micro, fresh), *args, **kwargs)
 
     def _batch(self, micro: MicroBatch, fresh: bool = False) -> dict[str, Any]:

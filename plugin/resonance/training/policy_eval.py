@@ -51,6 +51,7 @@ class GeneratingEvaluation(Trainer):
         mine = [place for place in range(len(rows)) if place // block % world == rank]
         own = [rows[place] for place in mine]
         seeds = [seed_of(self.settings.seed, -1 - place) for place in mine]
+        self.completer.take(self.state.global_step)
 
         def complete() -> list[Sample]:
             groups = self.completer.rollout.generate(own, count, sampling, self.state.global_step, seeds)

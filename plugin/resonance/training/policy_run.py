@@ -15,8 +15,10 @@ from llamafactory.train.callbacks import SaveProcessorCallback
 from llamafactory.train.trainer_utils import create_modelcard_and_push
 
 from ..arguments.policy_settings import PolicySettings
+from ..arguments.serving import serve_commands
 from ..arguments.speedups import asked_speedups
 from ..rollout.local import LocalRollout
+from ..rollout.server import Server
 from ..rollout.types import Sampling
 from ..rows.rollouts import RolloutCollator
 from ..rows.tokenized_path import get_dataset
@@ -26,6 +28,8 @@ from .engine import Engine
 from .judge import Judge, make_judge
 from .policy import CARRIED, PolicyTrainer
 from .reference import BeforeTraining
+from .rollout_check import check_servers
+from .servers import make_servers, server_rollout
 from .speedups import Batches
 from .weights import complete_weights, load_reference, prepared_reference
 
@@ -42,6 +46,7 @@ def run_policy(
 ) -> None:
     """Train, evaluate or both, and save."""
     settings: PolicySettings = finetuning_args.policy_settings
+    servers = make_servers(settings)
     tokenizer_module = load_tokenizer(model_args)
     template = get_template_and_fix_tokenizer(tokenizer_module["tokenizer"], data_args)
     rows = get_dataset(template, model_args, data_args, training_args, stage="ppo", **tokenizer_module)
@@ -53,6 +58,10 @@ def run_policy(
     trains = training_args.do_train
     reference = load_reference(model_args, finetuning_args) if settings.needs_reference and trains else None
     parts = _Parts(model, reference, template, tokenizer_module, finetuning_args, generating_args, rows, judge)
+    values = {key: value for args in (model_args, data_args, training_args) for key, value in vars(args).items()}
+    values |= vars(finetuning_args) | vars(generating_args)
+    if servers:
+        parts.servers, parts.commands = servers, serve_commands(values)
     trainer = PolicyTrainer(
         settings,
         engine=parts.engine,
@@ -67,10 +76,15 @@ def run_policy(
         processing_class=tokenizer_module["tokenizer"],
         **rows,
     )
+    if settings.values["rollout_check_only"]:
+        for line in check_servers(trainer, values):
+            logger.info_rank0(line)
+        return
     trainer.stop_after, trainer.norm_counts = finetuning_args.stop_after_nonfinite, not training_args.fp16
     if tokenizer_module["processor"] is not None:
         trainer.add_callback(SaveProcessorCallback(tokenizer_module["processor"]))
     _train_and_evaluate(trainer, training_args, finetuning_args.plot_loss)
+    trainer.completer.rollout.close()
     create_modelcard_and_push(trainer, model_args, data_args, training_args, finetuning_args)
 
 
@@ -113,6 +127,9 @@ class _Parts:
         self.settings: PolicySettings = finetuning_args.policy_settings
         self.model, self.reference, self.judge = model, reference, judge
         self.template, self.tokenizer = template, tokenizer_module["tokenizer"]
+        self.processor = tokenizer_module["processor"]
+        self.servers: list[Server] = []
+        self.commands: list[str] = []
         self.finetuning_args, self.generating_args = finetuning_args, generating_args
         found = rows.get("train_dataset") or rows["eval_dataset"]
         self.rows = next(iter(found.values())) if isinstance(found, Mapping) else found
@@ -132,7 +149,10 @@ class _Parts:
         given = self.generating_args
         sampling = Sampling(given.max_new_tokens, given.temperature, given.top_p, given.top_k)
         ends = sorted({self.tokenizer.eos_token_id, *self.template.get_stop_token_ids(self.tokenizer)})
+        rollout = server_rollout(self, trainer, ends) if self.servers else self._local(trainer, ends)
+        return Completer(self.settings, trainer.sizes, sampling, self.rows, rollout, self.judge)
+
+    def _local(self, trainer: PolicyTrainer, ends: list[int]) -> LocalRollout:
         sizes = trainer.sizes
         size = self.settings.values["rollout_batch_size"] or sizes.chunk * sizes.accumulation
-        rollout = LocalRollout(self.model, self.collator.prompts, ends, self.tokenizer.pad_token_id, size)
-        return Completer(self.settings, sizes, sampling, self.rows, rollout, self.judge)
+        return LocalRollout(self.model, self.collator.prompts, ends, self.tokenizer.pad_token_id, size)

@@ -7,6 +7,7 @@ It moves tensors from the engine to a loss function and metrics to the log. The 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,11 +19,13 @@ from ..arguments.features import feature_cache_bytes
 from ..arguments.parameters import loss_parameters, uses_means
 from ..arguments.speedups import asked_speedups
 from ..forward.call import Prepared
-from ..forward.result import TokenLogps, first_rows, length_desensitized_sums, mean_logits, sums
-from ..losses import Pairs, add_sft, get_loss, mix_bco, pairs_loss
+from ..forward.readers import DEFAULT, Collision
+from ..forward.result import TokenLogps, first_rows, length_desensitized_sums, mean_logits, on_policy, sums
+from ..losses import LossOutput, Pairs, add_sft, get_loss, mix_bco, pairs_loss
 from ..losses.baseline import mean_reward
 from ..losses.metrics import accuracies, pair_metrics
-from ..rows.fields import SCORE_FIELDS
+from ..losses.pairs import LogpsRule
+from ..rows.fields import NUMBERS, SCORE_FIELDS
 from .context import current_run
 from .engine import Engine
 from .features import FeatureSummary, feature_cache
@@ -30,13 +33,14 @@ from .finite import ROWS, NamingCollator
 from .meters import BatchResult, MeteredTrainer, Split
 from .opening import opening
 from .reference import REFERENCE_FIELDS, BeforeTraining, CachedReference
-from .resume import BaselineCallback, ResumableTrainer
-from .run import check_scores
+from .resume import BaselineCallback, MarginsCallback, ResumableTrainer
+from .run import check_columns, check_ranks
 from .sampling import GroupingTrainer
 from .speedups import Batches
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 SIDES = ("chosen", "rejected")
+WEIGHT = "weight"
 _OFF = 1e-6  # LlamaFactory's threshold below which a modifier's coefficient is off
 
 
@@ -57,7 +61,10 @@ class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, Custo
         self.loss_params = loss_parameters(vars(finetuning_args))
         self.uses_means = uses_means(vars(finetuning_args))
         datasets = kwargs.get("train_dataset"), kwargs.get("eval_dataset")
-        check_scores(self.spec, *datasets)
+        self.columns = (*SCORE_FIELDS * self.spec.needs_scores, *("margin",) * self.spec.needs_margin)
+        check_columns(f"pref_loss: {self.spec.name}", self.columns, *datasets)
+        if finetuning_args.sample_weights:
+            check_columns("sample_weights", (WEIGHT,), datasets[0])
         cached = None
         if finetuning_args.precompute_ref_log_probs:
             cached = CachedReference(current_run(), model, processor, *datasets)
@@ -70,6 +77,11 @@ class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, Custo
         self.baseline = BaselineCallback()
         if self.uses_baseline:
             self.add_callback(self.baseline)
+        self.margins = MarginsCallback(self.args.seed)
+        if self.spec.needs_ranks:
+            check_ranks(self.spec, self.args)
+            self.add_callback(self.margins)
+        self.readers = (*DEFAULT, Collision()) if self.spec.needs_on_policy else DEFAULT
         folder = str(cached.store.folder) if cached is not None else None
         logger.info_rank0(opening(finetuning_args, self.loss_params, self.uses_means, folder, datasets))
         if cached is not None:
@@ -81,7 +93,7 @@ class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, Custo
         recipe, reference = self.finetuning_args, None
         if recipe.use_ref_model and cached is None:
             reference = self.model if self.ref_model is None else self.ref_model
-        carried = (*SCORE_FIELDS, *REFERENCE_FIELDS, ROWS)
+        carried = (*NUMBERS, *REFERENCE_FIELDS, ROWS)
         batches = Batches(self.data_collator, self._prepare_inputs, self.train_dataset, carried)
         engine = Engine(self.accelerator, self.model, reference, asked_speedups(recipe.pref_speedups), batches)
         budget = feature_cache_bytes(recipe.image_feature_cache)
@@ -106,12 +118,43 @@ class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, Custo
         """Loss and metrics of a batch of pairs."""
         prepared = self.engine.prepare(model, batch)
         reference = self._reference_logps(model, prepared, batch)
-        tokens = self.engine.logps(model, prepared)
-        logps = self._response_logps(tokens, self.ld_alpha)
-        lengths = tokens.lengths.chunk(2)
-        scores = {name: batch[name] for name in SCORE_FIELDS} if self.spec.needs_scores else {}
-        pairs = Pairs(*logps, *reference, *lengths, **scores)
+        tokens = self.engine.logps(model, prepared, self.readers)
+        pairs = self._pairs(tokens, reference, batch, split)
+        output = self._output(pairs, split)
+        losses, metrics = output.losses, pair_metrics(output)
+        if self.finetuning_args.sample_weights and split == "train":
+            # of these the mean over pairs: the same however pairs are put into micro-batches and ranks
+            losses = losses * batch[WEIGHT].to(losses.dtype)
+            metrics[WEIGHT] = batch[WEIGHT]
+        metrics |= self._accuracies(tokens, reference)
+        logps = pairs.policy_chosen_logps, pairs.policy_rejected_logps
+        metrics |= {f"logps/{side}": v.detach() for side, v in zip(SIDES, logps, strict=True)}
+        count = len(losses) if self.counted is None else self.counted
+        rows = max(count, 1)  # numbers of a batch that does not count at all are not read
+        means = {name: value[:rows].mean() for name, value in metrics.items()}
+        logits = mean_logits(first_rows(tokens, 2, rows), 2)
+        means |= {f"logits/{side}": v.detach() for side, v in zip(SIDES, logits, strict=True)}
+        return BatchResult(losses[:rows].mean(), means, count)
 
+    def _pairs(
+        self, tokens: TokenLogps, reference: tuple[Any, ...], batch: dict[str, torch.Tensor], split: Split
+    ) -> Pairs:
+        """What the loss reads of a batch."""
+        rule: LogpsRule = "mean" if self.uses_means else "sum"
+        read: dict[str, Any] = {name: batch[name] for name in self.columns}
+        read["reference_chosen_logps"], read["reference_rejected_logps"] = reference
+        read["chosen_lengths"], read["rejected_lengths"] = tokens.lengths.chunk(2)
+        chosen, rejected = self._response_logps(tokens, self.ld_alpha)
+        pairs = Pairs(chosen, rejected, logps=rule, **read)
+        if self.spec.needs_on_policy:
+            chosen, rejected = on_policy(tokens).chunk(2)
+            pairs = replace(pairs, chosen_on_policy=chosen, rejected_on_policy=rejected)
+        if self.spec.needs_ranks:
+            pairs = replace(pairs, ranks=self.margins.margins(pairs.logits, self.accelerator, split == "train"))
+        return pairs
+
+    def _output(self, pairs: Pairs, split: Split) -> LossOutput:
+        """The loss of a batch, with what LlamaFactory's keys mix in."""
         delta = None
         if self.uses_baseline:
             delta = self.baseline.delta(mean_reward(pairs, beta=self.beta), self.accelerator, update=split == "train")
@@ -122,17 +165,8 @@ class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, Custo
             bco = pairs_loss(get_loss("bco_pair"), pairs, {"beta": self.beta, "delta": delta})
             losses = mix_bco(losses, bco.losses, self.bco_gemma)
         if self.ftx_gamma > _OFF:
-            chosen_mean = logps[0] if self.uses_means else logps[0] / lengths[0]
-            losses = add_sft(losses, chosen_mean, self.ftx_gamma)
-        metrics = pair_metrics(output)
-        metrics |= self._accuracies(tokens, reference)
-        metrics |= {f"logps/{side}": v.detach() for side, v in zip(SIDES, logps, strict=True)}
-        count = len(losses) if self.counted is None else self.counted
-        rows = max(count, 1)  # numbers of a batch that does not count at all are not read
-        means = {name: value[:rows].mean() for name, value in metrics.items()}
-        logits = mean_logits(first_rows(tokens, 2, rows), 2)
-        means |= {f"logits/{side}": v.detach() for side, v in zip(SIDES, logits, strict=True)}
-        return BatchResult(losses[:rows].mean(), means, count)
+            losses = add_sft(losses, pairs.chosen_mean, self.ftx_gamma)
+        return replace(output, losses=losses)
 
     def _accuracies(self, tokens: TokenLogps, reference: tuple[Any, ...]) -> dict[str, torch.Tensor]:
         """Those that can be compared between losses: of means a token, whatever the loss itself reads."""

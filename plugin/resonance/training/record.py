@@ -22,6 +22,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from .. import __version__
 from ..arguments.resume import RECIPE_FILE, RUN_FILE
 from ..reference.settings import adapter_fingerprint, model_fingerprint
+from ..rewards import deciding
 from ..rows.sources import source_fingerprints
 from .context import RunArguments, current_run
 
@@ -30,6 +31,7 @@ _FREE = {
     "precompute_ref_log_probs", "ref_log_probs_dir", "precompute_only", "pref_speedups", "image_feature_cache",
     "allow_missing_weights", "allow_changed_recipe", "stop_after_nonfinite", "plot_loss", "compute_accuracy",
     "early_stopping_steps", "include_effective_tokens_per_second", "ref_model", "ref_model_adapters", "use_mca",
+    "project_name", "group_name",
 }  # fmt: skip
 _FREE_PREFIXES = ("swanlab_", "use_swanlab", "ppo_", "reward_model", "kto_")
 _MODEL = (
@@ -80,8 +82,10 @@ def _settings(args: RunArguments) -> Iterator[tuple[str, Any]]:
     compared = [f.name for f in fields(finetuning) if f.init and f.name not in _FREE]
     policy = getattr(finetuning, "policy_settings", None)
     free = tuple(prefix for prefix in _FREE_PREFIXES if policy is None or prefix != "ppo_")
-    yield from ((name, getattr(finetuning, name)) for name in compared if not name.startswith(free))
+    compared = [name for name in compared if not name.startswith(free) and name != "rewards"]
+    yield from ((name, getattr(finetuning, name)) for name in compared)
     if policy is not None:
+        yield "rewards", deciding(policy.rewards)
         yield from policy.sampling.items()
 
 

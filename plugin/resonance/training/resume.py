@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""What a resumed run continues beside Transformers' own state: renamed weights, and the baseline of BCO.
+"""What a resumed run continues beside Transformers' own state: renamed weights, and what losses remember.
 
 Transformers saves many vision-language models under the names of older versions (`visual.*` for
 `model.visual.*`), and `from_pretrained` maps them back. The Trainer's own resume does not: it calls
@@ -20,7 +20,7 @@ from transformers.trainer_callback import ExportableState
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 from typing_extensions import override
 
-from ..losses import RunningMean
+from ..losses import Margins, RunningMargins, RunningMean
 from .weights import complete_weights
 
 
@@ -77,11 +77,29 @@ class ResumableTrainer(Trainer):
             super()._load_best_model()
 
 
-class BaselineCallback(TrainerCallback, ExportableState):
-    """BCO's delta: the mean reward of all training batches, over all ranks.
+class RunningCallback(TrainerCallback, ExportableState):
+    """What a loss remembers of earlier batches, kept with the checkpoints.
 
     Transformers writes `state()` into every checkpoint's trainer_state.json.
     """
+
+    running: RunningMean | RunningMargins
+
+    def state(self) -> dict[str, Any]:
+        return {"args": {}, "attributes": self.running.state_dict()}
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        name = type(self).__name__
+        saved = state.stateful_callbacks.get(name) if state.global_step else None
+        if saved:  # the Trainer restores callbacks by itself only under `restore_callback_states_from_checkpoint`
+            self.running.load_state_dict(saved["attributes"])
+        state.stateful_callbacks.setdefault(name, self.state())  # it has to know whom it asks when it saves
+
+
+class BaselineCallback(RunningCallback):
+    """BCO's delta: the mean reward of all training batches, over all ranks."""
+
+    running: RunningMean
 
     def __init__(self) -> None:
         self.running = RunningMean()
@@ -98,12 +116,25 @@ class BaselineCallback(TrainerCallback, ExportableState):
             self.running.update(accelerator.reduce(reward, "mean"), count=accelerator.num_processes)
         return torch.as_tensor(self.running.mean, device=reward.device)
 
-    def state(self) -> dict[str, Any]:
-        return {"args": {}, "attributes": self.running.state_dict()}
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        name = type(self).__name__
-        saved = state.stateful_callbacks.get(name) if state.global_step else None
-        if saved:  # the Trainer restores callbacks by itself only under `restore_callback_states_from_checkpoint`
-            self.running.load_state_dict(saved["attributes"])
-        state.stateful_callbacks.setdefault(name, self.state())  # it has to know whom it asks when it saves
+class MarginsCallback(RunningCallback):
+    """The margins of a batch on all ranks, beside the running moments of those of all training batches."""
+
+    running: RunningMargins
+
+    def __init__(self, seed: int) -> None:
+        self.running = RunningMargins(seed)
+
+    def margins(self, values: torch.Tensor, accelerator: Any, train: bool) -> Margins:
+        """What a loss is told of a batch.
+
+        Args:
+            values: the margins of this rank's pairs; every rank has as many.
+            accelerator: of the run.
+            train: whether to count them in before, and to draw pairs.
+        """
+        every = accelerator.gather(values.detach())
+        if train:
+            self.running.update(every)
+        first = accelerator.process_index * len(values)
+        return self.running.margins(every, slice(first, first + len(values)), draws=train)

@@ -99,6 +99,8 @@ class Sample:
         text: the same, without special tokens.
         rewards: by name, None where a reward was left out.
         total: their weighted sum with penalties, None without any.
+        reasons: of judges, by name of the reward, where they gave some.
+        refused: whether a judge gave no score that can be used, by name of the reward.
     """
 
     row: int
@@ -107,6 +109,8 @@ class Sample:
     text: str
     rewards: Mapping[str, float | None]
     total: float | None
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    refused: Mapping[str, bool] = field(default_factory=dict)
 
 
 @dataclass

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from llamafactory.extras import logging
 
 from ..arguments import parameters, preference
 from ..losses import LossSpec, get_loss
-from ..rows.fields import SCORE_FIELDS
 from ..rows.plan import Kind, RowPlan
 from .context import RunArguments, running
 from .empty import StepWatch
@@ -21,24 +20,43 @@ logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's 
 
 def prepare(model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any) -> None:
     """Plan the rows that the loss needs, and warn of what differs from stock LlamaFactory."""
-    prepare_rows(data_args, training_args, needs_scores=get_loss(finetuning_args.pref_loss).needs_scores)
+    spec = get_loss(finetuning_args.pref_loss)
+    prepare_rows(
+        data_args,
+        training_args,
+        needs_scores=spec.needs_scores,
+        needs_margins=spec.needs_margin,
+        needs_weights=finetuning_args.sample_weights,
+    )
     if training_args.dataloader_pin_memory:
         training_args.accelerator_config.non_blocking = True  # batches go to the device while the host goes on
     for message in notices(vars(finetuning_args), model_args.adapter_name_or_path):
         logger.warning_rank0(message)
 
 
-def prepare_rows(data_args: Any, training_args: Any, *, needs_scores: bool = False, kind: Kind = "pairs") -> None:
+def prepare_rows(
+    data_args: Any,
+    training_args: Any,
+    *,
+    needs_scores: bool = False,
+    needs_margins: bool = False,
+    needs_weights: bool = False,
+    kind: Kind = "pairs",
+) -> None:
     """Plan what the recipe asks of its rows; all that LlamaFactory's own trainers need.
 
     Args:
         data_args: get the plan.
         training_args: of the same run.
         needs_scores: whether the loss reads scores.
+        needs_margins: whether it reads margins.
+        needs_weights: whether pairs have weights.
         kind: what a row is.
     """
     data_args.row_plan = RowPlan(
         needs_scores=needs_scores,
+        needs_margins=needs_margins,
+        needs_weights=needs_weights,
         overlong=data_args.overlong or "error",
         max_prompt_length=data_args.max_prompt_length,
         max_target_length=data_args.max_target_length,
@@ -68,25 +86,45 @@ def until_precomputed(workflow: Callable[..., Any], *args: Any) -> Any:
         return workflow(*args)
 
 
-def check_scores(spec: LossSpec, *datasets: Any) -> None:
-    """A set tokenised earlier for another loss has no scores; stop before the first step.
+def check_columns(why: str, needed: Collection[str], *datasets: Any) -> None:
+    """A set tokenised earlier for another recipe has other columns; stop before the first step.
 
     Args:
-        spec: of the loss.
+        why: what needs the columns, as messages begin.
+        needed: their names.
         datasets: tokenized sets, dicts of sets, or None.
 
     Raises:
-        ValueError: the loss needs scores, which a set does not have.
+        ValueError: a set lacks one.
     """
     flat = [part for data in datasets for part in (data.values() if isinstance(data, dict) else [data])]
     for part in flat:
         columns = getattr(part, "column_names", None)
-        missing = [name for name in SCORE_FIELDS if columns and name not in columns]
-        if spec.needs_scores and missing:
+        missing = [name for name in needed if columns and name not in columns]
+        if missing:
             raise ValueError(
-                f"pref_loss: {spec.name} needs {' and '.join(missing)}, but the tokenised set has only "
-                f"{', '.join(columns or [])}. A `tokenized_path` made for another loss has none: make it again."
+                f"{why} needs {' and '.join(missing)}, but the tokenised set has only "
+                f"{', '.join(columns or [])}. A `tokenized_path` made for another recipe has none: make it again."
             )
+
+
+def check_ranks(spec: LossSpec, training_args: Any) -> None:
+    """A loss that compares the pairs of a batch on all ranks needs two or more; stop before the first step.
+
+    Args:
+        spec: of the loss.
+        training_args: of the run.
+
+    Raises:
+        ValueError: there is one pair.
+    """
+    size = training_args.per_device_train_batch_size
+    if training_args.do_train and size * training_args.world_size < 2:
+        raise ValueError(
+            f"pref_loss: {spec.name} compares the pairs of a micro-batch on all ranks, and here that is one pair: "
+            f"per_device_train_batch_size: {size} on {training_args.world_size} rank. Set "
+            "per_device_train_batch_size: 2 or more, or train on several ranks."
+        )
 
 
 def notices(values: dict[str, Any], adapters: list[str] | None) -> list[str]:

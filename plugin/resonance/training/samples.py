@@ -39,8 +39,9 @@ class SampleLog:
     def start(self, rollouts: int) -> None:
         """Keep the lines of the first `rollouts` rollouts."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True) if self.path.is_file() else []
-        whole = [line for line in lines if line.endswith("\n")]  # a killed run leaves half a line
+        text = self.path.read_text(encoding="utf-8") if self.path.is_file() else ""
+        # not `splitlines`, for texts may hold other separators; a killed run leaves half a line
+        whole = [f"{line}\n" for line in text.split("\n")[:-1]]
         numbered = ((line, json.loads(line)["rollout"]) for line in whole)
         kept = [(line, number) for line, number in numbered if number < rollouts]
         _replace(self.path, "".join(line for line, _ in kept))

@@ -7,7 +7,7 @@
 | `media.py` | images as data URIs |
 """
 
-from .client import Client, ServerError
+from .client import Client, ServerError, checked_host, is_loopback, key_in
 from .media import data_uri
 
-__all__ = ["Client", "ServerError", "data_uri"]
+__all__ = ["Client", "ServerError", "checked_host", "data_uri", "is_loopback", "key_in"]

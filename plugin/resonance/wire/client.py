@@ -71,20 +71,20 @@ class Client:
         import httpx
 
         self.url, self.timeout, self.retries, self.concurrency = url.rstrip("/"), timeout, retries, concurrency
-        self._key = _key(key_env)
+        self._key = key_in(key_env)
         host = checked_host(url)
         self._http = httpx.Client(
             timeout=timeout,
             limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
             headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
-            trust_env=not _is_loopback(host),  # a proxy does not reach this machine's own servers
+            trust_env=not is_loopback(host),  # a proxy does not reach this machine's own servers
         )
 
     def get(self, path: str) -> Any:
         """The JSON that the server has at `path`; raises ServerError."""
         return self._call("GET", path, None)
 
-    def post(self, path: str, body: Any = None, *, retries: int | None = None) -> Any:
+    def post(self, path: str, body: Any = None, *, retries: int | None = None, plain: bool = False) -> Any:
         """The JSON with which it answers `body`, {} where it answers nothing.
 
         All tries carry one `X-Request-Id`, so that a server can tell a repetition.
@@ -93,11 +93,12 @@ class Client:
             path: below the URL; may be empty.
             body: is sent as JSON; None for no body.
             retries: instead of the client's, 0 where a call may not come twice.
+            plain: the answer is a text, not JSON.
 
         Raises:
             ServerError: it failed for good; has the URL, the tries, and what was answered last.
         """
-        return self._call("POST", path, body, retries)
+        return self._call("POST", path, body, retries, plain)
 
     def together(self, calls: Sequence[Callable[[], T]]) -> list[T]:
         """Make calls, `concurrency` of them at a time; when one fails, those that have not begun are not made.
@@ -107,9 +108,11 @@ class Client:
         """
         with ThreadPoolExecutor(max(1, min(self.concurrency, len(calls)))) as pool:
             futures = [pool.submit(call) for call in calls]
-            wait(futures, return_when=FIRST_EXCEPTION)
-            for future in futures:
-                future.cancel()
+            try:
+                wait(futures, return_when=FIRST_EXCEPTION)
+            finally:  # also when this thread is interrupted
+                for future in futures:
+                    future.cancel()
             for future in futures:
                 if not future.cancelled() and (error := future.exception()) is not None:
                     raise error
@@ -124,10 +127,10 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _call(self, method: str, path: str, body: Any, retries: int | None = None) -> Any:
+    def _call(self, method: str, path: str, body: Any, retries: int | None = None, plain: bool = False) -> Any:
         content = None if body is None else json.dumps(body, ensure_ascii=False).encode("utf-8")
         headers = {"X-Request-Id": uuid.uuid4().hex, "Content-Type": "application/json"}
-        once = partial(self._once, method, f"{self.url}{path}", content, headers)
+        once = partial(self._once, method, f"{self.url}{path}", content, headers, plain)
         tries = 1 + (self.retries if retries is None else retries)
         for number in range(1, tries + 1):
             try:
@@ -141,7 +144,7 @@ class Client:
                 time.sleep(min(LONGEST_WAIT, max(pause, failed.after)))
         raise AssertionError("unreachable")
 
-    def _once(self, method: str, url: str, content: bytes | None, headers: Mapping[str, str]) -> Any:
+    def _once(self, method: str, url: str, content: bytes | None, headers: Mapping[str, str], plain: bool) -> Any:
         import httpx
 
         deadline = time.monotonic() + self.timeout
@@ -157,6 +160,8 @@ class Client:
             after = response.headers.get("Retry-After", "")
             seconds = float(after) if after.isdecimal() else 0.0
             raise _Failed(f"status {status}: {start or 'no text'}", status in PASSING, status, text, seconds)
+        if plain:
+            return text
         if not text.strip():
             return {}
         try:
@@ -200,14 +205,16 @@ def checked_host(url: str) -> str:
     return parsed.host
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
 
 
-def _key(variable: str) -> str:
+def key_in(variable: str) -> str:
+    """The key in an environment variable, empty for no name. ValueError where it is not set."""
     if not variable:
         return ""
     key = os.environ.get(variable, "").strip()

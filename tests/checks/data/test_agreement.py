@@ -16,7 +16,7 @@ from resonance.checks.data.entry import TAGS, parse_entry
 from resonance.checks.data.kinds import KINDS
 from resonance.rows.attributes import ScoredDatasetAttr
 from resonance.rows.fields import PLACEHOLDERS, ROW, SCORE_FIELDS, SOURCE
-from resonance.rows.validate.raw_columns import illegal_scores
+from resonance.rows.validate.raw_columns import illegal_numbers
 
 # Told by the check alone: PIL decodes them at the first step, or the tokenizer or the table fails on them.
 LATER = {"image truncated", "not Unicode", "mixed column"}
@@ -40,7 +40,7 @@ def training_says(row: dict[str, Any], attr: ScoredDatasetAttr, folder: Path) ->
     kinds = []
     if all(scores):
         batch = {SOURCE: ["f"], ROW: [0]} | {column: [row[column]] for column in scores}
-        kinds += [problem.kind for problem in illegal_scores([batch], tuple(scores))]
+        kinds += [problem.kind for problem in illegal_numbers([batch], dict(zip(SCORE_FIELDS, scores, strict=True)))]
     try:
         aligned = get_dataset_converter(attr.formatting, attr, SimpleNamespace(media_dir=str(folder)))(row)
     except Exception:

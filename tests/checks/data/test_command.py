@@ -467,7 +467,7 @@ def test_fix_writes_nothing_if_nothing_is_left_or_rows_hold_bytes(folder, make_p
     blob = (folder.path / "images/1.png").read_bytes()
     folder.write([make_pair(0, images=[{"bytes": blob, "path": None}])], "pairs.parquet")
     result = folder.check("pairs", "--fix", folder.path / "clean.json")
-    assert result.code == 2 and "`resonance data import` writes embedded images to files first" in result.err
+    assert result.code == 2 and "Import it first: embedded images become files" in result.err
     assert not (folder.path / "clean.json").exists() and not (folder.path / "clean.dropped.jsonl").exists()
 
 

@@ -122,3 +122,18 @@ def test_gaps_in_columns_that_only_look_like_scores_are_no_errors(folder, make_p
     assert len(json.loads(fixed.read_text())) == 2
     folder.register("pairs", path.name)
     assert folder.found("pairs") == {"bad score": [1]}
+
+
+def test_register_offers_scores_that_some_rows_lack(folder, make_pair, capsys) -> None:
+    path = folder.write([make_pair(0), make_pair(1, score_rejected=None)], name=None)
+    register = ["data", "register", str(path), "--dataset-dir", str(folder.path), "--name", "gaps"]
+    assert main(register) == 0
+    told = capsys.readouterr().out
+    assert '"score_chosen":' not in told
+    (offered,) = re.findall(r"so they are not declared; when all have both, add (.*)", told)
+    assert offered == "--set columns.score_chosen=score_chosen --set columns.score_rejected=score_rejected"
+    assert folder.check("gaps").code == 0
+    path.write_text(json.dumps([make_pair(0), make_pair(1)]))
+    assert main([*register, "--force", *offered.split()]) == 0
+    assert '"score_chosen": "score_chosen"' in capsys.readouterr().out
+    assert folder.check("gaps").code == 0

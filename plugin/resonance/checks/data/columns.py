@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 
-from ...datafiles.columns import MEDIA_COLUMNS, SCORE_FIELDS
+from ...datafiles.columns import MEDIA_COLUMNS, NUMBERS
 from ...rows.fields import META
 from ...rows.validate.column_types import ColumnTypes
 from ...rows.validate.findings import EMPTY_RESPONSE, INVALID_TURNS
@@ -20,7 +20,7 @@ PER_ROW = {  # kinds that every row has if a column is missing
     **dict.fromkeys(("messages", "chosen", "rejected"), (INVALID_TURNS, "row unreadable")),
     **dict.fromkeys(("response",), (EMPTY_RESPONSE,)),
     **dict.fromkeys(MEDIA_COLUMNS, ("placeholder count",)),
-    **dict.fromkeys(SCORE_FIELDS, ("bad score",)),
+    **dict.fromkeys(NUMBERS, ("bad score",)),
     "kto_tag": ("bad label",),
     META: ("answer missing",),
 }

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ...datafiles.columns import ALIASES, COLUMNS, FORMATTINGS, MEDIA_COLUMNS, SCORE_FIELDS, TAGS
+from ...datafiles.columns import ALIASES, COLUMNS, FORMATTINGS, MEDIA_COLUMNS, NUMBERS, SCORE_FIELDS, TAGS
 from ...datafiles.find import DataSet, find
 from ...datafiles.info import INFO
 from ...datafiles.read import SUFFIXES, TEXT
@@ -25,7 +25,7 @@ OURS = (".skipped.jsonl", ".dropped.jsonl", INFO)  # files that lie beside data 
 TYPES = {
     suffix: "json" if suffix == ".jsonl" else suffix[1:] for suffix in (*SUFFIXES, TEXT)
 }  # as LlamaFactory has it
-_ANY = ("system", "tools", *MEDIA_COLUMNS, "kto_tag", "chosen", "rejected", *SCORE_FIELDS)
+_ANY = ("system", "tools", *MEDIA_COLUMNS, "kto_tag", "chosen", "rejected", *NUMBERS)
 READ = {  # the columns that LlamaFactory's converters look at
     "alpaca": ("prompt", "query", "response", "history", *_ANY),
     "sharegpt": ("messages", *_ANY),
@@ -124,7 +124,8 @@ def parse_entry(name: str, files: tuple[Path, ...], raw: dict[str, Any], media_d
         complaints.append(f"`formatting` is {formatting!r}; there are {', '.join(FORMATTINGS)}. Did you mean {near}?")
     if not str(raw.get("split", "train")).startswith("train"):
         complaints.append(f"`split` is {raw['split']!r}, but the rows of files are all of the split 'train'")
-    known, unread = tuple(ALIASES), {"response"} if ranking else {"chosen", "rejected", *SCORE_FIELDS}
+    known = tuple(dict.fromkeys((*ALIASES, *NUMBERS)))
+    unread = {"response"} if ranking else {"chosen", "rejected", *NUMBERS}
     given = columns if isinstance(columns, dict) else COLUMNS
     read = {key: given[key] for key in READ.get(formatting, known) if given.get(key) and key not in unread}
     complaints += [f"`columns.{key}` is {name!r}, not a name" for key, name in read.items() if type(name) is not str]

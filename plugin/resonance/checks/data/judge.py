@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ...datafiles.columns import FORMATTINGS, SCORE_FIELDS
-from ...rows.fields import score_problem
+from ...datafiles.columns import FORMATTINGS, NUMBERS, SCORE_FIELDS
 from ...rows.validate.column_types import type_name
 from ...rows.validate.findings import EMPTY_RESPONSE, INVALID_TURNS
 from ...rows.validate.rules import medium_finding, placeholder_findings, skip_reason, text_finding
@@ -163,13 +162,15 @@ class Judge:
 
     def _scores(self, row: dict[str, Any]) -> Iterator[Found]:
         scores: list[Any] = []
-        for key in SCORE_FIELDS if self.entry.ranking else ():
+        for key, problem_of in NUMBERS.items() if self.entry.ranking else ():
             if (column := self.entry.columns.get(key)) is None:
                 continue
             label = f"`{key}`" if key == column else f"`{key}` (column `{column}`)"
             value: Any = row.get(column)
-            if problem := score_problem(value):
+            if problem := problem_of(value):
                 yield "score gap" if self.entry.guessed else "bad score", f"{label} is {problem}"
+                continue
+            if key not in SCORE_FIELDS:
                 continue
             scores.append(value)
             low, high = self.options.score_range or (value, value)

@@ -61,7 +61,7 @@ KINDS: dict[str, Kind] = {
     "bad label": _error("Give every row true or false in its `kto_tag` column."),
     "bad score": _error(CURES["bad score"]),
     "score out of range": _error("Rescale the scores (`resonance data score-scale`), or correct --score-range."),
-    "placeholder count": _error(CURES["placeholder count"] + " --fix inserts them where a row has none."),
+    "placeholder count": _error(CURES["placeholder count"]),
     "too long": _error("Raise `cutoff_len`, shrink images (`image_max_pixels`), or set `overlong` in the recipe."),
     "not measured": _error("Correct the row; the message is that of the model's own processor."),
     # media

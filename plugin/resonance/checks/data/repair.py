@@ -54,6 +54,10 @@ def refuse_target(option: str, out: Path, suffixes: tuple[str, ...], read: Itera
         raise ValueError(f"{option} {out}: {problem}")
 
 
+class Embedded(ValueError):
+    """Rows hold bytes, which no JSON can."""
+
+
 class Repair:
     """Write the cleaned copy of a scanned data set, and count what was done.
 
@@ -74,8 +78,8 @@ class Repair:
         """Write the copy and the list of dropped rows, each whole or not at all; return what was done, in two lines.
 
         Raises:
-            ValueError: if no row is left or can be judged, rows hold bytes, which JSON cannot, or they show too late
-                for JSON lines what a column is.
+            Embedded: if rows hold bytes.
+            ValueError: if no row is left or can be judged, or rows show too late for JSON lines what a column is.
             OSError: if a file cannot be written.
         """
         if self.scan.rows and not self.scan.entry.columns:
@@ -127,9 +131,7 @@ class Repair:
                     writer.write(mended)
                 except TypeError as error:
                     cannot = f"--fix writes JSON, and row {number} of {file} cannot be ({error})"
-                    raise ValueError(
-                        f"{cannot}. `resonance data import` writes embedded images to files first."
-                    ) from error
+                    raise Embedded(f"{cannot}. Import it first: embedded images become files.") from error
         except RowError as error:  # what stands before the break is sound
             drop(error.row, None, [("file unreadable", str(error))])
 

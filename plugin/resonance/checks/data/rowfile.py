@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ...datafiles.columns import SCORE_FIELDS
+from ...datafiles.columns import NUMBERS
 from ...datafiles.read import RowError, RowReader
 from ...rows.fields import number_in
 from ...rows.validate.json_head import JsonHead
@@ -24,8 +24,8 @@ def rows_of(
 ) -> tuple[RowReader, Iterator[Any]]:
     """Return the reader of a file and its rows as (number, row).
 
-    The cells of a CSV file of pairs are text, and its scores numbers, as in runs of ours. Other sets are read by
-    LlamaFactory alone, so their cells become what `datasets` guesses.
+    The cells of a CSV file of pairs are text, its scores, weights and margins numbers, as in runs of ours. Other sets
+    are read by LlamaFactory alone, so their cells become what `datasets` guesses.
 
     Args:
         entry: of the file's data set.
@@ -37,7 +37,7 @@ def rows_of(
         RowError: here or while iterating, if the file cannot be read (on).
     """
     good, is_json = 0, path.suffix.lower() in (".json", ".jsonl")
-    scores = {entry.columns.get(key) for key in SCORE_FIELDS}
+    numbers = {entry.columns.get(key) for key in NUMBERS}
 
     def complain(row: int, message: str) -> None:
         if path.suffix.lower() == ".json" and not good and row >= 2:
@@ -55,7 +55,7 @@ def rows_of(
             if path.suffix.lower() == ".csv":
                 row = numbered({column: None if text == "" else text for column, text in row.items()}, entry)
             elif is_json and not reader.lines and isinstance(row, dict):  # where NaN reads as null
-                row |= {name: None for name, value in row.items() if value != value and name not in scores}
+                row |= {name: None for name, value in row.items() if value != value and name not in numbers}
             if head is not None and reader.lines and isinstance(row, dict):
                 head.add(number, row, reader.start)
             yield number, row
@@ -93,8 +93,8 @@ def _guessed_csv(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def numbered(row: dict[str, Any], entry: Entry) -> dict[str, Any]:
-    """A row whose scores are numbers, where they were written as text."""
-    columns = [column for key in SCORE_FIELDS if (column := entry.columns.get(key)) is not None]
+    """A row whose scores, weight and margin are numbers, where they were written as text."""
+    columns = [column for key in NUMBERS if (column := entry.columns.get(key)) is not None]
     return row | {column: number_in(row.get(column)) for column in columns if column in row}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -16,7 +16,9 @@ from ...datafiles.find import DataSet
 from ...datafiles.infer import SETTINGS, infer_entry
 from ...datafiles.info import INFO
 from ...datafiles.read import data_files, read_rows
-from ...datafiles.sample import SAMPLE
+from ...datafiles.sample import SAMPLE, Table
+from ...datafiles.scores import gapped
+from ...datafiles.unread import media_kind
 from ...importers.table import fitting
 from . import common
 
@@ -25,11 +27,11 @@ _GROUPS = ("columns", "tags")
 _UNSAID = {"formatting": "alpaca", "ranking": False} | {f"tags.{tag}": name for tag, name in TAGS.items()}
 
 
-def import_command(file: Path, out: Path = Path("data")) -> str | None:
-    """The import that makes something of the rows of a file; None if no importer does."""
+def import_command(file: Path, out: Path = Path("data"), *, pairs: bool = False) -> str | None:
+    """The import that makes something of the rows of a file, or pairs; None if no importer does."""
     with suppress(ValueError, OSError):
         row = next((row for _, row in read_rows(data_files(file)[0])), None)
-        if isinstance(row, dict) and (names := fitting(row)):
+        if isinstance(row, dict) and (names := fitting(row, pairs=pairs)):
             return common.typed("import", names[0], file, "--out", out)
     return None
 
@@ -48,7 +50,9 @@ def settings(file: Path, info_path: Path, entry: Mapping[str, Any]) -> list[str]
 
 def _told(file: Path, info_path: Path, given: dict[str, Any] | None) -> dict[str, Any]:
     with suppress(ValueError, OSError):
-        return _flat(infer_entry(file, info_path, given))
+        entry = infer_entry(file, info_path, given)
+        left_out = {f"columns.{key}" for key in gapped(file, entry, given)}
+        return {key: value for key, value in _flat(entry).items() if key not in left_out}
     return {}
 
 
@@ -56,6 +60,15 @@ def _flat(entry: Mapping[str, Any]) -> dict[str, Any]:
     """An entry by the keys that `register --set` knows."""
     inner = {f"{group}.{key}": name for group in _GROUPS for key, name in entry.get(group, {}).items()}
     return {key: entry[key] for key in SETTINGS if key in entry} | inner
+
+
+def media_columns(file: Path, read: Collection[str]) -> dict[str, str]:
+    """The media columns that an entry could name, by kind: the first of each that its values suit and nobody reads."""
+    table, found = Table.of(file), dict[str, str]()
+    for name in table.names:
+        if name not in read and (kind := media_kind(table.values(name))) is not None:
+            found.setdefault(kind, name)
+    return found
 
 
 def register_copy(args: argparse.Namespace, data: DataSet, output: Path) -> str:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 from ...datafiles.info import INFO
 from . import common
-from .advice import import_command, settings
+from .advice import import_command, media_columns, settings
+
+PLACED = " but 0 `"  # in a finding about a row with media and without a placeholder
 
 if TYPE_CHECKING:
     from ...checks.data.entry import Entry
@@ -111,7 +113,7 @@ def check(args: argparse.Namespace, entries: list[Entry], options: Options) -> i
     """Scan, report and, if asked, repair; returns the exit code."""
     from ...checks.data.findings import Findings
     from ...checks.data.page import Gallery, write_page
-    from ...checks.data.repair import Repair
+    from ...checks.data.repair import Embedded, Repair
     from ...checks.data.scan import Scan
     from ...checks.data.text import lines
 
@@ -137,7 +139,10 @@ def check(args: argparse.Namespace, entries: list[Entry], options: Options) -> i
         write_page(args.html, scans, findings, gallery)
         print(f"{args.html}: the same with pictures", file=told)
     if args.fix is not None:
-        print(Repair(scans[0], args.fix, args.strict).run(), file=told)
+        try:
+            print(Repair(scans[0], args.fix, args.strict).run(), file=told)
+        except Embedded as error:
+            raise ValueError(f"{error}\nNext: {import_of(entries[0])}") from error
         print(f"Next: {register_command(args, entries[0])}", file=told)
     elif len(entries) == 1 and scans[0].rows and not args.json:
         following = cure(args, scans[0], findings) if findings.count("error") else recipe_lines(args, entries[0])
@@ -166,17 +171,41 @@ def cure(args: argparse.Namespace, scan: Scan, findings: Findings) -> str:
     embedded = len(probe.sizes) > 0 and not probe.facts
     wrong = {group.kind: group.count for group in findings.groups(scan.files) if KINDS[group.kind].severity == "error"}
     if embedded or not scan.entry.columns or "rejected unread" in wrong:  # which no cleaned copy helps
-        command = import_command(files[0] if len(files) == 1 else files[0].parent)
-        return f"Next: {command or 'resonance data import --list'}, if this is a public set as it was downloaded"
+        return f"Next: {import_of(scan.entry)}, if this is a public set as it was downloaded"
+    if "placeholder count" in wrong and (command := name_media(args, scan.entry)):
+        return f"Next: {command}"
     missing = sum(wrong.get(f"{medium} missing", 0) for medium in ("image", "video", "audio"))
     if missing * 2 > scan.rows and len(files) == 1 and files[0].suffix.lower() in (".json", ".jsonl"):
         where = [] if Path(media_dir) == files[0].parent else ["--media-dir", media_dir]
         command = common.typed("fix-paths", files[0], *where, "--search", "DIR")
         return f"Next: {command}, where DIR is the folder that has the media"
+    if "placeholder count" in wrong and not any(PLACED in each.message for each in findings.all(scan.files)):
+        wrong.pop("placeholder count")  # a copy gets placeholders only in rows that have none
     if findings.rows("error", scan.files) == scan.rows + scan.unread and not MENDED & wrong.keys():
         return "Every row has an error that cannot be mended: a copy without errors would be empty."
     clean = (files[0] if len(files) == 1 else files[0].parent).with_suffix(".clean.json")  # not among the others
     return f"Next: {common.again(args, '--fix', clean)}"
+
+
+def name_media(args: argparse.Namespace, entry: Entry) -> str | None:
+    """What declares the columns that look like media, where the entry names none; None if there is nothing to name."""
+    from ...datafiles.find import find
+
+    data = find(args.targets[0], Path(args.dataset_dir, INFO))
+    if data.name is None or data.info is None or entry.has_media:
+        return None
+    media = media_columns(data.path, entry.columns.values())
+    same = {"formatting": entry.formatting, "ranking": entry.ranking, "tags": entry.tags}
+    same |= {"columns": entry.columns | media}
+    where = ["--dataset-dir", data.info.parent] if data.info.parent != Path("data") else []
+    sets = settings(data.path, data.info, same)
+    return common.typed("register", data.path, "--name", data.name, *where, "--force", *sets) if media else None
+
+
+def import_of(entry: Entry) -> str:
+    """The import of a set's files, or of one like it."""
+    files = entry.files
+    return import_command(files[0] if len(files) == 1 else files[0].parent) or "resonance data import --list"
 
 
 def register_command(args: argparse.Namespace, entry: Entry) -> str:

@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     except ValueError as error:
         raise common.WrongCall(f"{error}; Next: resonance data import --list") from error
     job = Job(**{field.name: getattr(args, field.name) for field in fields(Job)})
-    print(f"{importer.name}: {importer.summary}\nTerms: {importer.terms}", flush=True)
+    print(f"{importer.name}: {importer.summary}\n{terms(importer, args.source)}", flush=True)
     try:
         with Progress() as progress:
             result = import_dataset(importer, job, progress)
@@ -94,6 +94,15 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"interrupted; {again} goes on from here") from None
     _report(importer, job, result)
     return 0
+
+
+def terms(importer: Importer, source: str | None) -> str:
+    """The line about the licence; whether a file is of the set that its layout is known from cannot be told."""
+    if importer.hub_id is None:
+        return "Terms: those of the data that you give"
+    if source in (None, importer.hub_id):
+        return f"Terms: {importer.terms}"
+    return f"Terms of {importer.hub_id}, if the rows are from there: {importer.terms}"
 
 
 def _importer(name: str | None) -> Importer:
@@ -152,6 +161,9 @@ def _report(importer: Importer, job: Job, result: Result) -> None:
         print(f"-> {result.skipped} (what was skipped, and why)")
     if importer.note is not None:
         print(f"Note: {importer.note(importer.settled(job.options))}")
+    if result.tally.gapped:
+        few = f"{result.tally.scored:,} of {count(result.tally.rows_out, 'row')}"
+        print(f"Note: only {few} have scores, so the entry declares none")
     if result.entry_error:
         register = common.typed("register", result.file, "--name", result.name, "--info", job.info_path)
         raise ValueError(f"the data file is there, its entry is not: {result.entry_error}\nNext: {register}")

@@ -13,6 +13,7 @@ from ...datafiles.columns import ALIASES, FORMATTINGS, META, TAGS
 from ...datafiles.infer import SETTINGS, infer_entry
 from ...datafiles.info import INFO, register
 from ...datafiles.sample import Table, Unclear
+from ...datafiles.scores import gapped
 from ...datafiles.usual import odd_row
 from . import common
 from .advice import import_command, media_root
@@ -41,6 +42,8 @@ def run(args: argparse.Namespace) -> int:
     name = args.name if args.name is not None else path.name if path.is_dir() else path.stem
     refuse_new_folder(info_path)
     entry = told_entry(args.file, info_path, given)
+    gaps = gapped(args.file, entry, given)
+    entry["columns"] = {key: name for key, name in entry["columns"].items() if key not in gaps}
     change = register(info_path, name, entry, force=args.force, dry_run=args.dry_run)
     if not change.diff:
         print(f"{info_path}: {name} is there already, as it should be")
@@ -54,6 +57,12 @@ def run(args: argparse.Namespace) -> int:
     read = [column for key, column in entry["columns"].items() if key != META] + list(meta or ())
     if told := Table.of(args.file).told_unread(read, "--set columns.{key}={name}"):
         print(common.safe(told))
+    alone = not entry.get("ranking") and "ranking" not in given
+    if alone and (command := import_command(args.file, info_path.parent, pairs=True)):
+        print(f"Registered as answers alone, but rows can be read as pairs: {command}")
+    if gaps:
+        settings = " ".join(f"--set columns.{key}={name}" for key, name in gaps.items())
+        print(common.safe(f"Some rows lack scores, so they are not declared; when all have both, add {settings}"))
     look = "check" if info_path.name == INFO else "show"  # `check` knows no other name
     root = media_root(args.file, entry, info_path)
     if root is not None:

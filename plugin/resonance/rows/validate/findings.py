@@ -49,8 +49,8 @@ class Finding(NamedTuple):
 
 _PATH = "Correct the path, or set `media_dir` to the folder that the paths start from."
 CURES = {
-    "bad score": "Give every row a finite number in both score columns (a NaN in a JSON list reads as null), or "
-    "choose a pref_loss that needs no scores.",
+    "bad score": "Give every row a finite number in its columns of scores, margin and weight, and no weight below 0 "
+    "(a NaN in a JSON list reads as null), or choose a pref_loss that needs none and leave `sample_weights` out.",
     "image missing": _PATH,
     "video missing": _PATH,
     "audio missing": _PATH,
@@ -58,8 +58,9 @@ CURES = {
     "audio unreadable": "Give each audio as the path of a file.",
     "not a path": "Write the path of a file for each: training fetches and decodes nothing.",
     "image unreadable": "Replace the image, or remove the row.",
-    "placeholder count": "Write one placeholder per item; prompt + chosen and prompt + rejected count separately. If "
-    "the media are in a column that the entry does not name, name it; a text-only `template` needs no placeholders.",
+    "placeholder count": "Write one placeholder per item; prompt + chosen and prompt + rejected count separately. "
+    "`resonance data check NAME --fix OUT.json` writes a copy with them in rows that have none. If the media are in a "
+    "column that the entry does not name, name it; a text-only `template` needs no placeholders.",
     "media token": "Take the token out of the text, or write it otherwise, as `<| image_pad |>`: a placeholder such "
     "as `<image>` stands for an image, the model's own token has none behind it.",
     "message not text": "Make every message's content plain text and put images into the `images` column.",

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""The columns of a raw dataset: does it have those that its entry names, and are its scores numbers?"""
+"""The columns of a raw dataset: does it have those that its entry names, and do ours hold the numbers they should?"""
 
 from __future__ import annotations
 
@@ -7,37 +7,42 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ..fields import FORMATTINGS, MEDIA_COLUMNS, ROW, SCORE_FIELDS, SOURCE, own_value, score_problem
+from ..fields import FORMATTINGS, MEDIA_COLUMNS, NUMBERS, ROW, SCORE_FIELDS, SOURCE, Column, own_value
 from ..stream import Dataset, column_batches
 from ..types import Batch, DatasetAttr, Row
 from .findings import CURES, Finding, explain
 
 PAIR_COLUMNS = ("chosen", "rejected")
+WHY = {  # a group of columns has to be there
+    "scores": "the loss or `score_margin` of this recipe needs scores",
+    "weights": "`sample_weights` of this recipe needs weights",
+    "margins": "the loss of this recipe needs margins",
+}
 TEXTS = ("messages", "prompt", "query", "system", *PAIR_COLUMNS)
 
 
 def require_columns(
-    dataset_attr: DatasetAttr, present: Iterable[str], needs_scores: bool, needed: tuple[str, ...] = PAIR_COLUMNS
+    dataset_attr: DatasetAttr, present: Iterable[str], read: Iterable[Column], needed: tuple[str, ...] = PAIR_COLUMNS
 ) -> None:
     """Check that the dataset_info.json entry names every column a row needs, and that the data has them.
 
     Args:
         dataset_attr: the entry.
         present: columns of the data.
-        needs_scores: whether scores have to be there.
+        read: those of our columns that have to be there.
         needed: keys of `columns` that LlamaFactory's own formattings have to name.
 
     Raises:
         ValueError: naming each missing entry or column, and the nearest existing one.
     """
     present = [name for name in present if name not in (SOURCE, ROW)]
-    required = needed * (dataset_attr.formatting in FORMATTINGS) + SCORE_FIELDS * needs_scores
+    groups = {column.name: column.group for column in read}
+    required = (*needed * (dataset_attr.formatting in FORMATTINGS), *groups)
     complaints = []
     for key in (*required, *MEDIA_COLUMNS):
         column = getattr(dataset_attr, key, None)
         if not column and key in required:
-            score = key in SCORE_FIELDS
-            why = "the loss or `score_margin` of this recipe needs scores" if score else "a pair needs it"
+            why = WHY[groups[key]] if key in groups else "a pair needs it"
             complaints.append(f'no column for `{key}`: {why}; add `"{key}": "<column>"` under "columns"')
         elif column and column not in present:
             near = difflib.get_close_matches(column, present, 1) or difflib.get_close_matches(key, present, 1)
@@ -70,34 +75,40 @@ def score_columns(dataset_attr: DatasetAttr) -> tuple[str, str]:
     return chosen, rejected
 
 
-def illegal_scores(batches: Iterable[Batch], columns: tuple[str, str]) -> Iterator[Finding]:
-    """Yield a finding for every illegal score in batches of columns.
+def raw_names(dataset_attr: DatasetAttr, columns: Iterable[Column]) -> dict[str, str]:
+    """Return what columns of ours are called in the data, by name."""
+    return {column.name: getattr(dataset_attr, column.name) for column in columns}
+
+
+def illegal_numbers(batches: Iterable[Batch], columns: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield a finding for every illegal score, weight or margin in batches of columns.
 
     Args:
-        batches: with source, row and both scores.
-        columns: raw names of (score_chosen, score_rejected).
+        batches: with source, row and these columns.
+        columns: raw names by name.
     """
     for batch in batches:
-        for key, column in zip(SCORE_FIELDS, columns, strict=True):
+        for key, column in columns.items():
             label = f"`{key}`" if key == column else f"`{key}` (column `{column}`)"
             for source, row, value in zip(batch[SOURCE], batch[ROW], batch[column], strict=True):
-                if found := score_problem(own_value(value, source)):
+                if found := NUMBERS[key](own_value(value, source)):
                     yield Finding("bad score", f"{label} is {found}", source, row)
 
 
-def score_findings(dataset: Dataset, columns: tuple[str, str]) -> list[Finding]:
+def number_findings(dataset: Dataset, columns: Mapping[str, str]) -> list[Finding]:
     """Check every row of a dataset, map-style or streamed from local files, without reading its other columns."""
-    return list(illegal_scores(column_batches(dataset, (SOURCE, ROW, *columns)), columns))
+    names = dict.fromkeys((SOURCE, ROW, *columns.values()))
+    return list(illegal_numbers(column_batches(dataset, tuple(names)), columns))
 
 
-def require_scores(example: Row, columns: tuple[str, str]) -> Row:
+def require_numbers(example: Row, columns: Mapping[str, str]) -> Row:
     """Return one streamed row as it is.
 
     Raises:
-        ValueError: if one of its scores is illegal.
+        ValueError: if one of its scores, its weight or its margin is illegal.
     """
-    batch = {name: [example.get(name)] for name in (SOURCE, ROW, *columns)}
-    if findings := list(illegal_scores([batch], columns)):
+    batch = {name: [example.get(name)] for name in (SOURCE, ROW, *columns.values())}
+    if findings := list(illegal_numbers([batch], columns)):
         raise ValueError(explain(str(example[SOURCE]), findings))
     return example
 

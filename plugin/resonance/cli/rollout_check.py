@@ -1,0 +1,65 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""`resonance rollout-check`."""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+_ALWAYS = ("rollout_check_only=true", "report_to=none", "deepspeed=null", "resume_from_checkpoint=null")
+REPORT, LOG = "rollout_check.txt", "rollout_check.log"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", type=Path, help="a recipe of stage: ppo with rollout_url (YAML or JSON)")
+    other = "another value of a recipe key, as llamafactory-cli takes it"
+    parser.add_argument("overrides", nargs="*", default=[], metavar="KEY=VALUE", help=other)
+    parser.add_argument("--print-command", action="store_true", help="print how to start the servers, and ask nothing")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compare the servers that generate for a recipe with it: prompts, images, log-probabilities, new weights."""
+    from ..checks.serving import commands_of, read_served
+
+    try:
+        values = read_served(args.recipe, args.overrides)
+        if args.print_command:
+            print("\n".join(commands_of(args.recipe, args.overrides)))
+            return 0
+    except ValueError as error:
+        print(f"resonance rollout-check: {error}\nNext: resonance rollout-check --help", file=sys.stderr)
+        return 2
+    # below the run's own folder, which servers can read
+    folder = Path(values["output_dir"], "rollout_check")
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return _check(args, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if not any(folder.parent.iterdir()):
+            folder.parent.rmdir()
+
+
+def _check(args: argparse.Namespace, folder: Path) -> int:
+    """Runs the recipe up to its first step, on one device."""
+    # -P: as for llamafactory-cli, a datasets.py in the working folder is no module
+    command = [sys.executable, "-P", "-m", "llamafactory.cli", "train", str(args.recipe), *args.overrides, *_ALWAYS]
+    device = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
+    env = {name: value for name, value in os.environ.items() if name != "FORCE_TORCHRUN"}
+    with (folder / LOG).open("w") as log:
+        code = subprocess.run(
+            [*command, f"output_dir={folder / 'run'}"],
+            env=env | {"CUDA_VISIBLE_DEVICES": device},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        ).returncode
+    report = folder / "run" / REPORT
+    if code or not report.is_file():
+        print((folder / LOG).read_text(errors="replace")[-3000:], file=sys.stderr)
+        print(f"resonance rollout-check: the recipe did not get as far as its servers (exit code {code})")
+        return 1
+    lines = report.read_text(encoding="utf-8")
+    print(lines, end="")
+    return 1 if any(line.startswith("FAIL") for line in lines.splitlines()) else 0
