@@ -47,12 +47,16 @@ def test_the_recipes_the_readme_promises_are_there() -> None:
 
 def launched(path: Path, gpus: int) -> str:
     """The command of a recipe, but for its path."""
+    nodes = (
+        "NNODES=2 NODE_RANK=0 MASTER_ADDR=10.0.0.1 MASTER_PORT=29500 FORCE_TORCHRUN=1 "
+        "NPROC_PER_NODE=4 llamafactory-cli train"
+    )
     other = {
         "methods/fsdp2": "accelerate launch --config_file examples/accelerate/fsdp2_config.json "
         "-m llamafactory.launcher",
         "methods/ray": "USE_RAY=1 llamafactory-cli train",
-        "methods/two_nodes": "NNODES=2 NODE_RANK=0 MASTER_ADDR=10.0.0.1 MASTER_PORT=29500 FORCE_TORCHRUN=1 "
-        "NPROC_PER_NODE=4 llamafactory-cli train",
+        "methods/two_nodes": nodes,
+        "rl/qwen2_5_vl_grpo_two_nodes": nodes,
     }
     usual = (f"FORCE_TORCHRUN=1 NPROC_PER_NODE={gpus} " if gpus > 1 else "") + "llamafactory-cli train"
     return other.get(path.relative_to(EXAMPLES).with_suffix("").as_posix(), usual)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -36,9 +37,13 @@ def test_room(count: int, bundle: dict[str, int], nodes: list[Any], room: int) -
 
 
 @pytest.mark.parametrize(("recipe", "ours"), [({"stage": "ppo"}, True), ({"stage": "sft"}, False)])
-def test_only_drivers_of_our_recipes_have_another_function(recipe: dict[str, Any], ours: bool) -> None:
+def test_only_drivers_of_our_recipes_have_another_function(
+    recipe: dict[str, Any], ours: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from llamafactory.train import tuner
 
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(shutdown=lambda: ended.append(True)))
+    ended: list[bool] = []
     stock, seen = tuner.get_placement_group if hasattr(tuner, "get_placement_group") else None, []
     if stock is None:
         pytest.skip("this LlamaFactory goes through Ray's own trainer")
@@ -48,7 +53,14 @@ def test_only_drivers_of_our_recipes_have_another_function(recipe: dict[str, Any
 
     ray_training(driver)(SimpleNamespace(ray_num_workers=2), {"args": recipe})
     assert seen == ([(places.get_placement_group, 2)] if ours else [(stock, 0)])
-    assert tuner.get_placement_group is stock
+    assert tuner.get_placement_group is stock and not ended
+
+    def killed(ray_args: Any, config: dict[str, Any]) -> None:
+        raise RuntimeError("the actor died")
+
+    with pytest.raises(RuntimeError, match="the actor died"):
+        ray_training(killed)(SimpleNamespace(ray_num_workers=2), {"args": recipe})
+    assert ended == [True] * ours, "the other workers end before the cause is reported"
 
 
 def test_the_variable_is_named_where_a_key_is_given() -> None:

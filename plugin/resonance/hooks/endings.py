@@ -53,9 +53,10 @@ class Reporter:
             if first := first_cause(error):
                 cause = f"{cause}\nThe first cause: {first}"
                 write(f"The first cause: {first}")
-            if lost := lost_rank(cause):
-                cause = f"{cause}\n{lost}"
-                write(lost)
+            of_ray = kind.__module__.partition(".")[0] == "ray"  # a worker has ended; its own lines are above
+            if more := lost_rank(cause) or (how_to_go_on(sys.argv[1:]) if of_ray else ""):
+                cause = f"{cause}\n{more}"
+                write(more)
         else:
             write(cause)
         if folder:

@@ -17,10 +17,18 @@ _workers: ContextVar[int] = ContextVar("ray_num_workers")
 
 @contextmanager
 def placing(workers: int) -> Iterator[None]:
-    """Within it, `get_placement_group` knows how many workers the recipe asks for."""
+    """Within it, `get_placement_group` knows how many workers the recipe asks for; an error ends all of them.
+
+    Their last lines would else come behind the cause, and a worker that waits for one that is gone would stay.
+    """
+    import ray
+
     token = _workers.set(workers)
     try:
         yield
+    except BaseException:
+        ray.shutdown()
+        raise
     finally:
         _workers.reset(token)
 
