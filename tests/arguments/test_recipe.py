@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from llamafactory.hparams import get_train_args, parser
 
-from resonance.arguments import preference, recipe
+from resonance.arguments import names, preference, recipe
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ def test_other_switches_bring_no_keys(monkeypatch, switch):
 
 
 def test_keys_are_those_of_the_classes_that_the_installed_parser_fills():
-    known = recipe.known_keys(parser)
+    known = names.known_keys(parser)
     assert {"stage", "dataset", "output_dir", "model_name_or_path", "top_p", "uni_dpo_tau_ref", "data_ratio"} <= known
     more = SimpleNamespace(_TRAIN_ARGS=[*parser._TRAIN_ARGS, make_dataclass("Next", [("of_the_next_release", int)])])
     recipe.check({"stage": "sft", "of_the_next_release": 1}, more)
@@ -216,7 +216,7 @@ def test_keys_of_preference_training_are_refused_there_too(monkeypatch):
 
 def test_a_switch_of_a_back_end_that_this_llamafactory_does_not_know_changes_nothing(monkeypatch):
     monkeypatch.setenv("USE_MEGATRON_BRIDGE", "1")
-    if "use_megatron_bridge" not in recipe.known_keys(parser):
+    if "use_megatron_bridge" not in names.known_keys(parser):
         recipe.check({"stage": "sft", "data_ratio": 0.5}, parser)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from resonance.arguments.recipe import unknown_keys
+from resonance.arguments.names import unknown_keys
 from resonance.hooks import ray as places
 from resonance.hooks.always import ray_training
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Names in a recipe that would be found wrong only later: of stage, template, model folders, DeepSpeed file."""
+"""Names in a recipe: of keys, and those that would be found wrong only later, of stage, template, model, DeepSpeed."""
 
 from __future__ import annotations
 
@@ -20,6 +20,33 @@ CHOSEN = ("stage", "finetuning_type")  # LlamaFactory trains nothing under any o
 COUNTS = ("per_device_train_batch_size", "gradient_accumulation_steps")
 MODELS = ("model_name_or_path", "ref_model")
 ADAPTERS = ("adapter_name_or_path", "ref_model_adapters")
+# Keys of Transformers 4 that Transformers 5 has under other names.
+_NOW = {"group_by_length": "train_sampling_strategy: group_by_length"}
+_VARIABLES = {"use_ray": "USE_RAY=1"}
+
+
+def known_keys(parser: ModuleType) -> frozenset[str]:
+    """Keys of the argument classes that LlamaFactory's parser fills; empty if it keeps no list of them.
+
+    A version that has moved the list judges unknown keys alone.
+    """
+    classes = getattr(parser, "_TRAIN_ARGS", ())
+    return frozenset(f.name for cls in classes if is_dataclass(cls) for f in fields(cls) if f.init)
+
+
+def unknown_keys(given: Mapping[str, Any], known: frozenset[str]) -> list[str]:
+    """Keys that no argument class has, with the nearest that are there."""
+    messages = []
+    for key in given if known else ():
+        if key not in known:
+            near = get_close_matches(str(key), known, n=3, cutoff=0.6)
+            hint = f"did you mean {' or '.join(near)}?" if near else "see `llamafactory-cli train -h` for all keys"
+            if _NOW.get(key, "").partition(":")[0] in known:
+                hint = f"it is `{_NOW[key]}` in this Transformers"
+            elif key in _VARIABLES:
+                hint = f"LlamaFactory reads the environment variable instead: {_VARIABLES[key]}"
+            messages.append(f"{key}: no such key (not used by the HfArgumentParser); {hint}")
+    return messages
 
 
 def choice_problems(given: Mapping[str, Any], parser: ModuleType) -> list[str]:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
-from difflib import get_close_matches
 from types import ModuleType
 from typing import Any
 
@@ -19,7 +17,7 @@ from . import data, parameters, policy, preference, reward_model, tracking
 from .environment import may_have_other_keys
 from .grouping import grouping_problems
 from .idle import does_nothing, given_without_effect
-from .names import choice_problems, name_problems, stage_problems
+from .names import choice_problems, known_keys, name_problems, stage_problems, unknown_keys
 from .places import card_problems, dataset_problems, has_vocabulary_inside, output_problems
 from .reader import read_words
 from .resume import resume_point
@@ -28,9 +26,6 @@ from .roads import road_problems, v1_problems
 logger = logging.getLogger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 # What is checked of the training arguments; which of the last two there is depends on Transformers.
 _OF_A_RUN = ("do_train", "do_eval", "output_dir", "train_sampling_strategy", "group_by_length")
-# Keys of Transformers 4 that Transformers 5 has under other names.
-_NOW = {"group_by_length": "train_sampling_strategy: group_by_length"}
-_VARIABLES = {"use_ray": "USE_RAY=1"}
 
 
 def needs_resonance(given: Mapping[str, Any]) -> bool:
@@ -190,30 +185,6 @@ def as_given(args: dict[str, Any] | list[str] | None) -> dict[str, Any] | list[s
         return args
     words = sys.argv[1:]
     return read(words) if words and words[0].endswith((".yaml", ".yml", ".json")) else words
-
-
-def known_keys(parser: ModuleType) -> frozenset[str]:
-    """Keys of the argument classes that LlamaFactory's parser fills; empty if it keeps no list of them.
-
-    A version that has moved the list judges unknown keys alone.
-    """
-    classes = getattr(parser, "_TRAIN_ARGS", ())
-    return frozenset(f.name for cls in classes if is_dataclass(cls) for f in fields(cls) if f.init)
-
-
-def unknown_keys(given: Mapping[str, Any], known: frozenset[str]) -> list[str]:
-    """Keys that no argument class has, with the nearest that are there."""
-    messages = []
-    for key in given if known else ():
-        if key not in known:
-            near = get_close_matches(str(key), known, n=3, cutoff=0.6)
-            hint = f"did you mean {' or '.join(near)}?" if near else "see `llamafactory-cli train -h` for all keys"
-            if _NOW.get(key, "").partition(":")[0] in known:
-                hint = f"it is `{_NOW[key]}` in this Transformers"
-            elif key in _VARIABLES:
-                hint = f"LlamaFactory reads the environment variable instead: {_VARIABLES[key]}"
-            messages.append(f"{key}: no such key (not used by the HfArgumentParser); {hint}")
-    return messages
 
 
 def token_problems(values: Mapping[str, Any]) -> list[str]:

@@ -32,7 +32,7 @@ def parse(recipe: Mapping[str, Any]) -> tuple[Any, Any, Any]:
     from llamafactory.hparams import parser
     from transformers import HfArgumentParser
 
-    from ...arguments.recipe import known_keys, unknown_keys
+    from ...arguments.names import known_keys, unknown_keys
 
     found = unknown_keys(recipe, known_keys(parser))
     if recipe.get("stage", "sft") not in STAGES:
