@@ -56,15 +56,8 @@ def test_a_server_that_keeps_old_weights_is_noticed(train, recipe, folder, fake)
     assert "rollout_logp_limit: the servers' log-probabilities differ from the trainer's" in run.output
 
 
-@pytest.mark.parametrize(
-    ("kind", "stage"),
-    [
-        ("full", "z3"),
-        pytest.param("lora", "z3", marks=pytest.mark.slow),
-        pytest.param("full", "z2", marks=pytest.mark.slow),
-        pytest.param("lora", None, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "stage"), [("full", "z3"), ("lora", "z3"), ("full", "z2"), ("lora", None)])
 def test_two_ranks_with_a_server_each_are_one_with_accumulation(train, train_many, recipe, folder, fake, kind, stage):
     changes = LORA if kind == "lora" else {}
     one = train_many({"one": served(folder, fake, gradient_accumulation_steps=2, **changes)})["one"]
