@@ -20,13 +20,14 @@ from resonance.rollout.types import Sampling
 
 IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 
+LOCK = threading.Lock()  # of the random numbers of the process, whichever server draws them
+
 
 class ModelAnswers:
     """`answer` of a FakeVllm, of a Qwen2-VL in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.processor = folder, AutoProcessor.from_pretrained(folder)
-        self.lock = threading.Lock()
         self.model = cache(self._model)
 
     def _model(self, weights: str) -> Any:
@@ -47,7 +48,7 @@ class ModelAnswers:
                 text += part.get("text", IMAGE)
             text += "<|im_end|>\n"
         text += "<|im_start|>assistant\n"
-        with self.lock, torch.no_grad():
+        with LOCK, torch.no_grad():
             inputs = dict(self.processor(text=[text], images=images or None, return_tensors="pt"))
             found = self._generated(self.model(weights), inputs, body)
         before = self.processor.tokenizer(text)["input_ids"]

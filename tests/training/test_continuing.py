@@ -67,6 +67,18 @@ def test_the_same_recipe_goes_on_with_other_keys_of_how_and_how_long(given, out)
     check_continuation(*parsed(given, **halves), ours=True)
 
 
+def test_completions_may_come_from_servers_at_another_address(recipe, tmp_path):
+    rewards = [{"name": "length", "max_length": 4}]
+    how = {"stage": "ppo", "ppo_variant": "reinforce_plus_plus", "rewards": rewards, "dataset": "prompts"}
+    given = recipe(**how, rollout_backend="vllm", rollout_url="http://10.0.0.1:1", dataset_dir=str(tmp_path))
+    (tmp_path / "prompts.json").write_text('[{"instruction": "Which?", "output": ""}]')
+    (tmp_path / "dataset_info.json").write_text('{"prompts": {"file_name": "prompts.json"}}')
+    leave(given, tmp_path / "out" / "checkpoint-4")
+    moved = {"rollout_url": ["http://10.0.0.2:2"], "rollout_wait": 5, "rollout_logp_limit": 0.5}
+    check_continuation(*parsed(given, **moved), ours=True)
+    assert "rollout_backend: 'vllm', now 'local'" in refused(parsed(given, rollout_backend=None, rollout_url=None))
+
+
 @pytest.mark.parametrize(
     ("key", "value", "line"),
     [

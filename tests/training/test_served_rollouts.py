@@ -56,15 +56,8 @@ def test_a_server_that_keeps_old_weights_is_noticed(train, recipe, folder, fake)
     assert "rollout_logp_limit: the servers' log-probabilities differ from the trainer's" in run.output
 
 
-@pytest.mark.parametrize(
-    ("kind", "stage"),
-    [
-        ("full", "z3"),
-        pytest.param("lora", "z3", marks=pytest.mark.slow),
-        pytest.param("full", "z2", marks=pytest.mark.slow),
-        pytest.param("lora", None, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "stage"), [("full", "z3"), ("lora", "z3"), ("full", "z2"), ("lora", None)])
 def test_two_ranks_with_a_server_each_are_one_with_accumulation(train, train_many, recipe, folder, fake, kind, stage):
     changes = LORA if kind == "lora" else {}
     one = train_many({"one": served(folder, fake, gradient_accumulation_steps=2, **changes)})["one"]
@@ -110,3 +103,17 @@ def test_rollout_check_of_the_wrong_server(run_script, folder, fake, tmp_path):
         "VLLM_SERVER_DEV_MODE=1 VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 vllm serve",
     ):
         assert line in output
+
+
+@pytest.mark.slow
+def test_a_run_that_generates_ahead_goes_on_to_the_same_numbers(train, train_many, recipe, folder, fake):
+    ahead = {"rollout_ahead": 1, "rollout_correction": "token-truncate", "max_steps": 6, "save_strategy": "steps"}
+    changes = served(folder, fake, **LORA, **ahead, save_steps=3)
+    whole = train_many({"whole": changes})["whole"]
+    assert whole.returncode == 0, whole.output[-3000:]
+    differences = [value for (value,) in whole.logged("rollout/logp_diff")]
+    assert differences[0] < 1e-5 < min(differences[1:]), "all but the first are of the weights before"
+    again = train(recipe(**changes, resume_from_checkpoint=str(whole.output_dir / "checkpoint-3")))
+    names = ("loss", "reward", "rollout/logp_diff", "rollout/ess")
+    assert again.logged(*names) == whole.logged(*names)
+    assert completions(again.output_dir) == completions(whole.output_dir)[12:]

@@ -13,7 +13,7 @@ import yaml
 
 from conftest import SCRIPTS
 from training.policies import completions
-from training.vllm_server import VllmProcess, environment
+from training.vllm_server import VllmProcess, environment, free_port
 
 pytestmark = pytest.mark.slow
 
@@ -77,19 +77,31 @@ def test_log_probabilities_are_the_trainers_after_each_adapter(train, recipe, mo
     check(train(recipe(**digits(model, rollout_url=server.url, **LORA)), timeout=1200))
 
 
-def test_the_check_of_a_recipe_passes(recipe, model, server, tmp_path):
+def check_recipe(recipe, tmp_path):
     path = tmp_path / "recipe.yaml"
-    path.write_text(yaml.safe_dump(recipe(**digits(model, rollout_url=server.url, **LORA))))
+    path.write_text(yaml.safe_dump(recipe))
     done = subprocess.run(
         [SCRIPTS / "resonance", "rollout-check", path], capture_output=True, text=True, cwd=tmp_path, timeout=600
     )
     print(done.stdout)
-    assert done.returncode == 0 and "FAIL" not in done.stdout and "PASS  log-probabilities" in done.stdout
+    return done.returncode, done.stdout
+
+
+def test_the_check_of_a_recipe_passes(recipe, model, server, tmp_path):
+    code, output = check_recipe(recipe(**digits(model, rollout_url=server.url, **LORA)), tmp_path)
+    assert code == 0 and "FAIL" not in output and "PASS  log-probabilities" in output
 
 
 def test_log_probabilities_are_the_trainers_after_each_refresh(train, recipe, model, server):
     """From here on the server's base model is no longer the one of adapters."""
     check(train(recipe(**digits(model, rollout_url=server.url, **FULL)), timeout=1200))
+
+
+def test_weights_of_another_run_are_noticed(recipe, model, server, tmp_path):
+    """The base model is now the one that was trained above."""
+    code, output = check_recipe(recipe(**digits(model, rollout_url=server.url, **LORA)), tmp_path)
+    assert code == 1 and "FAIL  log-probabilities" in output
+    assert "FAIL  settings: its base model was replaced by rollout-" in output
 
 
 def test_a_run_goes_on_when_its_server_was_killed_and_started_again(train, recipe, model, server, tmp_path):
@@ -118,9 +130,9 @@ def test_a_run_goes_on_when_its_server_was_killed_and_started_again(train, recip
     server.wait()
 
 
-def test_a_run_whose_server_stays_away_stops_with_the_cause(train, recipe, model, server):
-    server.kill()
-    changes = digits(model, rollout_url=server.url, rollout_wait=3, **FULL)
+def test_a_run_without_its_server_stops_with_the_cause(train, recipe, model):
+    changes = digits(model, rollout_url=f"http://127.0.0.1:{free_port()}", rollout_wait=3, **FULL)
     run = train(recipe(**changes), check=False, timeout=600)
     assert run.returncode
-    assert "rollout_url: no completion for 3 s (rollout_wait)" in run.output and server.command in run.output
+    assert "rollout_url: no completion for 3 s (rollout_wait)" in run.output and "Connection refused" in run.output
+    assert f"VLLM_SERVER_DEV_MODE=1 vllm serve {model}" in run.output

@@ -32,6 +32,8 @@ _FREE = {
     "allow_missing_weights", "allow_changed_recipe", "stop_after_nonfinite", "plot_loss", "compute_accuracy",
     "early_stopping_steps", "include_effective_tokens_per_second", "ref_model", "ref_model_adapters", "use_mca",
     "project_name", "group_name",
+    "rollout_url", "rollout_timeout", "rollout_wait", "rollout_concurrency", "rollout_key_env", "rollout_logp_limit",
+    "rollout_check_only",
 }  # fmt: skip
 _FREE_PREFIXES = ("swanlab_", "use_swanlab", "ppo_", "reward_model", "kto_")
 _MODEL = (

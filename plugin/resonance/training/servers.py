@@ -25,17 +25,17 @@ DIALECTS: dict[str, Callable[[Client], Server]] = {"vllm": VllmServer, "sglang":
 def make_servers(settings: PolicySettings) -> list[Server]:
     """Those of the recipe; ValueError where a URL or the key cannot be used. Nothing is asked of them yet."""
     values = settings.values
-    made: list[Server] = []
-    for url in settings.urls:
-        client = Client(
-            url,
-            timeout=values["rollout_timeout"],
-            retries=0,  # whatever failed is asked of any server that answers
-            concurrency=values["rollout_concurrency"],
-            key_env=values["rollout_key_env"] or "",
-        )
-        made.append(DIALECTS[values["rollout_backend"]](client))
-    return made
+    how = {
+        "timeout": values["rollout_timeout"],
+        "retries": 0,  # whatever failed is asked of any server that answers
+        "concurrency": values["rollout_concurrency"],
+        "key_env": values["rollout_key_env"] or "",
+    }
+    try:
+        clients = [Client(url, **how) for url in settings.urls]
+    except ValueError as error:
+        raise ValueError(f"rollout_key_env: {error}") from error
+    return [DIALECTS[values["rollout_backend"]](client) for client in clients]
 
 
 def server_rollout(parts: Any, trainer: Any, end_tokens: list[int]) -> ServerRollout:
