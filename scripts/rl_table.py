@@ -34,6 +34,7 @@ ONE_UPDATE: dict[str, Any] = {
 }
 METHODS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "ppo": ("ppo", {}),
+    "ppo_rm": ("ppo_rm", {}),  # on the reward model of `bash scripts/quickstart.sh rm`
     "grpo": ("grpo", {}),
     "reinforce_plus_plus": ("grpo", ONE_UPDATE | {"num_generations": 1, "kl_in": "loss", "kl_estimator": "k3"}),
     "rloo": ("grpo", ONE_UPDATE | {"num_generations": 4, "kl_in": "loss", "kl_estimator": "k3"}),
@@ -46,7 +47,8 @@ METHODS: dict[str, tuple[str, Mapping[str, Any]]] = {
 def run(name: str, seed: int, overrides: Mapping[str, Any], out: Path) -> dict[str, Any]:
     """Train once; raises RuntimeError with the end of the log if that fails."""
     recipe, changes = METHODS[name]
-    keys = {"ppo_variant": name, "seed": seed, "output_dir": out, "plot_loss": False, **changes, **overrides}
+    always = {"ppo_variant": name.removesuffix("_rm"), "seed": seed, "output_dir": out, "plot_loss": False}
+    keys = {**always, **changes, **overrides}
     command = ["llamafactory-cli", "train", str(RECIPES / f"{recipe}.yaml"), *(f"{key}={keys[key]}" for key in keys)]
     env = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
     began = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -55,7 +57,8 @@ def run(name: str, seed: int, overrides: Mapping[str, Any], out: Path) -> dict[s
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-4000:]}")
     history = json.loads((out / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
-    accuracy = [entry["eval_reward"] for entry in history if "eval_reward" in entry]
+    key = "eval_reward/exact"  # a rule that also stands beside a reward model, without a weight
+    accuracy = [entry[key] for entry in history if key in entry]
     seconds = ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime
     return {"name": name, "seed": seed, "before": accuracy[0], "after": accuracy[-1], "cpu_s": round(seconds, 1)}
 

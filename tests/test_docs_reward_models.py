@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""docs/reward_models.md names every recipe key of reward models, and the keys of an entry that it explains."""
+"""docs/reward_models.md names every recipe key of reward models, and the keys of a reward entry."""
 
 from __future__ import annotations
 

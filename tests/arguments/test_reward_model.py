@@ -52,11 +52,22 @@ def test_all_that_is_wrong(tmp_path):
             rm_weight_eta=-1,
             pref_speedups="fast",
             image_feature_cache="8GB",
+            stop_after_nonfinite=-1,
+            torch_compile=True,
             dataset="pears",
         )
     )
     keys = [line.partition(":")[0] for line in found]
-    assert keys == ["rm_engine", "rm_margin", "rm_weight_eta", "pref_speedups", "image_feature_cache", "dataset"]
+    assert keys == [
+        "rm_engine",
+        "rm_margin",
+        "rm_weight_eta",
+        "pref_speedups",
+        "stop_after_nonfinite",
+        "torch_compile",
+        "image_feature_cache",
+        "dataset",
+    ]
     assert "'scores' is not one of off, score" in found[1] and "nearest: pairs" in found[-1]
 
 

@@ -10,12 +10,13 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForImageTextToText, AutoTokenizer
+from transformers.integrations import deepspeed
 
 from conftest import DATA, MODEL
 from resonance.cli.main import main
 from resonance.reward_model.accuracy import margin_bin, summary
 from resonance.reward_model.head import add_head, split_state, write_head
-from resonance.reward_model.scorer import load
+from resonance.reward_model.scorer import _outside_zero3, load
 from resonance.reward_model.settings import Settings, write_settings
 from resonance.rewards import Completions, make_rewards, reward_problems, score
 from training.test_reward_model_exactness import llamafactory, parts  # noqa: F401 (a fixture)
@@ -156,6 +157,24 @@ def test_eval_pairs(saved, capsys):
     assert f"{found['all']['accuracy']:.1%}" in capsys.readouterr().out
     assert main(["eval-pairs", "--rm", "saves/none", "pairs"]) == 2
     assert "there is no folder 'saves/none'" in capsys.readouterr().err
+
+
+def test_a_policy_under_zero3_does_not_spread_it_over_ranks():
+    config = deepspeed.HfTrainerDeepSpeedConfig({"zero_optimization": {"stage": 3}})
+    deepspeed.set_hf_deepspeed_config(config)
+    try:
+        assert deepspeed.is_deepspeed_zero3_enabled()
+        with _outside_zero3():
+            assert not deepspeed.is_deepspeed_zero3_enabled()
+        assert deepspeed.is_deepspeed_zero3_enabled()
+    finally:
+        deepspeed.unset_hf_deepspeed_config()
+
+
+def test_loading_draws_no_random_numbers(saved):
+    before = torch.get_rng_state()
+    load(saved)
+    assert torch.get_rng_state().equal(before)
 
 
 def test_bins_and_summary():

@@ -117,19 +117,7 @@ def problems(values: Mapping[str, Any]) -> list[str]:
     found: list[str] = []
     if values["pref_engine"] not in ENGINES:
         found.append(f"pref_engine: {values['pref_engine']!r} is not one of {', '.join(ENGINES)}")
-    checks = {
-        "pref_speedups": asked_speedups,
-        "image_feature_cache": feature_cache_bytes,
-        "group_prompts": asked_grouping,
-    }
-    for key, check in checks.items():
-        try:
-            check(values[key])
-        except ValueError as exc:
-            found.append(str(exc))
-    lines = values["stop_after_nonfinite"]
-    if not isinstance(lines, int) or isinstance(lines, bool) or lines < 0:
-        found.append(f"stop_after_nonfinite: {lines!r} is not allowed, it must be a whole number of log lines >= 0")
+    found += engine_problems(values)
     average = values["dpo_average_log_prob"]
     if average is not None and not isinstance(average, bool):
         found.append(f"dpo_average_log_prob: {average!r} is not true or false")
@@ -154,6 +142,25 @@ def problems(values: Mapping[str, Any]) -> list[str]:
         )
     if not found and ":" in values["pref_loss"] and (problem := trial_problem(spec, given)):
         found.append(f"pref_loss: {problem}")
+    return found
+
+
+def engine_problems(values: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the values of keys that every trainer of pairs of ours reads; all have to be there."""
+    found = []
+    checks = {
+        "pref_speedups": asked_speedups,
+        "image_feature_cache": feature_cache_bytes,
+        "group_prompts": asked_grouping,
+    }
+    for key, check in checks.items():
+        try:
+            check(values[key])
+        except ValueError as exc:
+            found.append(str(exc))
+    lines = values["stop_after_nonfinite"]
+    if not isinstance(lines, int) or isinstance(lines, bool) or lines < 0:
+        found.append(f"stop_after_nonfinite: {lines!r} is not allowed, it must be a whole number of log lines >= 0")
     return found
 
 

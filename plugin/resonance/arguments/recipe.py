@@ -22,6 +22,7 @@ from .places import card_problems, dataset_problems, has_vocabulary_inside, outp
 from .reader import read_words
 from .resume import resume_point
 from .roads import road_problems, v1_problems
+from .speedups import compile_problems
 
 logger = logging.getLogger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 # What is checked of the training arguments; which of the last two there is depends on Transformers.
@@ -205,12 +206,7 @@ def run_problems(values: Mapping[str, Any]) -> list[str]:
     found = dataset_problems(values) + output_problems(values.get("output_dir")) + grouping_problems(values)
     if values.get("use_kt"):
         found.append(f"use_kt: pref_loss: {values.get('pref_loss')} runs on Resonance's trainer, not on that back-end")
-    found += [
-        f"{key}: Resonance's trainer puts its own functions in place of parts of the model for a call, which "
-        "torch.compile cannot trace; remove the key"
-        for key in ("torch_compile", "torch_compile_backend", "torch_compile_mode")
-        if values.get(key)
-    ]
+    found += compile_problems(values)
     found += card_problems(values) + token_problems(values)
     try:
         needs_reference = parameters.needs_reference(values.get("pref_loss", "sigmoid"))

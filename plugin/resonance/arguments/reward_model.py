@@ -8,8 +8,10 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from . import preference
-from .places import dataset_problems, output_problems
-from .speedups import asked_speedups
+from .grouping import grouping_problems
+from .parameters import engine_problems
+from .places import card_problems, dataset_problems, output_problems
+from .speedups import compile_problems
 
 STAGE = "rm"
 OFF = ("off", False, None)  # `off` is false in YAML
@@ -116,10 +118,7 @@ def problems(values: Mapping[str, Any]) -> list[str]:
         value = values[key]
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
             found.append(f"{key}: {value!r} is not allowed, it must be a finite number > 0")
-    try:
-        asked_speedups(values["pref_speedups"])
-    except ValueError as error:
-        found.append(str(error))
+    found += engine_problems(values) + grouping_problems(values) + compile_problems(values) + card_problems(values)
     found += [f"{key}: has a meaning in stage: dpo only" for key in preference.idle_keys(values) if key not in SHARED]
     if values.get("use_kt"):
         found.append("use_kt: these keys run on Resonance's trainer, not on that back-end; remove them, or the key")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -30,3 +31,13 @@ def asked_speedups(given: Any) -> frozenset[str]:
         hint = f"did you mean {' or '.join(near)}? " if near else ""
         raise ValueError(f"pref_speedups: {', '.join(map(repr, unknown))} is no speed-up; {hint}{_ALLOWED}")
     return frozenset(names)
+
+
+def compile_problems(values: Mapping[str, Any]) -> list[str]:
+    """Keys of torch.compile, in which our trainers cannot work."""
+    return [
+        f"{key}: Resonance's trainer puts its own functions in place of parts of the model for a call, which "
+        "torch.compile cannot trace; remove the key"
+        for key in ("torch_compile", "torch_compile_backend", "torch_compile_mode")
+        if values.get(key)
+    ]

@@ -60,9 +60,10 @@ def load(
     model_args.device_map = {"": place}
     modules = load_tokenizer(model_args)
     template = get_template_and_fix_tokenizer(modules["tokenizer"], data_args)
-    with _outside_zero3():
+    gpus = [place] if place.type == "cuda" else []
+    with _outside_zero3(), torch.random.fork_rng(gpus):  # a run that goes on loads it at another time
         model = load_model(modules["tokenizer"], model_args, finetuning_args, is_trainable=False)
-    head = add_head(model)
+        head = add_head(model)
     load_head(head, folder)
     head.requires_grad_(False).to(place)
     return Scorer(model.to(place).eval(), template, modules, settings, batch_size)
