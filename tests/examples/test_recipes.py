@@ -32,7 +32,7 @@ def header(path: Path) -> dict[str, str]:
 def test_the_recipes_the_readme_promises_are_there() -> None:
     assert set(NAMES) == {
         *(f"quickstart/{name}" for name in ("sft", "uni_dpo", "eval_before", "eval_after", "grpo", "ppo")),
-        *(f"qwen2_vl_2b/{name}" for name in ("uni_dpo", "dpo", "simpo", "uni_dpo_lora")),
+        *(f"qwen2_vl_2b/{name}" for name in ("uni_dpo", "dpo", "simpo", "uni_dpo_lora", "mpo_lora")),
         "qwen3_vl_4b/dpo_lora",
         *(f"openvlthinker/{name}" for name in ("sft", "grpo_medium", "grpo_hard")),
         *(f"rl/qwen2_vl_2b_{name}" for name in ("grpo", "ppo")),
@@ -100,8 +100,8 @@ def test_llamafactory_accepts_every_key_and_value(path: Path, tmp_path: Path, mo
     given = {key: value for key, value in recipe.items() if key in vars(finetuning_args)}
     assert given == {key: getattr(finetuning_args, key) for key in given} | {
         key: given[key]
-        for key in ("lora_target",)
-        if key in given  # parsed into a list
+        for key in ("lora_target", "pref_loss")
+        if key in given  # parsed into a list, and a mix into one name
     }
     assert training_args.learning_rate == recipe.get("learning_rate", training_args.learning_rate)
     assert data_args.template == recipe["template"]
