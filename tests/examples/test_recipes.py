@@ -120,8 +120,8 @@ def test_llamafactory_accepts_every_key_and_value(path: Path, tmp_path: Path, mo
     given = {key: value for key, value in recipe.items() if key in vars(finetuning_args)}
     assert given == {key: getattr(finetuning_args, key) for key in given} | {
         key: given[key]
-        for key in ("lora_target",)
-        if key in given  # parsed into a list
+        for key in ("lora_target", "pref_loss")
+        if key in given  # parsed into a list, and a mix into one name
     }
     assert training_args.learning_rate == recipe.get("learning_rate", training_args.learning_rate)
     assert data_args.template == recipe["template"]

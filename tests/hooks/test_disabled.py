@@ -32,6 +32,9 @@ def no_rank(monkeypatch):
         ("pref_loss: uni_dpo", ["pref_loss=sigmoid"], None),
         ("pref_loss: hinge", [], None),
         ("stage: sft\n# pref_loss: uni_dpo", [], None),
+        ("pref_loss: [sigmoid, bco_pair]", [], "[sigmoid, bco_pair]"),
+        ("pref_loss:\n- sigmoid\n- sft", [], "- sigmoid"),
+        ("pref_loss: sigmoid,sft", [], "sigmoid,sft"),
     ],
 )
 def test_recipes(tmp_path, text, words, loss):

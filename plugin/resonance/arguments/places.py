@@ -15,6 +15,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from .weights import loss_name
+
 DATASET_INFO = "dataset_info.json"
 
 
@@ -107,7 +109,10 @@ def _asked(values: Mapping[str, Any], key: str) -> dict[str, tuple[str, str, str
     else:
         with suppress(KeyError, ValueError):
             spec = get_loss(values["pref_loss"])
-    loss, other = f"pref_loss: {values.get('pref_loss')}", "take a loss that needs none (`pref_loss: sigmoid`)"
+    loss, other = (
+        f"pref_loss: {loss_name(values.get('pref_loss'))}",
+        "take a loss that needs none (`pref_loss: sigmoid`)",
+    )
     if training and values.get("score_margin") is not None:
         asked |= dict.fromkeys(SCORES, ("score_margin", "scores", "leave `score_margin` out"))
     elif spec is not None and spec.needs_scores:

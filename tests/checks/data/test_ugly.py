@@ -120,6 +120,16 @@ def test_a_csv_file_is_read_as_datasets_reads_it(folder) -> None:
     assert folder.found("pairs") == {"bad score": [1], "invalid turns": [2], "row unreadable": [3]}
 
 
+def test_weights_and_margins_are_checked_where_the_entry_names_them(folder, make_pair) -> None:
+    rows = [make_pair(0, weight=1), make_pair(1, weight=-0.5), make_pair(2, weight=0)]
+    columns = {key: key for key in ("chosen", "rejected", "images", "weight", "margin")} | {"prompt": "instruction"}
+    folder.write([row | {"margin": None if i == 2 else i} for i, row in enumerate(rows)], columns=columns)
+    result = folder.check("pairs", "--json")
+    assert result.by_kind() == {"bad score": [1, 2]}
+    told = " ".join(problem["message"] for problem in result.problems)
+    assert "`weight` is below 0: -0.5" in told and "`margin` is missing" in told
+
+
 def test_columns_that_no_row_has_are_told_once(folder, make_pair) -> None:
     rows = [make_pair(i) for i in range(4)]
     folder.write(rows, columns=COLUMNS_WITH_TYPING_ERRORS)
