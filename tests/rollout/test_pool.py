@@ -114,7 +114,7 @@ def test_each_version_is_given_once_to_every_server_and_the_one_before_is_taken_
     rollout = make(adapter, servers=2)
     for version in (0, 0, 4):
         assert right(generate(rollout, version), version)
-    assert rollout.publisher.calls == [0, "handed out", 4, "loaded"]
+    assert rollout.publisher.calls == [0, "handed out", 4, "handed out"]
     for fake in fakes:
         if adapter:
             assert list(fake.adapters) == ["run-4"]

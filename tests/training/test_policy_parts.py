@@ -176,7 +176,8 @@ def test_an_evaluation_waits_for_what_is_being_generated(monkeypatch):
     monkeypatch.setattr(experience, "gather_object", lambda objects: objects)
     found = source(SIZES, rollout=Served(), ahead=1, dynamic_sampling=False)
     taken(found, range(2))
-    found.completer.generate(ROWS[:2], 1, Sampling(4), 1, [1, 2])
+    found.completer.take(1)
+    found.completer.rollout.generate(ROWS[:2], 1, Sampling(4), 1, [1, 2])
 
 
 def test_nothing_is_begun_after_the_last_rollout(monkeypatch):

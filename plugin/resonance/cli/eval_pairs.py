@@ -6,13 +6,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..checks.data.pairs import Pair, read_pairs
-from ..checks.quiet import quiet
-from ..reward_model.accuracy import summary
-from ..reward_model.settings import read_settings
 from .table import print_table
+
+if TYPE_CHECKING:
+    from ..checks.data.pairs import Pair
 
 SHOWN = 5  # rows that were left out
 
@@ -33,6 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score pairs with a reward model: accuracy and margins, by file and by difference of scores."""
+    from ..checks.data.pairs import read_pairs
+    from ..checks.quiet import quiet
+    from ..reward_model.accuracy import summary
+    from ..reward_model.settings import read_settings
+
     given: dict[str, Any] = {key: value for key in ("base", "template") if (value := getattr(args, key)) is not None}
     skipped: list[str] = []
     try:

@@ -551,7 +551,7 @@ def test_no_copy_is_proposed_where_none_helps(folder, make_pair) -> None:
     folder.write([make_pair(i, images=[f"/content/{i}.png"]) for i in range(3)])
     last = folder.check("pairs").out.splitlines()[-1]
     assert last.startswith(f"Next: resonance data fix-paths {folder.path}/pairs.json --search DIR, where DIR is")
-    folder.write([make_pair(i, images=None) for i in range(3)])  # a placeholder too many in each
+    folder.write([make_pair(i, images=None) for i in range(3)] + [make_pair(3)])  # a placeholder too many in three
     assert "--fix" in folder.check("pairs").out.splitlines()[-1]
 
 
