@@ -175,6 +175,7 @@ def test_refused_arguments_are_named_with_a_way(project: Path, capsys: Output) -
 def test_what_has_no_effect_is_said(project: Path, capsys: Output) -> None:
     _, text = translated(USERS["full tuning"] + " --lora_r 8 --q_lora True", capsys)
     assert "# Left:    --lora_r: no effect, --use_lora is False" in text
+    assert "--q_lora: no effect, --use_lora is False" in text
 
 
 @pytest.mark.parametrize(
@@ -190,6 +191,10 @@ def test_what_has_no_effect_is_said(project: Path, capsys: Output) -> None:
         (
             "python sft.py --model_name_or_path Qwen2-VL-2B --dataset_name rlhfv",
             "does not learn from it, but from vlq",
+        ),
+        (
+            "python ppo.py --model_name_or_path Qwen2-VL-2B --dataset_name plain_dpo --data_path pairs.json",
+            "does not learn from it, but from prompts of yours: --dataset_name vlquery_json --data_path FILE",
         ),
         (
             "python dpo.py --model_name_or_path Qwen2-VL-2B --dataset_name VLFeedback",

@@ -100,7 +100,7 @@ class LossSpec(Spec):
             missing.append("no margin")
         if self.needs_on_policy:
             reads += "; how likely the policy finds both responses"
-            missing.append("none of these")
+            missing.append("no such likelihoods")
         return f"""{super().facts()}
 Reads of `pairs`, (B,) each:
     {reads}.

@@ -89,7 +89,8 @@ def _data(recipe: Recipe, command: Command) -> list[str]:
         importer, _, own = DATASETS[name]
     else:
         fits = [each for each, (_, trained, _) in DATASETS.items() if recipe.stage in trained]
-        return [f"--dataset_name {name}: {recipe.stage}.py does not learn from it, but from {', '.join(fits)}"]
+        ways = ", ".join(fits) or "prompts of yours: --dataset_name vlquery_json --data_path FILE"
+        return [f"--dataset_name {name}: {recipe.stage}.py does not learn from it, but from {ways}"]
     if own and not path:
         return [f"--data_path is missing: the file of {name or 'prompts'}"]
     recipe.keys["dataset"] = set_name(path) if own else importer
@@ -110,11 +111,14 @@ def _adapters(recipe: Recipe) -> None:
         recipe.without("--use_lora is False", *_LORA)
         recipe.keys["freeze_multi_modal_projector"] = False
         recipe.notes["freeze_multi_modal_projector"] = "the code freezes the vision tower alone"
-    if recipe.keys.pop("quantization_method") is True and recipe.keys["finetuning_type"] == "lora":
+    asked, lora = recipe.keys.pop("quantization_method") is True, recipe.keys["finetuning_type"] == "lora"
+    if asked and lora:
         recipe.keys["quantization_method"] = "bnb"
-    else:
-        recipe.without("--q_lora or --use_lora is False", "quantization_bit")
-        recipe.notes.pop("quantization_method", None)
+        return
+    recipe.without("--q_lora or --use_lora is False", "quantization_bit")
+    recipe.notes.pop("quantization_method", None)
+    if asked:
+        recipe.idle["q_lora"] = "--use_lora is False"
 
 
 def _lengths(recipe: Recipe) -> None:
