@@ -98,7 +98,7 @@ def write_data(recipe: dict[str, Any], folder: Path) -> None:
     ]
     columns = {"prompt": "prompt", "images": "images"}
     entry: dict[str, Any] = {"file_name": "rows.json"}
-    if recipe["stage"] == "dpo":
+    if recipe["stage"] in ("dpo", "rm"):
         scores = {"score_chosen": "score_chosen", "score_rejected": "score_rejected"}
         entry |= {"ranking": True, "columns": columns | {"chosen": "good", "rejected": "bad"} | scores}
     elif recipe["stage"] == "kto":
