@@ -161,9 +161,15 @@ def test_what_a_reward_may_not_do(kind, body, expected, my_rewards):
 
 
 def test_a_reward_that_ends_the_process_is_named(my_rewards):
-    my_rewards("import sys\ndef wrong(completions):\n    sys.exit(0)\n")
+    my_rewards(
+        "import sys\ndef wrong(completions):\n    sys.exit(0)\n"
+        "async def waits(completions):\n    sys.exit(3)\nasync def right(completions):\n    return [1] * 3\n"
+    )
     with pytest.raises(ValueError, match=r"rewards\[0\] \(my_rewards:wrong\) raised SystemExit: 0"):
         run("wrong")
+    with pytest.raises(ValueError, match=r"rewards\[0\] \(my_rewards:waits\): raised SystemExit: 3"):
+        run("waits")
+    assert run("right").parts["right"] == [1, 1, 1], "other asynchronous rewards go on"
 
 
 def test_a_reward_that_changes_its_lists_changes_nothing_else(my_rewards):

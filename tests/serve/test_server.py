@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -131,6 +132,7 @@ def test_images_by_path_come_from_one_folder(tmp_path):
         path.write_bytes(png())
     (inside / "link.png").symlink_to(outside)
     (inside / "text.png").write_text("secret")
+    os.mkfifo(inside / "pipe.png")
     seen = []
 
     def score(batch):
@@ -140,10 +142,23 @@ def test_images_by_path_come_from_one_folder(tmp_path):
     with client(score, media_dir=inside) as server:
         for name in (str(inside / "in.png"), "in.png"):
             assert server.post("/v1/score", json=body("a", images=[{"path": name}])).status_code == 200
-        for name in (str(outside), "../outside.png", "link.png", "/etc/passwd", "a\0b", "text.png", "gone.png", "."):
+        elsewhere = (str(outside), "../outside.png", "link.png", "/etc/passwd")
+        for name in (*elsewhere, "a\0b", "text.png", "gone.png", ".", "pipe.png", "a" * 999):
             answer = server.post("/v1/score", json=body("a", images=[{"path": name}]))
             assert answer.status_code == 422 and "secret" not in answer.text, name
     assert seen == [[str(inside / "in.png")]] * 2
+
+
+def test_the_server_survives_a_function_that_interrupts_itself():
+    def score(batch):
+        if batch.completions == ["interrupt"]:
+            raise KeyboardInterrupt("now")
+        return lengths(batch)
+
+    with client(score) as server:
+        answer = server.post("/v1/score", json=body("interrupt"))
+        assert answer.status_code == 500 and answer.json() == {"error": "KeyboardInterrupt: now"}
+        assert server.post("/v1/score", json=body("abc")).json()["scores"] == [{"id": "0", "score": 3.0}]
 
 
 def test_too_large_a_body_is_refused():

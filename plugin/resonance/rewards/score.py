@@ -64,7 +64,10 @@ def _run(reward: Reward, batch: Completions) -> Any:
 
 def _begin(reward: Reward, batch: Completions) -> Future:
     async def call() -> Any:
-        return await reward.fn(batch)
+        try:
+            return await reward.fn(batch)
+        except SystemExit as error:  # it would end the loop in which all asynchronous rewards run
+            raise RewardError(f"raised SystemExit: {error}") from error
 
     return asyncio.run_coroutine_threadsafe(call(), event_loop())
 

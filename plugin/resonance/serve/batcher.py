@@ -121,9 +121,9 @@ class Batcher:
         """The rows of each job; where scoring them together fails, each alone, so that only those at fault fail."""
         try:
             scores = self.score(joined([job.batch for job in jobs]))
-        except Exception as error:
+        except BaseException as error:  # whatever it is, this thread goes on: no other scores the next request
             if len(jobs) == 1:
-                return [error]
+                return [error if isinstance(error, Exception) else ValueError(f"{type(error).__name__}: {error}")]
             return [result for job in jobs for result in self._scored([job])]
         rows = [(total, next(iter(scores.reasons(row).values()), "")) for row, total in enumerate(scores.totals)]
         found: list[list[Row] | Exception] = []

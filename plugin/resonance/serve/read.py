@@ -134,10 +134,13 @@ def _inside(name: str, media_dir: Path | None) -> Path:
         raise Refused(422, "images by path are not read; start with --media-dir, or send `images: base64`")
     try:
         path = Path(media_dir, name).resolve()
+        is_other = path.exists() and not path.is_file()  # to open a pipe is to wait without end
     except (OSError, ValueError) as error:
         raise Refused(422, f"an image has a path that is none ({type(error).__name__})") from None
     if not path.is_relative_to(media_dir.resolve()):
         raise Refused(422, "an image is outside of --media-dir")
+    if is_other:
+        raise Refused(422, "an image has a path that is no file")
     return path
 
 
