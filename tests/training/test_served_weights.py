@@ -40,7 +40,9 @@ def folder(tmp_path):
 def test_one_version_is_kept_and_no_critic_is_in_it(folder):
     first, second = folder.write(0), folder.write(3)
     assert first.name != second.name and second.name.startswith(second.family)
-    folder.loaded()
+    given = []
+    folder.hand_out(lambda: given.append(sorted(path.name for path in folder.folder.iterdir())))
+    assert given == [sorted([first.name, second.name])], "servers may still read the one before"
     assert [path.name for path in folder.folder.iterdir()] == [second.name]
     assert list(torch.load(f"{second.folder}/weights.pt")) == ["lm_head.weight"]
     folder.remove()
