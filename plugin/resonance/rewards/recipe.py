@@ -11,13 +11,12 @@ rewards:
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from ..spec import find, nearest_first, param_problems
+from ..spec import FINITE, POSITIVE, find, nearest_first, param_problems
 from .answers import MATH_VERIFY, has_math_verify
 from .functions import UserFunction, load_function
 from .judges import FREE, host_of, read_judge
@@ -142,17 +141,13 @@ def _entry(at: int, entry: object, known: set[str] | None) -> tuple[str, Reward 
 def _option_problems(entry: Mapping[str, Any], kind: str) -> list[str]:
     problems = []
     weight, timeout, label = entry.get("weight", 1.0), entry.get("timeout", TIMEOUT), entry.get("label", "x")
-    if not _finite(weight):
+    if not FINITE.allows(weight):
         problems.append(f"weight={weight!r} is not allowed, it must be a finite number")
-    if kind != "url" and (not _finite(timeout) or timeout <= 0):
+    if kind != "url" and not POSITIVE.allows(timeout):
         problems.append(f"timeout={timeout!r} is not allowed, it must be a number of seconds > 0")
     if not isinstance(label, str) or not label.strip():
         problems.append(f"label={label!r} is not allowed, it must be a text")
     return problems
-
-
-def _finite(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _built_in(name: object, extra: Mapping[str, Any], known: set[str] | None) -> tuple[Reward | None, list[str]]:

@@ -92,9 +92,7 @@ class Batcher:
         with self._line:
             self._line.wait_for(lambda: self._jobs or self._ended)
             if self.size > 1:
-                self._line.wait_for(
-                    lambda: self._ended or sum(len(j.batch) for j in self._jobs) >= self.size, self.wait
-                )
+                self._line.wait_for(self._is_full, self.wait)
             if self._ended:
                 return []
             jobs = [self._jobs.popleft()]

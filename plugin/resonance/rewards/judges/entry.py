@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ...spec import nearest_first
+from ...spec import FINITE, Range, nearest_first
 from ...wire import checked_host
 from . import chat
 from .api import Api
@@ -44,8 +43,8 @@ OWN_KEYS: Mapping[str, Mapping[str, Any]] = {  # api -> key -> default
 }
 IMAGES = {"resonance": ("base64", "path", "none"), "openai": ("base64", "none")}
 FIXED = ("model", "messages", "n", "stream", "max_tokens")  # of a body, that keys of their own or we decide
-# What no score depends on, so that a run may go on with another value.
 VARIABLE = re.compile(r"([A-Z_][A-Z0-9_]*)?")
+# What no score depends on, so that a run may go on with another value.
 FREE = ("timeout", "retries", "concurrency", "batch_size", "key_env", "cache", "cache_entries")
 
 
@@ -86,7 +85,6 @@ def read_judge(url: object, extra: Mapping[str, Any], known: set[str] | None) ->
     if "images" in values and values["images"] not in IMAGES[api]:
         problems.append(f"images={values['images']!r} is unknown ({', '.join(IMAGES[api])})")
     if not problems:
-        values = {**defaults, **extra}
         problems = _api_problems(api, values, known)
     line = Line(str(url), values["timeout"], values["retries"], values["concurrency"], values["key_env"])
     problems += _url_problems(url, api, line, problems)
@@ -137,10 +135,6 @@ def _whole(least: int) -> tuple[Callable[[Any], bool], str]:
     return holds, f"a whole number of at least {least}"
 
 
-def _finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def _pattern(value: Any) -> bool:
     try:
         return value is None or re.compile(value).groups == 1
@@ -149,7 +143,7 @@ def _pattern(value: Any) -> bool:
 
 
 def _range(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(map(_finite, value)) and value[0] < value[1]
+    return isinstance(value, list) and len(value) == 2 and all(map(FINITE.allows, value)) and value[0] < value[1]
 
 
 def _json(value: Any) -> bool:
@@ -169,13 +163,16 @@ def _texts(value: Any) -> bool:
 
 
 RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "timeout": (lambda value: _finite(value) and 0 < value <= 86400, "a number of seconds > 0, at most 86400"),
+    "timeout": (Range(0.0, 86400.0, low_open=True).allows, "a number of seconds > 0, at most 86400"),
     "retries": _whole(0),
     "concurrency": _whole(1),
     "batch_size": _whole(1),
     "cache_entries": _whole(1),
     "max_tokens": _whole(1),
-    "on_nan": (lambda value: value in ("stop", "skip") if _text(value) else _finite(value), "stop, skip or a number"),
+    "on_nan": (
+        lambda value: value in ("stop", "skip") if _text(value) else FINITE.allows(value),
+        "stop, skip or a number",
+    ),
     "cache": (lambda value: value is None or _text(value) and bool(value), "a folder"),
     "columns": (_texts, "a list of columns of the data"),
     "model": (lambda value: value is None or _text(value) and bool(value), "the name of a model"),
