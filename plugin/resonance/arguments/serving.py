@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 from .policy_settings import as_urls
 
+REPORT = "rollout_check.txt"  # what `resonance rollout-check` found, in the output folder of its run
+
 
 def serve_commands(values: Mapping[str, Any]) -> list[str]:
     """One for each URL of a recipe with a server.

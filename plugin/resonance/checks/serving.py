@@ -10,7 +10,9 @@ from typing import Any
 from ..arguments.policy import DEFAULTS
 from ..arguments.reader import read_recipe
 from ..arguments.server_checks import url_problems
-from ..arguments.serving import serve_commands
+from ..arguments.serving import REPORT, serve_commands
+
+__all__ = ["REPORT", "read_served", "serve_commands"]
 
 
 def read_served(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
@@ -27,8 +29,3 @@ def read_served(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
     if found:
         raise ValueError(f"{path}: {'; '.join(found)}")
     return values
-
-
-def commands_of(path: Path, overrides: Sequence[str]) -> list[str]:
-    """The commands that start its servers; ValueError as `read_served`."""
-    return serve_commands(read_served(path, overrides))

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 _ALWAYS = ("rollout_check_only=true", "report_to=none", "deepspeed=null", "resume_from_checkpoint=null")
-REPORT, LOG = "rollout_check.txt", "rollout_check.log"
+LOG = "rollout_check.log"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,12 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare the servers that generate for a recipe with it: prompts, images, log-probabilities, new weights."""
-    from ..checks.serving import commands_of, read_served
+    from ..checks.serving import read_served, serve_commands
 
     try:
         values = read_served(args.recipe, args.overrides)
         if args.print_command:
-            print("\n".join(commands_of(args.recipe, args.overrides)))
+            print("\n".join(serve_commands(values)))
             return 0
     except ValueError as error:
         print(f"resonance rollout-check: {error}\nNext: resonance rollout-check --help", file=sys.stderr)
@@ -44,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace, folder: Path) -> int:
     """Runs the recipe up to its first step, on one device."""
+    from ..checks.serving import REPORT
+
     # -P: as for llamafactory-cli, a datasets.py in the working folder is no module
     command = [sys.executable, "-P", "-m", "llamafactory.cli", "train", str(args.recipe), *args.overrides, *_ALWAYS]
     device = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]

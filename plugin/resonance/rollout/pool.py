@@ -239,8 +239,7 @@ def _encoded(content: Any) -> Any:
     """Images as data URIs, which carry every pixel as it is."""
     if isinstance(content, str):
         return content
-    uris = [data_uri(part["image"]) if part["type"] == "image" else "" for part in content]
     return [
-        {"type": "image_url", "image_url": {"url": uri}} if uri else part
-        for part, uri in zip(content, uris, strict=True)
+        {"type": "image_url", "image_url": {"url": data_uri(part["image"])}} if part["type"] == "image" else part
+        for part in content
     ]

@@ -50,6 +50,29 @@ class Request:
     banned: Sequence[int]
 
 
+NEVER = -100.0  # added to a logit
+
+
+def drawn(request: Request) -> dict[str, Any]:
+    """How tokens are drawn, in the words that all dialects share.
+
+    Everything that a server's own defaults, or a model's `generation_config.json`, could change is in it.
+    """
+    sampling = request.sampling
+    return {
+        "temperature": 0.0 if sampling.greedy else sampling.temperature,
+        "top_p": sampling.top_p,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
+        "ignore_eos": True,  # the model's own ends may be others than the template's
+        "stop_token_ids": list(request.end_tokens),
+        "logit_bias": {str(token): NEVER for token in request.banned},
+        "skip_special_tokens": False,
+    }
+
+
 @dataclass(frozen=True)
 class Choice:
     """One completion: its tokens, their log-probabilities, and why it ended."""

@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..wire import Client, ServerError
-from .server import Answer, Choice, Request, StaleError, Weights
-
-NEVER = -100.0  # added to a logit
+from .server import Answer, Choice, Request, StaleError, Weights, drawn
 
 
 class SglangServer:
@@ -88,19 +86,10 @@ def _body(request: Request) -> dict[str, Any]:
         "return_logprob": True,
         "sampling_params": {
             "n": request.count,
-            "temperature": 0.0 if sampling.greedy else sampling.temperature,
-            "top_p": sampling.top_p,
+            **drawn(request),
             "top_k": sampling.top_k or -1,
-            "min_p": 0.0,
-            "repetition_penalty": 1.0,
-            "presence_penalty": 0.0,
-            "frequency_penalty": 0.0,
             "max_new_tokens": sampling.max_new_tokens,
             "min_new_tokens": sampling.min_new_tokens,
-            "ignore_eos": True,
-            "stop_token_ids": list(request.end_tokens),
-            "logit_bias": {str(token): NEVER for token in request.banned},
-            "skip_special_tokens": False,
         },
     }
 

@@ -24,7 +24,7 @@ def generating(model: torch.nn.Module) -> Iterator[None]:
     ranks need not generate equally long.
     """
     deltas = {module: module.rope_deltas for module in model.modules() if hasattr(module, "rope_deltas")}
-    with evaluating(model), _gathered(model) if _is_sharded(model) else nullcontext():
+    with evaluating(model), _gathered(model) if is_sharded(model) else nullcontext():
         try:
             yield
         finally:
@@ -32,7 +32,8 @@ def generating(model: torch.nn.Module) -> Iterator[None]:
                 module.rope_deltas = value
 
 
-def _is_sharded(model: torch.nn.Module) -> bool:
+def is_sharded(model: torch.nn.Module) -> bool:
+    """Whether ranks hold parts of the weights, under DeepSpeed ZeRO-3."""
     return any(hasattr(p, "ds_id") for p in model.parameters())
 
 

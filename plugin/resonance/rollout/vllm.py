@@ -8,9 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from ..wire import Client, ServerError
-from .server import Answer, Choice, Request, StaleError, Weights
+from .server import Answer, Choice, Request, StaleError, Weights, drawn
 
-NEVER = -100.0  # added to a logit
 FIRST = "default"  # version of the weights that a server was started with
 
 
@@ -93,25 +92,15 @@ class VllmServer:
 
 
 def _body(request: Request) -> dict[str, Any]:
-    """Everything that a server's own defaults, or a model's `generation_config.json`, could change is in it."""
     sampling = request.sampling
     return {
         "messages": list(request.messages),
         "n": request.count,
         "seed": request.seed,
-        "temperature": 0.0 if sampling.greedy else sampling.temperature,
-        "top_p": sampling.top_p,
+        **drawn(request),
         "top_k": sampling.top_k,
-        "min_p": 0.0,
-        "repetition_penalty": 1.0,
-        "presence_penalty": 0.0,
-        "frequency_penalty": 0.0,
         "max_tokens": sampling.max_new_tokens,
         "min_tokens": sampling.min_new_tokens,
-        "ignore_eos": True,  # the model's own ends may be others than the template's
-        "stop_token_ids": list(request.end_tokens),
-        "logit_bias": {str(token): NEVER for token in request.banned},
-        "skip_special_tokens": False,
         "logprobs": True,
         "return_token_ids": True,
     }

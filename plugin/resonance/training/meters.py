@@ -105,6 +105,14 @@ class MeteredTrainer(FiniteTrainer):
         """Loss and metrics of a collated batch."""
         raise NotImplementedError
 
+    def rows_of(self, batch_rows: int) -> tuple[int, int]:
+        """How many rows of a batch count, and how many are averaged: the first ones.
+
+        Of a batch that does not count at all one is averaged, and its numbers are not read.
+        """
+        count = batch_rows if self.counted is None else self.counted
+        return count, max(count, 1)
+
     def _measured(self, model: Any, batch: dict[str, torch.Tensor], split: Split) -> BatchResult:
         """`loss_of`, added to the next log line.
 

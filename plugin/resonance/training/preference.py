@@ -129,8 +129,7 @@ class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, Custo
         metrics |= self._accuracies(tokens, reference)
         logps = pairs.policy_chosen_logps, pairs.policy_rejected_logps
         metrics |= {f"logps/{side}": v.detach() for side, v in zip(SIDES, logps, strict=True)}
-        count = len(losses) if self.counted is None else self.counted
-        rows = max(count, 1)  # numbers of a batch that does not count at all are not read
+        count, rows = self.rows_of(len(losses))
         means = {name: value[:rows].mean() for name, value in metrics.items()}
         logits = mean_logits(first_rows(tokens, 2, rows), 2)
         means |= {f"logits/{side}": v.detach() for side, v in zip(SIDES, logits, strict=True)}

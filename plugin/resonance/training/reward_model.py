@@ -123,8 +123,7 @@ class RewardTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, PairwiseT
         scores = [batch[name] for name in SCORE_FIELDS if name in batch]
         gap = scores[0] - scores[1] if scores else None
         losses = bradley_terry(chosen, rejected, gap, **self.loss_params)
-        count = len(losses) if self.counted is None else self.counted
-        rows = max(count, 1)  # numbers of a batch that does not count at all are not read
+        count, rows = self.rows_of(len(losses))
         self._seen = chosen.detach(), rejected.detach()
         right = (self._seen[0] > self._seen[1]).float()
         parts = {"chosen": self._seen[0], "rejected": self._seen[1], "margins": self._seen[0] - self._seen[1]}

@@ -9,14 +9,14 @@ from typing import Any
 
 import torch
 
-from ..arguments.serving import needs
+from ..arguments.serving import REPORT, needs
 from ..rollout.pool import ServerRollout
 from ..rollout.server import Server
 from ..rollout.types import Completion
 from ..wire import ServerError
 from .rollouts import MicroBatch, Sample, seed_of
+from .served_weights import logp_differences
 
-REPORT = "rollout_check.txt"
 PASS, FAIL = "PASS", "FAIL"
 PROMPTS = 8
 
@@ -71,12 +71,9 @@ def _compared(trainer: Any, numbers: list[int], completions: list[Completion], v
         Sample(number, place, one, "", {}, 0.0)
         for place, (number, one) in enumerate(zip(numbers, completions, strict=True))
     ]
-    size, found = trainer.sizes.micro, []
-    for start in range(0, len(samples), size):
-        batch = MicroBatch.of(samples[start : start + size])
-        ours = trainer.source.passes(batch)["old_logps"]
-        given = [torch.tensor(sample.completion.logps) for sample in batch.samples]
-        found += [(row[: len(logps)] - logps).abs() for row, logps in zip(ours, given, strict=True)]
+    size = trainer.sizes.micro
+    batches = [MicroBatch.of(samples[start : start + size]) for start in range(0, len(samples), size)]
+    found = [logp_differences(batch, trainer.source.passes(batch)["old_logps"], version=0) for batch in batches]
     differences, limit = torch.cat(found), values["rollout_logp_limit"]
     mean, largest = float(differences.mean()), float(differences.max())
     return (

@@ -15,6 +15,7 @@ from accelerate.utils import broadcast_object_list
 from transformers import Trainer
 
 from ..rollout.server import Weights
+from ..rollout.states import is_sharded
 from .critic import HEAD, MODEL
 from .rollouts import MicroBatch
 from .together import on_all_ranks
@@ -78,14 +79,29 @@ class WeightFolder:
     def _state(self) -> dict[str, Any] | None:
         """Whole weights without the critic's, on ranks that write."""
         trainer = self.trainer
-        sharded = trainer.is_fsdp_enabled or any(hasattr(p, "ds_id") for p in trainer.model.parameters())
-        if sharded:
+        if trainer.is_fsdp_enabled or is_sharded(trainer.model):
             found = trainer.accelerator.get_state_dict(trainer.model_wrapped)
         else:
             found = trainer.model.state_dict() if trainer.args.should_save else None
         if not found:
             return None
         return {key: value for key, value in found.items() if not {HEAD, MODEL} & set(key.split("."))}
+
+
+def logp_differences(batch: MicroBatch, logps: torch.Tensor, version: int) -> torch.Tensor:
+    """By how much log-probabilities of servers differ from the trainer's, one after the other.
+
+    Args:
+        batch: of completions.
+        logps: the trainer's, (B, T).
+        version: of the trainer's weights; completions of others are left out.
+    """
+    found = [torch.zeros(0)]
+    for row, sample in zip(logps, batch.samples, strict=True):
+        if sample.completion.version == version:
+            given = torch.tensor(sample.completion.logps)
+            found.append((row[: len(given)] - given).abs())
+    return torch.cat(found)
 
 
 def check_logps(
@@ -102,13 +118,7 @@ def check_logps(
     Raises:
         ValueError: the mean is over the limit: the weights there are not the weights here.
     """
-    found = [torch.zeros(0)]
-    for batch in batches:
-        for row, sample in enumerate(batch.samples):
-            if sample.completion.version == version:
-                given = torch.tensor(sample.completion.logps)
-                found.append((batch.tensors["old_logps"][row, : len(given)] - given).abs())
-    differences = torch.cat(found)
+    differences = torch.cat([logp_differences(batch, batch.tensors["old_logps"], version) for batch in batches])
     summed, count = total(torch.stack([differences.sum(), torch.tensor(float(len(differences)))])).tolist()
     if count and not summed / count <= limit:
         raise ValueError(
