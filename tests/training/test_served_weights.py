@@ -49,6 +49,11 @@ def test_one_version_is_kept_and_no_critic_is_in_it(folder):
     assert not folder.folder.exists()
 
 
+def test_a_run_that_has_written_nothing_leaves_nothing(folder):
+    folder.remove()
+    assert not folder.folder.exists()
+
+
 def test_another_run_in_the_same_folder_has_other_names_of_one_family(folder):
     other = WeightFolder(folder.trainer, adapter=False)
     assert other.write(0).name != folder.write(0).name and other.family == folder.family

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from numbers import Real
@@ -33,6 +33,13 @@ def meta_problem(given: Any) -> str | None:
 
 MESSAGES = "_messages"
 """JSON in a tokenized prompt: its conversation, [{"role": ..., "content": ...}, ...], with placeholders of media."""
+
+
+def conversation(row: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The conversation of an aligned row up to its answers, the system's message first if it has one."""
+    system = [{"role": "system", "content": row["_system"]}] if row.get("_system") else []
+    return system + [{"role": message["role"], "content": message["content"]} for message in row["_prompt"]]
+
 
 SOURCE = "_source"
 """The file or hub dataset a row comes from, as the user wrote it."""

@@ -16,7 +16,7 @@ from llamafactory.data.processor.unsupervised import UnsupervisedDatasetProcesso
 
 from .collate import undecodable
 from .encode import PairEncoder, PairIds
-from .fields import IMAGE_SIZES, MEDIA_COLUMNS, MESSAGES, META, OVERLONG, ROW, SOURCE, meta_problem
+from .fields import IMAGE_SIZES, MEDIA_COLUMNS, MESSAGES, META, OVERLONG, ROW, SOURCE, conversation, meta_problem
 from .overlong.policy import FittedPair, OverlongPolicy
 from .plan import get_plan
 from .types import DatasetAttr, Row
@@ -150,7 +150,7 @@ class PromptDatasetProcessor(UnsupervisedDatasetProcessor):
             "labels": ids,
             **{name: row[f"_{name}"] for name in MEDIA_COLUMNS},
             META: row[ALIGNED_META],
-            MESSAGES: json.dumps(_conversation(row), ensure_ascii=False),
+            MESSAGES: json.dumps(conversation(row), ensure_ascii=False),
             SOURCE: row[SOURCE],
             ROW: row[ROW],
             OVERLONG: fitted.overlong.dumps() if fitted.overlong else "",
@@ -160,11 +160,6 @@ class PromptDatasetProcessor(UnsupervisedDatasetProcessor):
 
 def _columns(rows: Sequence[Row]) -> dict[str, list[Any]]:
     return {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
-
-
-def _conversation(row: Row) -> list[dict[str, str]]:
-    system = [{"role": "system", "content": row["_system"]}] if row.get("_system") else []
-    return system + [{"role": message["role"], "content": message["content"]} for message in row["_prompt"]]
 
 
 def messages_of(row: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -73,7 +73,7 @@ class WeightFolder:
     def remove(self) -> None:
         """Remove the folder; all ranks call it together."""
         self.trainer.accelerator.wait_for_everyone()
-        if self.trainer.args.should_save:
+        if self.trainer.args.should_save and self.folder.exists():  # a run without a step has written nothing
             shutil.rmtree(self.folder)
 
     def _state(self) -> dict[str, Any] | None:

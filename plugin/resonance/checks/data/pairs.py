@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ...rows.fields import ROW, SCORE_FIELDS, SOURCE, score_problem
+from ...rows.fields import ROW, SCORE_FIELDS, SOURCE, conversation, score_problem
 from .align import Aligner, Unreadable
 from .entry import Entry, find_entries
 from .rowfile import rows_of
@@ -55,10 +55,9 @@ def _of_entry(entry: Entry, on_skip: Callable[[str], None]) -> Iterator[Pair]:
 
 
 def _pair(entry: Entry, aligned: dict[str, Any], row: dict[str, Any]) -> Pair:
-    system = [{"role": "system", "content": aligned["_system"]}] if aligned["_system"] else []
     chosen, rejected = (message["content"] for message in aligned["_response"])
     scores: dict[str, Any] = {name: row.get(entry.columns[name]) for name in SCORE_FIELDS if name in entry.columns}
-    found = {"messages": system + aligned["_prompt"], "chosen": chosen, "rejected": rejected}
+    found = {"messages": conversation(aligned), "chosen": chosen, "rejected": rejected}
     known = {
         name: float(value) for name, value in scores.items() if value is not None and score_problem(value) is None
     }
