@@ -47,8 +47,7 @@ def uses_means(values: Mapping[str, Any]) -> bool:
     """Whether the log-probabilities handed to the loss are means a token; see `dpo_average_log_prob`."""
     from ..losses import get_loss
 
-    spec, asked = get_loss(values["pref_loss"]), values["dpo_average_log_prob"]
-    return spec.logps == "mean" if asked is None or spec.logps_fixed else asked
+    return get_loss(values["pref_loss"]).rule(values["dpo_average_log_prob"]) == "mean"
 
 
 def loss_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
