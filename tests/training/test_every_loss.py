@@ -5,21 +5,20 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 import torch
-from llamafactory.hparams import FinetuningArguments, TrainingArguments
 from transformers import TrainerState
 
-from forward.tiny import FAMILIES, for_training, make, pairs
+from forward.tiny import pairs
 from resonance.losses import LOSSES, get_loss
-from resonance.training.preference import PreferenceTrainer
 from resonance.training.resume import MarginsCallback
 from resonance.training.run import check_columns, check_ranks
+from training.one_batch import preference_trainer
 
 torch.set_num_threads(1)
-RECIPE = {"stage": "dpo", "finetuning_type": "full", "pref_engine": "resonance", "pref_speedups": "off"}
 LN2 = math.log(2)
 # Policy and reference are the same model, so every log-ratio is 0; those whose loss is then a constant (beta 0.1).
 FIRST_LOSS = {
@@ -35,22 +34,7 @@ FIRST_LOSS = {
 
 @pytest.fixture
 def make_trainer(tmp_path):
-    def trainer(**recipe):
-        model, reference = for_training(make(FAMILIES["qwen2"]()), "full"), make(FAMILIES["qwen2"]()).eval()
-        options = {"output_dir": str(tmp_path), "report_to": "none", "remove_unused_columns": False, "use_cpu": True}
-        arguments = FinetuningArguments(**RECIPE, **recipe)
-        return PreferenceTrainer(
-            model,
-            reference if arguments.use_ref_model else None,
-            arguments,
-            processor=None,
-            args=TrainingArguments(**options),
-            tokenizer=None,
-            data_collator=lambda rows: rows,
-            train_dataset=[{}],
-        )
-
-    return trainer
+    return partial(preference_trainer, tmp_path)
 
 
 def batch_of(model):

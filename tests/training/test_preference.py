@@ -3,36 +3,22 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
-from llamafactory.hparams import FinetuningArguments, TrainingArguments
 
-from forward.tiny import FAMILIES, for_training, make, pairs
+from forward.tiny import pairs
 from resonance.forward.call import Forward
 from resonance.forward.result import sums
-from resonance.training.preference import PreferenceTrainer
+from training.one_batch import preference_trainer
 
 torch.set_num_threads(1)
-RECIPE = {"stage": "dpo", "finetuning_type": "full", "pref_engine": "resonance", "pref_speedups": "off"}
 
 
 @pytest.fixture
 def make_trainer(tmp_path):
-    def trainer(**recipe):
-        model, reference = for_training(make(FAMILIES["qwen2"]()), "full"), make(FAMILIES["qwen2"]()).eval()
-        options = {"output_dir": str(tmp_path), "report_to": "none", "remove_unused_columns": False, "use_cpu": True}
-        return PreferenceTrainer(
-            model,
-            reference,
-            FinetuningArguments(**RECIPE, **recipe),
-            processor=None,
-            args=TrainingArguments(**options),
-            tokenizer=None,
-            data_collator=lambda rows: rows,
-            train_dataset=[{}],
-        )
-
-    return trainer
+    return partial(preference_trainer, tmp_path)
 
 
 def batch_of(model):

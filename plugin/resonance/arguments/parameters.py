@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Mapping
 from numbers import Real
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from .features import feature_cache_bytes
 from .grouping import asked_grouping
@@ -18,6 +18,9 @@ from .preference import DEFAULTS, PreferenceArguments
 from .reference import reference_problems
 from .speedups import asked_speedups
 from .weights import loss_name, mix_weights, weight_problems
+
+if TYPE_CHECKING:
+    from ..losses import LossSpec
 
 # recipe key -> parameter of a loss function; every other parameter is given by `pref_loss_params`
 LOSS_PARAMETERS = {
@@ -47,8 +50,7 @@ def uses_means(values: Mapping[str, Any]) -> bool:
     """Whether the log-probabilities handed to the loss are means a token; see `dpo_average_log_prob`."""
     from ..losses import get_loss
 
-    spec, asked = get_loss(values["pref_loss"]), values["dpo_average_log_prob"]
-    return spec.logps == "mean" if asked is None or spec.logps_fixed else asked
+    return get_loss(values["pref_loss"]).rule(values["dpo_average_log_prob"]) == "mean"
 
 
 def loss_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,7 +112,7 @@ def problems(values: Mapping[str, Any]) -> list[str]:
 
     Only recipes that run on our trainer are judged; LlamaFactory judges its own.
     """
-    from ..losses import MixSpec, get_loss, trial_problem
+    from ..losses import get_loss, trial_problem
 
     values = as_numbers({**DEFAULTS, **values})
     values["pref_loss"] = loss_name(values["pref_loss"])
@@ -129,9 +131,9 @@ def problems(values: Mapping[str, Any]) -> list[str]:
         given = loss_parameters(values)
     except ValueError as exc:
         return [*found, str(exc)]
-    found += _misplaced_parameters(values, spec.baseline) + _modifier_problems(values) + weight_problems(values, spec)
+    found += _misplaced_parameters(values, spec) + _modifier_problems(values) + weight_problems(values, spec)
     found += reference_problems(values, spec.needs_reference)
-    keys = {name: key for key, name in LOSS_PARAMETERS.items()} | (MIX_KEYS if isinstance(spec, MixSpec) else {})
+    keys = _keys_of(spec)
     for name, value in given.items():
         key = keys.get(name, f"pref_loss_params.{name}")
         found += [f"{key}: {text.removeprefix(f'{spec.name}: ')}" for text in spec.param_problems({name: value})]
@@ -164,15 +166,20 @@ def engine_problems(values: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _misplaced_parameters(values: Mapping[str, Any], baseline: bool) -> list[str]:
+def _keys_of(spec: LossSpec) -> dict[str, str]:
+    """Parameter of a loss -> the recipe key that it is given by."""
+    from ..losses import MixSpec
+
+    return {name: key for key, name in LOSS_PARAMETERS.items()} | (MIX_KEYS if isinstance(spec, MixSpec) else {})
+
+
+def _misplaced_parameters(values: Mapping[str, Any], spec: LossSpec) -> list[str]:
     """Parameters in `pref_loss_params` that the trainer takes from elsewhere: they would have no effect."""
-    keys = {name: f"use the key {key}" for key, name in LOSS_PARAMETERS.items()}
-    if "," in values["pref_loss"]:
-        keys |= {name: f"use the key {key}" for name, key in MIX_KEYS.items()}
-    if baseline:
-        keys["delta"] = "it is the running mean of the rewards, which the trainer keeps"
+    cures = {name: f"use the key {key}" for name, key in _keys_of(spec).items()}
+    if spec.baseline:
+        cures["delta"] = "it is the running mean of the rewards, which the trainer keeps"
     given = _as_dict(values["pref_loss_params"]) or {}
-    return [f"pref_loss_params.{name}: cannot be given here; {keys[name]}" for name in given if name in keys]
+    return [f"pref_loss_params.{name}: cannot be given here; {cures[name]}" for name in given if name in cures]
 
 
 def _modifier_problems(values: Mapping[str, Any]) -> list[str]:

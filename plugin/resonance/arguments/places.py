@@ -10,12 +10,11 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from .weights import loss_name
+from ..rows.fields import SCORE_FIELDS
 
 DATASET_INFO = "dataset_info.json"
 
@@ -93,43 +92,42 @@ def names(given: Any) -> list[str]:
     return [str(name) for name in given or []]
 
 
-def _asked(values: Mapping[str, Any], key: str) -> dict[str, tuple[str, str, str]]:
-    """Columns that the recipe needs of the sets of a key -> (what asks for it, for what, how to do without)."""
-    from ..losses import get_loss
-    from ..losses.validate import SCORES
+Why = tuple[str, str, str]  # what asks for a column, for what, how to do without
 
-    asked: dict[str, tuple[str, str, str]] = {}
+
+def _asked(values: Mapping[str, Any], key: str) -> dict[str, Why]:
+    """Columns that the recipe needs of the sets of a key, and why."""
+    asked: dict[str, Why] = {}
     training = key == "dataset"
-    spec = None
-    if values.get("stage") == "rm":
-        asking = [name for name in ("rm_margin", "rm_weight") if values.get(name) == "score"]
-        asked |= {
-            column: (f"{name}: score", "scores", f"leave `{name}` out") for name in asking[:1] for column in SCORES
-        }
-    else:
-        with suppress(KeyError, ValueError):
-            spec = get_loss(values["pref_loss"])
-    loss, other = (
-        f"pref_loss: {loss_name(values.get('pref_loss'))}",
-        "take a loss that needs none (`pref_loss: sigmoid`)",
-    )
     if training and values.get("score_margin") is not None:
-        asked |= dict.fromkeys(SCORES, ("score_margin", "scores", "leave `score_margin` out"))
-    elif spec is not None and spec.needs_scores:
-        asked |= dict.fromkeys(SCORES, (loss, "scores", other))
-    if spec is not None and spec.needs_margin:
-        asked["margin"] = (loss, "margins", other)
+        asked |= dict.fromkeys(SCORE_FIELDS, ("score_margin", "scores", "leave `score_margin` out"))
+    for column, why in _asked_by_loss(values).items():
+        asked.setdefault(column, why)
     if training and values.get("sample_weights"):
         asked["weight"] = ("sample_weights", "weights", "leave `sample_weights` out")
     return asked
 
 
-def _column_problems(
-    name: str, entry: Mapping[str, Any], path: Path, asked: Mapping[str, tuple[str, str, str]]
-) -> list[str]:
+def _asked_by_loss(values: Mapping[str, Any]) -> dict[str, Why]:
+    """Columns that the loss of the recipe reads; none of one that is not known, which is reported elsewhere."""
+    from ..losses import get_loss
+
+    if values.get("stage") == "rm":
+        asking = next((name for name in ("rm_margin", "rm_weight") if values.get(name) == "score"), None)
+        return dict.fromkeys(SCORE_FIELDS, (f"{asking}: score", "scores", f"leave `{asking}` out")) if asking else {}
+    try:
+        spec = get_loss(values["pref_loss"])
+    except (KeyError, ValueError):
+        return {}
+    loss, other = f"pref_loss: {spec.name}", "take a loss that needs none (`pref_loss: sigmoid`)"
+    asked = dict.fromkeys(SCORE_FIELDS, (loss, "scores", other)) if spec.needs_scores else {}
+    return asked | ({"margin": (loss, "margins", other)} if spec.needs_margin else {})
+
+
+def _column_problems(name: str, entry: Mapping[str, Any], path: Path, asked: Mapping[str, Why]) -> list[str]:
     """Columns that an entry does not declare, a message for all of a kind."""
     columns = entry.get("columns") or {}
-    missing: dict[tuple[str, str, str], list[str]] = {}
+    missing: dict[Why, list[str]] = {}
     for column, why in asked.items():
         if not columns.get(column):
             missing.setdefault(why, []).append(column)

@@ -90,13 +90,22 @@ def check(given: Mapping[str, Any], parser: ModuleType) -> None:
 def _problems_without_policy(given: Mapping[str, Any]) -> list[str]:
     """Those of a recipe of another stage than ours alone."""
     found = given_without_effect(given)
-    if reward_model.runs_on_resonance(given):
-        return found + reward_model.problems(given)
     if preference.runs_on_resonance(given):
-        return found + parameters.problems(given) + run_problems(given)
-    if data.uses_rows(given):
-        return found + dataset_problems(given) + output_problems(given.get("output_dir"))
+        found += parameters.problems(given)
+    if reward_model.trains_pairs(given) or data.uses_rows(given):
+        return found + _problems_of_pairs(given)
     return found + stage_problems(given)
+
+
+def _problems_of_pairs(values: Mapping[str, Any]) -> list[str]:
+    """Those of a run with pairs, beside the parameters of its loss; none where LlamaFactory alone runs it."""
+    if reward_model.runs_on_resonance(values):
+        return reward_model.problems(values)
+    if preference.runs_on_resonance(values):
+        return run_problems(values)
+    if data.uses_rows(values):
+        return dataset_problems(values) + output_problems(values.get("output_dir"))
+    return []
 
 
 def check_flags(keys: Mapping[str, Any]) -> None:
@@ -128,13 +137,7 @@ def check_parsed(
         if trains_policy:
             found += policy_recipe.problems(flags | vars(training_args) | vars(generating_args), read(given))
         else:
-            found += given_without_effect(as_mapping(given))
-            if reward_model.runs_on_resonance(flags):
-                found += reward_model.problems(flags)
-            elif ours:
-                found += run_problems(flags)
-            elif data.uses_rows(flags):
-                found += dataset_problems(flags) + output_problems(flags["output_dir"])
+            found += given_without_effect(as_mapping(given)) + _problems_of_pairs(flags)
         if found:
             raise ValueError(preference.report(found))
     if not ours:

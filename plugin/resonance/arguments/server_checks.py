@@ -4,23 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from ..wire.client import checked_host
-from .policy import DEFAULTS
+from .places import names
+from .policy import ServerKeys
 from .policy_settings import SAMPLING, as_urls
 from .policy_settings import sampling as rollout_sampling
 
-ONLY_SERVERS = (
-    "rollout_url",
-    "rollout_timeout",
-    "rollout_wait",
-    "rollout_concurrency",
-    "rollout_key_env",
-    "rollout_logp_limit",
-    "rollout_ahead",
-    "rollout_check_only",
-)
 TRAINED = ("lora", "full", "freeze")
 
 
@@ -33,9 +25,9 @@ def problems(values: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
     """
     if values["rollout_backend"] == "local":
         return [
-            f"{key}: is about a server; add `rollout_backend: vllm`, or remove the key"
-            for key in ONLY_SERVERS
-            if values[key] != DEFAULTS[key]
+            f"{key.name}: is about a server; add `rollout_backend: vllm`, or remove the key"
+            for key in fields(ServerKeys)
+            if values[key.name] != key.default
         ]
     return _server_problems(values, given) + _weight_problems(values, given)
 
@@ -92,8 +84,7 @@ def _weight_problems(values: Mapping[str, Any], given: Mapping[str, Any]) -> lis
     kind, found = given.get("finetuning_type", "lora"), []
     if kind not in TRAINED:
         found.append(f"finetuning_type: {kind}: a server can be given {', '.join(TRAINED)} only")
-    adapters = given.get("adapter_name_or_path")
-    adapters = adapters.split(",") if isinstance(adapters, str) else adapters or []
+    adapters = names(given.get("adapter_name_or_path"))
     if kind == "lora":
         for key in ("use_dora", "additional_target"):
             if given.get(key):

@@ -26,16 +26,11 @@ def serve_commands(values: Mapping[str, Any]) -> list[str]:
 def _vllm(values: Mapping[str, Any], url: str) -> str:
     words = ["vllm", "serve", str(values["model_name_or_path"]), *_address(url)]
     words += ["--dtype", dtype(values), "--max-model-len", str(longest(values)), "--generation-config", "vllm"]
-    words += [
-        "--logprobs-mode",
-        logprobs_mode(values),
-        "--limit-mm-per-prompt",
-        '{"video": 0}',
-    ]
+    words += ["--logprobs-mode", logprobs_mode(values), "--limit-mm-per-prompt", '{"video": 0}']
     variables = ["VLLM_SERVER_DEV_MODE=1"]
-    if values.get("finetuning_type", "lora") == "lora":
+    if rank := lora_rank(values):
         variables.append("VLLM_ALLOW_RUNTIME_LORA_UPDATING=1")
-        words += ["--enable-lora", "--max-lora-rank", str(allowed_rank(values.get("lora_rank", 8)))]
+        words += ["--enable-lora", "--max-lora-rank", str(allowed_rank(rank))]
         words += [] if values.get("freeze_vision_tower", True) else ["--enable-tower-connector-lora"]
     words += ["--trust-remote-code"] if values.get("trust_remote_code") else []
     return " ".join([*variables, *map(shlex.quote, words)])
@@ -44,9 +39,8 @@ def _vllm(values: Mapping[str, Any], url: str) -> str:
 def _sglang(values: Mapping[str, Any], url: str) -> str:
     words = ["python", "-m", "sglang.launch_server", "--model-path", str(values["model_name_or_path"])]
     words += [*_address(url), "--dtype", dtype(values), "--context-length", str(longest(values))]
-    if values.get("finetuning_type", "lora") == "lora":
-        rank = str(allowed_rank(values.get("lora_rank", 8)))
-        words += ["--enable-lora", "--max-lora-rank", rank, "--lora-target-modules", "all"]
+    if rank := lora_rank(values):
+        words += ["--enable-lora", "--max-lora-rank", str(allowed_rank(rank)), "--lora-target-modules", "all"]
     return shlex.join(words)
 
 
@@ -79,8 +73,16 @@ def logprobs_mode(values: Mapping[str, Any]) -> str:
 
 def needs(values: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of a server that a recipe needs: `logprobs_mode`, the least `max_model_len` and `max_lora_rank`."""
-    rank = values.get("lora_rank", 8) if values.get("finetuning_type", "lora") == "lora" else 0
-    return {"logprobs_mode": logprobs_mode(values), "max_model_len": longest(values), "max_lora_rank": rank}
+    return {
+        "logprobs_mode": logprobs_mode(values),
+        "max_model_len": longest(values),
+        "max_lora_rank": lora_rank(values),
+    }
+
+
+def lora_rank(values: Mapping[str, Any]) -> int:
+    """Of the policy's adapters; 0 where it is trained without."""
+    return values.get("lora_rank", 8) if values.get("finetuning_type", "lora") == "lora" else 0
 
 
 def allowed_rank(rank: int) -> int:

@@ -44,7 +44,6 @@ _RATIO = {
     "why": "`data_ratio` in this stage too; recipes without it go straight to LlamaFactory's function",
     "remove_when": "LlamaFactory can train on a seeded fraction of a dataset",
 }
-_DPO = "llamafactory.train.dpo.workflow"
 _TUNER = "llamafactory.train.tuner"
 _RAY: dict[str, Any] = {
     "why": "where Ray counts fewer than ten CPUs for each device, LlamaFactory waits without end",
@@ -207,7 +206,7 @@ PATCHES = (
     _in("rm_rows", f"{_RM}.{_COLLATOR}", "rows.collate:PreferenceCollator", (), **_COLLATED),
     _in(
         "rm_trainer",
-        "llamafactory.train.rm.workflow.PairwiseTrainer",
+        f"{_RM}.PairwiseTrainer",
         "training.reward_model:reward_trainer",
         ("finetuning_args", "processor"),
         why="reward models on our engine; any other resumed run would go on with the weights that it started from",

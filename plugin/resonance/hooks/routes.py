@@ -91,9 +91,9 @@ def stock_warnings(values: Mapping[str, Any]) -> list[str]:
 def scopes(values: Mapping[str, Any]) -> tuple[Scope, ...]:
     """Scopes of the patches that a recipe with keys of ours needs, whether or not it has a route."""
     route = find(values)
-    stage = values.get("stage", preference.DEFAULTS["stage"])
-    named: tuple[Scope, ...] = (_RUN[stage],) if tracking.given_keys(values) and stage in _RUN else ()
     if route is None:
+        stage = values.get("stage", preference.DEFAULTS["stage"])
+        named = (_RUN[stage],) if tracking.given_keys(values) and stage in _RUN else ()
         return (*EVERY, *named)
     more: tuple[Scope, ...] = ("selection",) if data.leaves_rows_out(values) else ()
     more += ("rm_trainer",) if route.stage == "rm" and _resumes(values) else ()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import torch
 
+from .margins import widened
 from .spec import Pairs
 
 
@@ -54,8 +55,7 @@ class RunningMean:
                 raise ValueError(
                     f"A running mean takes one value at a time, got a tensor of shape {tuple(value.shape)}."
                 )
-            precise = torch.float32 if value.device.type == "mps" else torch.float64
-            value = value.detach().reshape(()).to(precise)
+            value = widened(value).reshape(())
         self.count += count
         self.mean = self.mean + (value - self.mean) * (count / self.count)
         return self.mean

@@ -29,7 +29,5 @@ def cpo(pairs: Pairs, *, beta: float = 0.1, cpo_alpha: float = 1.0, label_smooth
     Stats: nll, the term added to the loss.
     """
     nll = -cpo_alpha * pairs.chosen_mean
-    losses = (
-        smoothed_logistic(beta * pairs.pi_logratios, label_smoothing) + nll
-    )  # the paper's prefer term and its NLL term
+    losses = smoothed_logistic(beta * pairs.pi_logratios, label_smoothing) + nll  # the paper's prefer and NLL terms
     return policy_output(pairs, losses, beta, nll=nll)

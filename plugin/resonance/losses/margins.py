@@ -52,6 +52,11 @@ class Margins:
         return torch.zeros_like(self.values).index_fill(0, drawn, 1.0)
 
 
+def widened(values: torch.Tensor) -> torch.Tensor:
+    """The same numbers without a gradient, in float64, or in float32 on MPS, which has no float64."""
+    return values.detach().to(torch.float32 if values.device.type == "mps" else torch.float64)
+
+
 def deviation(values: torch.Tensor) -> torch.Tensor:
     """Standard deviation with N - 1, 0-d; 0 of a single value."""
     return values.std() if len(values) > 1 else torch.zeros_like(values[0])
@@ -79,10 +84,10 @@ class RunningMargins:
 
     def update(self, values: torch.Tensor) -> None:
         """Count in the margins of a batch on all ranks, (N,). A single one has no deviation to be counted in."""
-        precise = values.detach().to(torch.float32 if values.device.type == "mps" else torch.float64)
-        self.mean = self.mean * MOMENTUM + precise.mean() * (1 - MOMENTUM)
+        values = widened(values)
+        self.mean = self.mean * MOMENTUM + values.mean() * (1 - MOMENTUM)
         if len(values) > 1:
-            self.std = self.std * MOMENTUM + precise.std() * (1 - MOMENTUM)
+            self.std = self.std * MOMENTUM + values.std() * (1 - MOMENTUM)
         self.count += 1
 
     def margins(self, values: torch.Tensor, own: slice, draws: bool) -> Margins:

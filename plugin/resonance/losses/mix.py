@@ -144,7 +144,7 @@ def mix_losses(
         params: each part gets those that it has.
     """
     outputs = [
-        pairs_loss(part, pairs.as_rule(rule_of(part, average)), {k: v for k, v in params.items() if k in part.params})
+        pairs_loss(part, pairs.as_rule(part.rule(average)), {k: v for k, v in params.items() if k in part.params})
         for part in parts
     ]
     total = torch.stack([weight * output.losses for weight, output in zip(weights, outputs, strict=True)]).sum(0)
@@ -154,10 +154,3 @@ def mix_losses(
         stats |= {f"{part.name}/{name}": value for name, value in output.stats.items() if name not in MARGINS}
     first = next((output for part, output in zip(parts, outputs, strict=True) if part.needs_reference), outputs[0])
     return LossOutput(total, first.chosen_rewards, first.rejected_rewards, stats)
-
-
-def rule_of(part: LossSpec, average: bool | None) -> LogpsRule:
-    """Whether a part reads sums or means."""
-    if average is None or part.logps_fixed:
-        return part.logps
-    return "mean" if average else "sum"

@@ -1,12 +1,20 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """Reward-aware preference optimization: the margin of the policy follows that of the scores."""
 
+import torch
 import torch.nn.functional as F
 
 from ..spec import POSITIVE
 from .spec import LossOutput, Pairs, declare, reference_output
 
 RANGES = {"beta": POSITIVE, "gt_reward_scale": POSITIVE}
+
+
+def preference_kl(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """KL(sigmoid(a) || sigmoid(b)) of two preferences between the responses of a pair, (B,)."""
+    chosen = a.sigmoid() * (F.logsigmoid(a) - F.logsigmoid(b))
+    rejected = (-a).sigmoid() * (F.logsigmoid(-a) - F.logsigmoid(-b))
+    return chosen + rejected
 
 
 @declare(paper="arXiv:2406.11704", needs_scores=True, ranges=RANGES)
@@ -23,10 +31,8 @@ def rpo_bwd_kl(pairs: Pairs, *, beta: float = 0.1, gt_reward_scale: float = 1.0)
     Args:
         gt_reward_scale: factor of the scores.
     """
-    x, q = beta * pairs.logits, gt_reward_scale * pairs.score_margin
-    chosen = q.sigmoid() * (F.logsigmoid(q) - F.logsigmoid(x))
-    rejected = (-q).sigmoid() * (F.logsigmoid(-q) - F.logsigmoid(-x))
-    return reference_output(pairs, chosen + rejected, beta)
+    losses = preference_kl(gt_reward_scale * pairs.score_margin, beta * pairs.logits)
+    return reference_output(pairs, losses, beta)
 
 
 @declare(paper="arXiv:2406.11704", needs_scores=True, ranges=RANGES)
@@ -43,10 +49,8 @@ def rpo_fwd_kl(pairs: Pairs, *, beta: float = 0.1, gt_reward_scale: float = 1.0)
     Args:
         gt_reward_scale: factor of the scores.
     """
-    x, q = beta * pairs.logits, gt_reward_scale * pairs.score_margin
-    chosen = x.sigmoid() * (F.logsigmoid(x) - F.logsigmoid(q))
-    rejected = (-x).sigmoid() * (F.logsigmoid(-x) - F.logsigmoid(-q))
-    return reference_output(pairs, chosen + rejected, beta)
+    losses = preference_kl(beta * pairs.logits, gt_reward_scale * pairs.score_margin)
+    return reference_output(pairs, losses, beta)
 
 
 @declare(paper="arXiv:2406.11704", needs_scores=True, ranges=RANGES)

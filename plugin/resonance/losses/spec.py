@@ -86,6 +86,16 @@ class LossSpec(Spec):
         """What is wrong with parameter values: unknown names, wrong types, values out of range."""
         return param_problems(self, params)
 
+    def rule(self, average: bool | None) -> LogpsRule:
+        """Whether it reads sums or means of log-probs.
+
+        Args:
+            average: whether means were asked for; None for the loss's own rule.
+        """
+        if average is None or self.logps_fixed:
+            return self.logps
+        return "mean" if average else "sum"
+
     def facts(self) -> str:
         """What `help` prints below the docstring of the loss."""
         models = "policy and reference" if self.needs_reference else "policy"

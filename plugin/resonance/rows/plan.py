@@ -64,8 +64,7 @@ class RowPlan:
     @property
     def read(self) -> tuple[Column, ...]:
         """The columns of CARRIED that have to be there and to hold what they should."""
-        chosen_by = tuple(column for column in CARRIED if column.group == "scores" and self.reads_scores)
-        return tuple(dict.fromkeys((*chosen_by, *self.carried)))
+        return replace(self, needs_scores=self.reads_scores).carried
 
     def for_evaluation(self) -> RowPlan:
         """Return the same plan with every row kept, and none weighted."""

@@ -58,7 +58,5 @@ def _pair(entry: Entry, aligned: dict[str, Any], row: dict[str, Any]) -> Pair:
     chosen, rejected = (message["content"] for message in aligned["_response"])
     scores: dict[str, Any] = {name: row.get(entry.columns[name]) for name in SCORE_FIELDS if name in entry.columns}
     found = {"messages": conversation(aligned), "chosen": chosen, "rejected": rejected}
-    known = {
-        name: float(value) for name, value in scores.items() if value is not None and score_problem(value) is None
-    }
+    known = {name: float(value) for name, value in scores.items() if score_problem(value) is None}
     return {**found, "images": aligned["_images"] or [], **known}
