@@ -17,7 +17,7 @@ from ...datafiles.infer import SETTINGS, infer_entry
 from ...datafiles.info import INFO
 from ...datafiles.read import data_files, read_rows
 from ...datafiles.sample import SAMPLE, Table
-from ...datafiles.scores import gapped
+from ...datafiles.scores import take_gapped
 from ...datafiles.unread import media_kind
 from ...importers.table import fitting
 from . import common
@@ -51,8 +51,8 @@ def settings(file: Path, info_path: Path, entry: Mapping[str, Any]) -> list[str]
 def _told(file: Path, info_path: Path, given: dict[str, Any] | None) -> dict[str, Any]:
     with suppress(ValueError, OSError):
         entry = infer_entry(file, info_path, given)
-        left_out = {f"columns.{key}" for key in gapped(file, entry, given)}
-        return {key: value for key, value in _flat(entry).items() if key not in left_out}
+        take_gapped(file, entry, given)
+        return _flat(entry)
     return {}
 
 
