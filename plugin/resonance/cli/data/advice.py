@@ -18,7 +18,6 @@ from ...datafiles.info import INFO
 from ...datafiles.read import data_files, read_rows
 from ...datafiles.sample import SAMPLE, Table
 from ...datafiles.scores import take_gapped
-from ...datafiles.unread import media_kind
 from ...importers.table import fitting
 from . import common
 
@@ -64,9 +63,9 @@ def _flat(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def media_columns(file: Path, read: Collection[str]) -> dict[str, str]:
     """The media columns that an entry could name, by kind: the first of each that its values suit and nobody reads."""
-    table, found = Table.of(file), dict[str, str]()
-    for name in table.names:
-        if name not in read and (kind := media_kind(table.values(name))) is not None:
+    found = dict[str, str]()
+    for name, kind in Table.of(file).unread(read).items():
+        if kind is not None:
             found.setdefault(kind, name)
     return found
 
