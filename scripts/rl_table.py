@@ -34,7 +34,7 @@ ONE_UPDATE: dict[str, Any] = {
 }
 METHODS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "ppo": ("ppo", {}),
-    "ppo_rm": ("ppo_rm", {}),  # on the reward model of `bash scripts/quickstart.sh rm`
+    "ppo_rm": ("ppo_rm", {"ppo_variant": "ppo"}),  # on the reward model of `bash scripts/quickstart.sh rm`
     "grpo": ("grpo", {}),
     "reinforce_plus_plus": ("grpo", ONE_UPDATE | {"num_generations": 1, "kl_in": "loss", "kl_estimator": "k3"}),
     "rloo": ("grpo", ONE_UPDATE | {"num_generations": 4, "kl_in": "loss", "kl_estimator": "k3"}),
@@ -47,8 +47,7 @@ METHODS: dict[str, tuple[str, Mapping[str, Any]]] = {
 def run(name: str, seed: int, overrides: Mapping[str, Any], out: Path) -> dict[str, Any]:
     """Train once; raises RuntimeError with the end of the log if that fails."""
     recipe, changes = METHODS[name]
-    always = {"ppo_variant": name.removesuffix("_rm"), "seed": seed, "output_dir": out, "plot_loss": False}
-    keys = {**always, **changes, **overrides}
+    keys = {"ppo_variant": name, "seed": seed, "output_dir": out, "plot_loss": False, **changes, **overrides}
     command = ["llamafactory-cli", "train", str(RECIPES / f"{recipe}.yaml"), *(f"{key}={keys[key]}" for key in keys)]
     env = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
     began = resource.getrusage(resource.RUSAGE_CHILDREN)

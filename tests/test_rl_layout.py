@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -14,13 +14,10 @@ ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "scripts" / "rl_layout.py"
 
 
-@pytest.fixture(scope="module")
-def layout():
-    spec = spec_from_file_location("rl_layout", SCRIPT)
-    module = sys.modules["rl_layout"] = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["rl_layout"]
+@pytest.fixture
+def layout(monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    return import_module("rl_layout")
 
 
 def test_numbers_by_hand(layout):

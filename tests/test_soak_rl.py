@@ -4,20 +4,16 @@
 from __future__ import annotations
 
 import os
-import sys
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 
-@pytest.fixture(scope="module")
-def soak():
-    spec = spec_from_file_location("soak_rl", Path(__file__).parents[1] / "scripts" / "soak_rl.py")
-    module = sys.modules["soak_rl"] = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["soak_rl"]
+@pytest.fixture
+def soak(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "scripts")
+    return import_module("soak_rl")
 
 
 def test_what_a_process_holds_is_seen(soak):

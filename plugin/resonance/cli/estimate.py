@@ -5,14 +5,13 @@ import argparse
 import json
 import sys
 from dataclasses import fields
-from pathlib import Path
+
+from .train import add_recipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("recipe", type=Path, help="a training recipe (YAML or JSON); its model is never loaded")
-    another = "another value of a recipe key, as llamafactory-cli takes it"
-    add("overrides", nargs="*", default=[], metavar="KEY=VALUE", help=another)
+    add_recipe(parser, "a training recipe (YAML or JSON); its model is never loaded")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="the same as an option")
     memory = parser.add_mutually_exclusive_group()
     memory.add_argument("--gpu-memory", type=float, metavar="GIB", help="memory of one GPU; default: a table of sizes")

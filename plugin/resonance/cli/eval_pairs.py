@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..checks.data.pairs import Pair
 
 SHOWN = 5  # rows that were left out
+_MEANS = ("chosen", "rejected", "margin")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,16 +64,13 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps({"reward_model": args.rm, "left_out": len(skipped), "pairs": found}, indent=2))
     else:
         print_table(
-            ("pairs of", "pairs", "accuracy", "chosen", "rejected", "margin"),
+            ("pairs of", "pairs", "accuracy", *_MEANS),
             (
                 (name, f"{of['pairs']:,}", f"{of['accuracy']:.1%}", *(f"{of[k]:.2f}" for k in _MEANS))
                 for name, of in found.items()
             ),
         )
     return 0
-
-
-_MEANS = ("chosen", "rejected", "margin")
 
 
 def _rewards(args: argparse.Namespace, given: dict[str, Any], pairs: list[Pair]) -> list[tuple[float, float]]:

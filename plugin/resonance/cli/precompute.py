@@ -5,15 +5,14 @@ import argparse
 import shlex
 import subprocess
 import sys
-from pathlib import Path
+
+from .train import add_recipe, train_command
 
 _ALWAYS = ("precompute_ref_log_probs=true", "precompute_only=true", "report_to=none")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", type=Path, help="a DPO recipe (YAML or JSON)")
-    other = "another value of a recipe key, as llamafactory-cli takes it"
-    parser.add_argument("overrides", nargs="*", default=[], metavar="KEY=VALUE", help=other)
+    add_recipe(parser, "a DPO recipe (YAML or JSON)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -23,9 +22,7 @@ def run(args: argparse.Namespace) -> int:
         what = f"{wrong[0]}: not KEY=VALUE" if wrong else f"{args.recipe}: no such recipe (.yaml, .yml or .json)"
         print(f"resonance precompute: {what}\nNext: resonance precompute recipe.yaml", file=sys.stderr)
         return 2
-    # -P: as for llamafactory-cli, a datasets.py in the working folder is no module
-    command = [sys.executable, "-P", "-m", "llamafactory.cli", "train", str(args.recipe), *args.overrides, *_ALWAYS]
-    code = subprocess.run(command).returncode
+    code = subprocess.run(train_command(args, *_ALWAYS)).returncode
     if code:
         again = shlex.join(["resonance", "precompute", str(args.recipe), *args.overrides])
         ended = f"was killed by signal {-code}" if code < 0 else f"ended with {code}; its last lines name the cause"

@@ -8,14 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+from .train import add_recipe, train_command
+
 _ALWAYS = ("rollout_check_only=true", "report_to=none", "deepspeed=null", "resume_from_checkpoint=null")
 LOG = "rollout_check.log"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", type=Path, help="a recipe of stage: ppo with rollout_url (YAML or JSON)")
-    other = "another value of a recipe key, as llamafactory-cli takes it"
-    parser.add_argument("overrides", nargs="*", default=[], metavar="KEY=VALUE", help=other)
+    add_recipe(parser, "a recipe of stage: ppo with rollout_url (YAML or JSON)")
     parser.add_argument("--print-command", action="store_true", help="print how to start the servers, and ask nothing")
 
 
@@ -46,13 +46,11 @@ def _check(args: argparse.Namespace, folder: Path) -> int:
     """Runs the recipe up to its first step, on one device."""
     from ..checks.serving import REPORT
 
-    # -P: as for llamafactory-cli, a datasets.py in the working folder is no module
-    command = [sys.executable, "-P", "-m", "llamafactory.cli", "train", str(args.recipe), *args.overrides, *_ALWAYS]
     device = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
     env = {name: value for name, value in os.environ.items() if name != "FORCE_TORCHRUN"}
     with (folder / LOG).open("w") as log:
         code = subprocess.run(
-            [*command, f"output_dir={folder / 'run'}"],
+            train_command(args, *_ALWAYS, f"output_dir={folder / 'run'}"),
             env=env | {"CUDA_VISIBLE_DEVICES": device},
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -112,7 +112,7 @@ class RowReader:
             yield from self._csv_rows()
         elif suffix == TEXT:
             yield from self._text_rows()
-        elif not _is_list(self.path):
+        elif not is_list(self.path):
             self.lines = True
             yield from self._json_lines()
         else:
@@ -196,7 +196,7 @@ def _is_blank(row: dict[Any, Any]) -> bool:
     return not first.strip() and set(others) <= {None}
 
 
-def _is_list(path: Path) -> bool:
+def is_list(path: Path) -> bool:
     """Whether a JSON file is one list of rows, rather than rows one after the other, of which the first is a list."""
     with open(path, encoding="utf-8-sig", errors="replace") as file:
         while (character := file.read(1)).isspace():

@@ -51,8 +51,12 @@ class Table:
 
     def told_unread(self, read: Collection[str], cure: str = "") -> str:
         """Which columns that hold anything are not read; see `unread.told_unread`."""
+        return told_unread(self.unread(read), cure)
+
+    def unread(self, read: Collection[str]) -> dict[str, str | None]:
+        """Columns that hold anything and are not read, with the media column that each suits, if any."""
         values = {name: self.values(name) for name in self.names if name not in read}
-        return told_unread({name: media_kind(found) for name, found in values.items() if found}, cure)
+        return {name: media_kind(found) for name, found in values.items() if found}
 
     def values(self, name: str) -> list[Any]:
         return [row[name] for row in self.rows if row.get(name) is not None]

@@ -82,18 +82,22 @@ def gather(files: Iterable[Path], columns: tuple[str, str]) -> Scores:
     return scores
 
 
-def gapped(file: Path, entry: dict[str, Any], given: dict[str, Any] | None = None) -> dict[str, str]:
-    """The score columns of an entry that were told by their names alone, if the first rows do not all have both.
+def take_gapped(file: Path, entry: dict[str, Any], given: dict[str, Any] | None = None) -> dict[str, str]:
+    """Take score columns that were told by their names alone out of an entry, if the first rows do not all have both.
 
     Args:
         file: the data file, or a folder of such.
         entry: as inferred from it.
         given: the parts of the entry that the user named.
     """
-    named = (given or {}).get("columns", {})
-    told = {key: entry["columns"][key] for key in SCORE_FIELDS if key in entry["columns"] and key not in named}
-    table = Table.of(file)
-    return told if any(len(table.values(name)) < len(table.rows) for name in told.values()) else {}
+    columns, named = entry["columns"], (given or {}).get("columns", {})
+    told = {key: columns[key] for key in SCORE_FIELDS if key in columns and key not in named}
+    rows = Table.of(file).rows if told else []
+    if all(row.get(name) is not None for row in rows for name in told.values()):
+        return {}
+    for key in told:
+        del columns[key]
+    return told
 
 
 def quantiles(values: Sequence[float], at: Sequence[float] = QUANTILES) -> list[float]:

@@ -10,21 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .columns import image, labels, number, text, value
-from .spec import Example, Importer, Option, Options, Skip, one_of, question
+from .columns import image, labels, number, preferred, text
+from .spec import Example, Importer, Option, Options, one_of, question
 
 PREFERRED = {"helpful": "more_helpful_response_id", "harmless": "safer_response_id"}
 
 
 def convert(row: dict[str, Any], options: Options) -> Iterable[Example]:
     """One row, one pair, with its ratings as scores where both answers have one."""
-    by, column = options["by"], PREFERRED[options["by"]]
-    preferred = value(row, column)
-    if preferred not in (1, 2):
-        raise Skip("no answer is preferred", f"{column} is {preferred!r}, where 1 or 2 is needed")
-    sides = (preferred, 3 - preferred)
+    by = options["by"]
+    better = preferred(row, PREFERRED[by])
+    sides = (better, 3 - better)
     chosen, rejected = (text(row, f"response_{side}") for side in sides)
-    rates = [(f"response_{side}_{by}_rate") for side in sides]
+    rates = [f"response_{side}_{by}_rate" for side in sides]
     scores = [number(row[rate], rate) for rate in rates if row.get(rate) is not None]
     yield Example(
         question(text(row, "question")),

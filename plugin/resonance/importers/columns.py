@@ -40,6 +40,14 @@ def number(given: Any, name: str) -> float:
     return found
 
 
+def preferred(row: dict[str, Any], name: str) -> int:
+    """Which of two answers a column says is the better one, 1 or 2; Skip if it says neither."""
+    found: int = value(row, name)
+    if found not in (1, 2):
+        raise Skip("no answer is preferred", f"{name} is {found!r}, where 1 or 2 is needed")
+    return found
+
+
 def image(row: dict[str, Any], *names: str) -> Any:
     """The image in the first of these columns that holds one, embedded or as a path; Skip if all are empty."""
     value(row, *names)

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .columns import labels, text, value
+from .columns import labels, preferred, text, value
 from .dialogue import read_dialogue
-from .spec import Either, Example, Importer, Misshaped, Options, Skip
+from .spec import Either, Example, Importer, Misshaped, Options
 
 
 def convert(row: dict[str, Any], options: Options) -> Iterable[Example]:
@@ -21,10 +21,7 @@ def convert(row: dict[str, Any], options: Options) -> Iterable[Example]:
     answers = [_answer(row, "output_1"), _answer(row, "output_2")]
     turns = read_dialogue(value(row, "conversations"), "conversations").turns
     turns = turns[:-1] if turns and turns[-1][0] == "assistant" else turns
-    preferred = value(row, "preference")
-    if preferred not in (1, 2):
-        raise Skip("no answer is preferred", f"preference is {preferred!r}, where 1 or 2 is needed")
-    chosen, rejected = answers if preferred == 1 else reversed(answers)
+    chosen, rejected = answers if preferred(row, "preference") == 1 else reversed(answers)
     name = text(row, "image")
     images = [Either((name, f"COCO_train2014_{name}", f"train2017/{name}", f"train2014/COCO_train2014_{name}"))]
     yield Example(turns, chosen, rejected, images, extra=labels(row, "id", "hallucination"))

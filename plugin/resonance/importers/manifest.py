@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..datafiles.read import is_list
+
 ROOT = "root"  # the column in which the rows of a listed file get their folder of images
 SHOWN = 5  # missing files in a message
 
@@ -15,15 +17,15 @@ def keyed_rows(path: Path, column: str) -> list[dict[str, Any]] | None:
     """The rows of a file that is one JSON object of rows by their keys; None for any other file.
 
     Args:
-        path: the file, which is read whole.
+        path: the file, which is read whole unless it is a list.
         column: that gets the key.
     """
-    if path.suffix.lower() != ".json":
+    if path.suffix.lower() != ".json" or is_list(path):
         return None
     try:
         rows = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError:
-        return None  # whoever reads it as a list of rows says where it is wrong
+        return None  # whoever reads it row by row says where it is wrong
     if not isinstance(rows, dict) or not all(isinstance(row, dict) for row in rows.values()):
         return None
     return [{column: key} | row for key, row in rows.items()]

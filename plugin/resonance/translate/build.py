@@ -16,7 +16,7 @@ from typing import Any
 from . import launch
 from .arguments import ARGUMENTS
 from .table import Argument
-from .values import plain, switch
+from .values import plain
 from .words import Command, Value
 
 _SHELL = "{} is known to the shell alone; write its value into the command, or the key into the recipe"
@@ -114,11 +114,6 @@ def _default(recipe: Recipe, row: Argument, guide: str) -> None:
         recipe.keys[row.key] = value
         other = f"; the code has {row.code}" if row.code else ""
         recipe.notes[row.key] = f"--{row.name} by default, in the guide{other}"
-
-
-def typed_switch(command: Command, name: str) -> bool:
-    """Whether an argument that says yes or no was typed and says yes."""
-    return switch(command.arguments.get(name, "False"))
 
 
 @cache

@@ -5,19 +5,34 @@ from __future__ import annotations
 
 import shlex
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import models
 from .build import Recipe, set_name, text_of, translate
 from .words import Command
 
-# dataset_name of the guide -> importer, stages that learn from it, whether its rows come from a file of one's own.
-DATASETS: dict[str, tuple[str, tuple[str, ...], bool]] = {
-    "vlfeedback_paired": ("vlfeedback", ("dpo",), False),
-    "rlhfv": ("rlhfv", ("dpo",), False),
-    "plain_dpo": ("plain_dpo", ("dpo",), True),
-    "vlquery_json": ("vlquery_json", ("sft",), True),
+
+class Source(NamedTuple):
+    """What a `dataset_name` of the guide stands for.
+
+    Attributes:
+        importer: its name.
+        stage: the one that learns from it.
+        own: whether its rows come from a file of one's own.
+    """
+
+    importer: str
+    stage: str
+    own: bool = False
+
+
+DATASETS = {
+    "vlfeedback_paired": Source("vlfeedback", "dpo"),
+    "rlhfv": Source("rlhfv", "dpo"),
+    "plain_dpo": Source("plain_dpo", "dpo", own=True),
+    "vlquery_json": Source("vlquery_json", "sft", own=True),
 }
+_PROMPTS = Source("plain_rl", "ppo", own=True)
 _HELD_OUT = 0.005
 _LORA = ("lora_rank", "lora_alpha", "lora_dropout", "lora_target", "additional_target")
 _NO_LOSS = {"ddpo": "no loss looks at replaced words alone; `pref_loss: sigmoid` with the data set rlhfv is nearest"}
@@ -79,18 +94,16 @@ def _model(recipe: Recipe, template: str | None) -> list[str]:
 def _data(recipe: Recipe, command: Command) -> list[str]:
     """The data set and the command that makes it; returns what is missing."""
     name, path = text_of(command, "dataset_name"), text_of(command, "data_path") or text_of(command, "data_dir")
-    if recipe.stage == "ppo" and name in ("", "vlquery_json"):
-        importer, own = "plain_rl", True
-    elif name not in DATASETS:
+    source = _PROMPTS if recipe.stage == "ppo" and name in ("", "vlquery_json") else DATASETS.get(name)
+    if source is None:
         near = get_close_matches(name, DATASETS, n=1, cutoff=0.4)
         what = f"--dataset_name {name}: is none of the guide's" if name else "--dataset_name is missing"
         return [f"{what}; {'did you mean ' + near[0] + '?' if near else 'it has ' + ', '.join(DATASETS)}"]
-    elif recipe.stage in DATASETS[name][1]:
-        importer, _, own = DATASETS[name]
-    else:
-        fits = [each for each, (_, trained, _) in DATASETS.items() if recipe.stage in trained]
+    if source.stage != recipe.stage:
+        fits = [each for each, other in DATASETS.items() if other.stage == recipe.stage]
         ways = ", ".join(fits) or "prompts of yours: --dataset_name vlquery_json --data_path FILE"
         return [f"--dataset_name {name}: {recipe.stage}.py does not learn from it, but from {ways}"]
+    importer, own = source.importer, source.own
     if own and not path:
         return [f"--data_path is missing: the file of {name or 'prompts'}"]
     recipe.keys["dataset"] = set_name(path) if own else importer

@@ -24,6 +24,7 @@ _VARIABLES = {
     "gpu_ids": "CUDA_VISIBLE_DEVICES",
     "num_cpu_threads_per_process": "OMP_NUM_THREADS",
 }
+_OF_NODES = ("NNODES", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
 # What LlamaFactory does by itself, or what another option says already.
 _NOTHING = ("multi_gpu", "use_deepspeed", "dynamo_backend", "mixed_precision", "deepspeed_config_file", "config_file",
             "zero_stage", "offload_optimizer_device", "offload_param_device", "gradient_accumulation_steps",
@@ -62,17 +63,14 @@ def read(options: Mapping[str, Value], environment: Mapping[str, str]) -> Launch
     if total is not None and nodes > 1 and str(total).isdigit():  # accelerate counts all nodes, LlamaFactory one
         settings["num_processes"] = int(total) // nodes
     for name, value in settings.items():
-        if name in _VARIABLES:
-            if "$" in str(value):
-                found.refused[name] = f"{value} is known to the shell alone; set {_VARIABLES[name]} yourself"
-            elif (
-                _VARIABLES[name] not in ("NNODES", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
-                or nodes > 1
-                or name in options
-            ):
-                found.variables[_VARIABLES[name]] = str(value)
-        elif name in options and name not in _NOTHING:
-            found.refused[name] = "LlamaFactory's launcher has nothing like it; see `accelerate launch -h`"
+        variable = _VARIABLES.get(name)
+        if variable is None:
+            if name in options and name not in _NOTHING:
+                found.refused[name] = "LlamaFactory's launcher has nothing like it; see `accelerate launch -h`"
+        elif "$" in str(value):
+            found.refused[name] = f"{value} is known to the shell alone; set {variable} yourself"
+        elif variable not in _OF_NODES or nodes > 1 or name in options:
+            found.variables[variable] = str(value)
     if settings.get("mixed_precision") in ("bf16", "fp16"):
         found.keys[str(settings["mixed_precision"])] = True
     if str(settings.get("dynamo_backend", "no")).lower() != "no":
@@ -92,8 +90,7 @@ def _configuration(file: str) -> dict[str, Any]:
     known = (*_VARIABLES, "mixed_precision", "distributed_type")
     settings = {name: loaded[name] for name in known if loaded.get(name) not in (None, "all")}
     inner = loaded.get("deepspeed_config") or {}
-    renamed = {"zero_stage": "zero_stage", "offload_optimizer_device": "offload_optimizer_device"}
-    return settings | {name: inner[key] for name, key in renamed.items() if key in inner}
+    return settings | {name: inner[name] for name in ("zero_stage", "offload_optimizer_device") if name in inner}
 
 
 def _shard(found: Launch, settings: Mapping[str, Any], file: str) -> None:

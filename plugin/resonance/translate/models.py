@@ -8,6 +8,7 @@ from pathlib import PurePath
 from typing import NamedTuple
 
 _NO_PLUGIN = "LlamaFactory has no template that puts images into {name}"
+_OTHER_FORM = "Transformers reads the -hf checkpoint"
 
 
 class Model(NamedTuple):
@@ -36,20 +37,10 @@ MODELS = (
     Model(r"llava-v1\.6-vicuna.*-hf", "llava_next"),
     Model(r"llava-v1\.6-34b.*-hf", "llava_next_yi"),
     Model(r"llama3-llava-next.*-hf", "llava_next_llama3"),
-    Model(r"llava-v1\.5-7b", "llava", "llava-hf/llava-1.5-7b-hf", "Transformers reads the -hf checkpoint"),
-    Model(r"llava-v1\.5-13b", "llava", "llava-hf/llava-1.5-13b-hf", "Transformers reads the -hf checkpoint"),
-    Model(
-        r"llava-v1\.6-mistral",
-        "llava_next_mistral",
-        "llava-hf/llava-v1.6-mistral-7b-hf",
-        "Transformers reads the -hf checkpoint",
-    ),
-    Model(
-        r"llava-v1\.6-vicuna",
-        "llava_next",
-        "llava-hf/llava-v1.6-vicuna-7b-hf",
-        "Transformers reads the -hf checkpoint",
-    ),
+    Model(r"llava-v1\.5-7b", "llava", "llava-hf/llava-1.5-7b-hf", _OTHER_FORM),
+    Model(r"llava-v1\.5-13b", "llava", "llava-hf/llava-1.5-13b-hf", _OTHER_FORM),
+    Model(r"llava-v1\.6-mistral", "llava_next_mistral", "llava-hf/llava-v1.6-mistral-7b-hf", _OTHER_FORM),
+    Model(r"llava-v1\.6-vicuna", "llava_next", "llava-hf/llava-v1.6-vicuna-7b-hf", _OTHER_FORM),
     Model(r"internvl.*-hf", "intern_vl"),
     Model(r"gemma-3", "gemma3"),
     Model(r"instructblip|internlm-xcomposer|idefics", "qwen2_vl", "Qwen/Qwen2.5-VL-7B-Instruct", _NO_PLUGIN),

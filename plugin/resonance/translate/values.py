@@ -7,7 +7,7 @@ from typing import Any
 
 from .words import Value
 
-_SPELLINGS = {"true": True, "yes": True, "t": True, "y": True, "false": False, "no": False, "f": False, "n": False}
+_SPELLINGS = dict.fromkeys(("true", "yes", "t", "y", "1"), True) | dict.fromkeys(("false", "no", "f", "n", "0"), False)
 
 
 def plain(given: Value) -> Any:
@@ -31,8 +31,6 @@ def switch(given: Value) -> bool:
         ValueError: it is none.
     """
     text = given.lower() if isinstance(given, str) else ""
-    if text in ("1", "0"):
-        return text == "1"
     if text not in _SPELLINGS:
         raise ValueError(f"{given!r} is neither True nor False")
     return _SPELLINGS[text]

@@ -45,8 +45,7 @@ def read_words(words: Sequence[str]) -> Command:
     """
     if len(words) == 1 and " " in words[0].strip():
         words = _split(words[0])
-    place = next((index for index, _ in enumerate(words) if _stage(words, index)), None)
-    if place is None:
+    if (place := _place(words)) is None:
         shown = shlex.join(words) or "no command"
         raise ValueError(f"{shown:.200}: does not run {_SCRIPTS}")
     stage = _stage(words, place)
@@ -75,7 +74,7 @@ def read_script(text: str) -> Command:
         words = _split(line)
         if words and all(_ASSIGNMENT.fullmatch(word) or word == "export" for word in words):
             known |= dict(word.split("=", 1) for word in words if word != "export")
-        elif any(_stage(words, index) for index, _ in enumerate(words)):
+        elif _place(words) is not None:
             commands.append(words)
     if len(commands) != 1:
         shown = "".join(f"\n  {shlex.join(words):.100}" for words in commands)
@@ -92,7 +91,7 @@ def _split(line: str) -> list[str]:
     try:
         for word in lexer:
             if set(word) <= _BETWEEN_COMMANDS:
-                if any(_stage(words, index) for index, _ in enumerate(words)):
+                if _place(words) is not None:
                     break
                 words = []
             else:
@@ -101,6 +100,11 @@ def _split(line: str) -> list[str]:
         if any(f"{stage}.py" in line for stage in STAGES):
             raise ValueError(f"{line.strip():.200}: is no command line ({error})") from None
     return words
+
+
+def _place(words: Sequence[str]) -> int | None:
+    """Where the first script among words is named; None if there is none."""
+    return next((index for index in range(len(words)) if _stage(words, index)), None)
 
 
 def _stage(words: Sequence[str], index: int) -> str:

@@ -17,8 +17,7 @@ from ...datafiles.infer import SETTINGS, infer_entry
 from ...datafiles.info import INFO
 from ...datafiles.read import data_files, read_rows
 from ...datafiles.sample import SAMPLE, Table
-from ...datafiles.scores import gapped
-from ...datafiles.unread import media_kind
+from ...datafiles.scores import take_gapped
 from ...importers.table import fitting
 from . import common
 
@@ -51,8 +50,8 @@ def settings(file: Path, info_path: Path, entry: Mapping[str, Any]) -> list[str]
 def _told(file: Path, info_path: Path, given: dict[str, Any] | None) -> dict[str, Any]:
     with suppress(ValueError, OSError):
         entry = infer_entry(file, info_path, given)
-        left_out = {f"columns.{key}" for key in gapped(file, entry, given)}
-        return {key: value for key, value in _flat(entry).items() if key not in left_out}
+        take_gapped(file, entry, given)
+        return _flat(entry)
     return {}
 
 
@@ -64,9 +63,9 @@ def _flat(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def media_columns(file: Path, read: Collection[str]) -> dict[str, str]:
     """The media columns that an entry could name, by kind: the first of each that its values suit and nobody reads."""
-    table, found = Table.of(file), dict[str, str]()
-    for name in table.names:
-        if name not in read and (kind := media_kind(table.values(name))) is not None:
+    found = dict[str, str]()
+    for name, kind in Table.of(file).unread(read).items():
+        if kind is not None:
             found.setdefault(kind, name)
     return found
 

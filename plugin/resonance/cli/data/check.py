@@ -6,20 +6,21 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...datafiles.info import INFO
 from . import common
 from .advice import import_command, media_columns, settings
-
-PLACED = " but 0 `"  # in a finding about a row with media and without a placeholder
 
 if TYPE_CHECKING:
     from ...checks.data.entry import Entry
     from ...checks.data.findings import Findings
     from ...checks.data.judge import Options
     from ...checks.data.scan import Scan
+
+NONE_PLACED = " but 0 `"  # in a finding about a row with media and without a placeholder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -179,7 +180,7 @@ def cure(args: argparse.Namespace, scan: Scan, findings: Findings) -> str:
         where = [] if Path(media_dir) == files[0].parent else ["--media-dir", media_dir]
         command = common.typed("fix-paths", files[0], *where, "--search", "DIR")
         return f"Next: {command}, where DIR is the folder that has the media"
-    if "placeholder count" in wrong and not any(PLACED in each.message for each in findings.all(scan.files)):
+    if "placeholder count" in wrong and not any(NONE_PLACED in each.message for each in findings.all(scan.files)):
         wrong.pop("placeholder count")  # a copy gets placeholders only in rows that have none
     if findings.rows("error", scan.files) == scan.rows + scan.unread and not MENDED & wrong.keys():
         return "Every row has an error that cannot be mended: a copy without errors would be empty."
@@ -194,12 +195,11 @@ def name_media(args: argparse.Namespace, entry: Entry) -> str | None:
     data = find(args.targets[0], Path(args.dataset_dir, INFO))
     if data.name is None or data.info is None or entry.has_media:
         return None
-    media = media_columns(data.path, entry.columns.values())
-    same = {"formatting": entry.formatting, "ranking": entry.ranking, "tags": entry.tags}
-    same |= {"columns": entry.columns | media}
+    if not (media := media_columns(data.path, entry.columns.values())):
+        return None
     where = ["--dataset-dir", data.info.parent] if data.info.parent != Path("data") else []
-    sets = settings(data.path, data.info, same)
-    return common.typed("register", data.path, "--name", data.name, *where, "--force", *sets) if media else None
+    sets = settings(data.path, data.info, keys_of(entry, media))
+    return common.typed("register", data.path, "--name", data.name, *where, "--force", *sets)
 
 
 def import_of(entry: Entry) -> str:
@@ -212,8 +212,13 @@ def register_command(args: argparse.Namespace, entry: Entry) -> str:
     """What makes the copy a data set with the entry of the original, whose media paths start at the same folder."""
     folder = args.dataset_dir if args.media_dir else entry.media_dir
     where = ["--dataset-dir", folder] if Path(folder) != Path("data") else []
-    same = {"formatting": entry.formatting, "ranking": entry.ranking, "columns": entry.columns, "tags": entry.tags}
-    return common.typed("register", args.fix, *where, *settings(args.fix, Path(folder, INFO), same))
+    return common.typed("register", args.fix, *where, *settings(args.fix, Path(folder, INFO), keys_of(entry)))
+
+
+def keys_of(entry: Entry, more: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """An entry as dataset_info.json would have it, with more columns."""
+    columns = {**entry.columns, **(more or {})}
+    return {"formatting": entry.formatting, "ranking": entry.ranking, "columns": columns, "tags": entry.tags}
 
 
 def print_json(findings: Findings) -> None:

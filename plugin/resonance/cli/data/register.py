@@ -13,7 +13,7 @@ from ...datafiles.columns import ALIASES, FORMATTINGS, META, TAGS
 from ...datafiles.infer import SETTINGS, infer_entry
 from ...datafiles.info import INFO, register
 from ...datafiles.sample import Table, Unclear
-from ...datafiles.scores import gapped
+from ...datafiles.scores import take_gapped
 from ...datafiles.usual import odd_row
 from . import common
 from .advice import import_command, media_root
@@ -42,8 +42,7 @@ def run(args: argparse.Namespace) -> int:
     name = args.name if args.name is not None else path.name if path.is_dir() else path.stem
     refuse_new_folder(info_path)
     entry = told_entry(args.file, info_path, given)
-    gaps = gapped(args.file, entry, given)
-    entry["columns"] = {key: name for key, name in entry["columns"].items() if key not in gaps}
+    gaps = take_gapped(args.file, entry, given)
     change = register(info_path, name, entry, force=args.force, dry_run=args.dry_run)
     if not change.diff:
         print(f"{info_path}: {name} is there already, as it should be")
