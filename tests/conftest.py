@@ -57,6 +57,19 @@ class Run:
         return [tuple(entry[name] for name in names) for entry in history if all(name in entry for name in names)]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def templates_are_left_as_they_were() -> Iterator[None]:
+    """LlamaFactory has one object of each template in a process: what one test writes there is in all later ones."""
+    from llamafactory.data.template import TEMPLATES
+
+    def system() -> dict[str, str]:
+        return {name: template.default_system for name, template in TEMPLATES.items()}
+
+    before = system()
+    yield
+    assert system() == before
+
+
 @pytest.fixture(scope="session")
 def cli_env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Environment of child processes: offline, this environment's scripts first, caches of their own."""

@@ -25,6 +25,7 @@ from typing import NamedTuple, NoReturn
 
 # pyarrow's allocator, which stops its thread before a fork and starts it again in both processes
 FORKS_SAFELY = {"jemalloc_bg_thd"}
+HERE = sys.path[0]  # this file's folder where it is the script; imports may insert others before it
 
 
 class Job(NamedTuple):
@@ -119,7 +120,7 @@ def run(job: Job) -> NoReturn:
     if job.ranks > 1:
         become_ranks(job.ranks)
     sys.argv[:] = job.argv
-    sys.path[0] = str(Path(job.argv[0]).parent)
+    sys.path[sys.path.index(HERE)] = str(Path(job.argv[0]).parent)
     code = 1
     try:
         runpy.run_path(job.argv[0], run_name="__main__")

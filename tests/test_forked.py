@@ -45,7 +45,8 @@ def test_the_surroundings_are_those_of_the_command(run_script, script, tmp_path)
     # imports add to these two, here beforehand
     environment, path = forked.pop("environment"), forked.pop("path")
     assert environment | started.pop("environment") == environment
-    assert path[: len(started["path"])] == started.pop("path")
+    assert [entry for entry in path if entry in started["path"]] == started.pop("path")
+    assert str(Path(__file__).parent) not in path
     assert forked == started and "_resonance_startup.Finder" in forked["finder"]
 
 

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from llamafactory.data import get_template_and_fix_tokenizer
 from llamafactory.extras import logging
 from llamafactory.hparams import get_infer_args
 from llamafactory.model import load_model, load_tokenizer
@@ -20,6 +19,7 @@ from ..forward.names import RESPONSE_HEAD, SHARED_PREFIX, VISION_ONCE
 from ..rows.encode import PairEncoder
 from ..rows.fields import PLACEHOLDERS, ROW, SOURCE
 from ..rows.rollouts import RolloutCollator
+from ..rows.templates import own_template
 from .head import READER, add_head, closed, load_head, rewards
 from .settings import Settings, read_settings
 
@@ -59,7 +59,7 @@ def load(
     model_args, data_args, finetuning_args, _ = get_infer_args(keys)
     model_args.device_map = {"": place}
     modules = load_tokenizer(model_args)
-    template = get_template_and_fix_tokenizer(modules["tokenizer"], data_args)
+    template = own_template(modules["tokenizer"], data_args)
     gpus = [place] if place.type == "cuda" else []
     with _outside_zero3(), torch.random.fork_rng(gpus):  # a run that goes on loads it at another time
         model = load_model(modules["tokenizer"], model_args, finetuning_args, is_trainable=False)

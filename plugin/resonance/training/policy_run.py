@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from llamafactory.data import get_template_and_fix_tokenizer
 from llamafactory.extras import logging
 from llamafactory.model import load_model as llamafactory_load_model
 from llamafactory.model import load_tokenizer
@@ -21,6 +20,7 @@ from ..rollout.local import LocalRollout
 from ..rollout.server import Server
 from ..rollout.types import Sampling
 from ..rows.rollouts import RolloutCollator
+from ..rows.templates import own_template
 from ..rows.tokenized_path import get_dataset
 from .completions import Completer
 from .curves import plot_loss
@@ -48,7 +48,7 @@ def run_policy(
     settings: PolicySettings = finetuning_args.policy_settings
     servers = make_servers(settings)
     tokenizer_module = load_tokenizer(model_args)
-    template = get_template_and_fix_tokenizer(tokenizer_module["tokenizer"], data_args)
+    template = own_template(tokenizer_module["tokenizer"], data_args)
     rows = get_dataset(template, model_args, data_args, training_args, stage="ppo", **tokenizer_module)
     judge = make_judge(settings.rewards, rows, partial(tokenizer_module["tokenizer"].decode, skip_special_tokens=True))
     with complete_weights(finetuning_args.allow_missing_weights):

@@ -41,15 +41,15 @@ class TokenCounter:
 
     def _load(self, settings: dict[str, Any]) -> None:
         with quiet():
-            from llamafactory.data import get_template_and_fix_tokenizer
             from llamafactory.hparams import get_infer_args
             from llamafactory.model import load_tokenizer
 
             from ...rows.encode import PairEncoder
+            from ...rows.templates import own_template
 
             model_args, data_args, _, _ = get_infer_args(settings)
             loaded = load_tokenizer(model_args)
-            template = get_template_and_fix_tokenizer(loaded["tokenizer"], data_args)
+            template = own_template(loaded["tokenizer"], data_args)
             self.encoder = PairEncoder(template, loaded["tokenizer"], loaded["processor"])
 
     def __call__(self, aligned: dict[str, Any]) -> Iterator[Found]:
