@@ -47,6 +47,12 @@ def test_the_list_names_every_importer(capsys: pytest.CaptureFixture[str]) -> No
     assert said.endswith("Next: resonance data import NAME [PATH_OR_HUB_ID] --out data\n")
 
 
+def test_the_reward_that_is_offered_reads_the_column_that_is_there(tmp_path: Path, capsys: Any) -> None:
+    row = {"prompt": [{"role": "user", "content": "2 + 2?"}], "reward_model": {"ground_truth": "4"}}
+    assert call("verl", write(tmp_path / "rows.jsonl", [row]), "--out", tmp_path / "data") == 0
+    assert "`rewards: [{name: exact, answer: ground_truth}]`" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

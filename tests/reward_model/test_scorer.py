@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import json
+import math
+import shutil
 import threading
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText, AutoTokenizer
 from transformers.integrations import deepspeed
 
@@ -17,7 +20,7 @@ from resonance.cli.main import main
 from resonance.reward_model.accuracy import margin_bin, summary
 from resonance.reward_model.head import add_head, split_state, write_head
 from resonance.reward_model.scorer import _outside_zero3, load
-from resonance.reward_model.settings import Settings, write_settings
+from resonance.reward_model.settings import HEAD_FILE, Settings, write_settings
 from resonance.rewards import Completions, make_rewards, reward_problems, score
 from training.test_reward_model_exactness import llamafactory, parts  # noqa: F401 (a fixture)
 
@@ -141,8 +144,10 @@ def test_a_reward_of_a_recipe(scorer, saved, pairs):
 def test_what_is_wrong_with_an_entry(saved):
     (line,) = reward_problems([{"model": "saves/none"}])
     assert line.startswith("rewards[0] (saves/none): there is no folder")
-    lines = reward_problems([{"model": saved, "templat": "qwen2_vl", "batch_size": 0, "dtype": "half"}])
-    assert len(lines) == 3 and "no key 'templat' (nearest: template" in lines[0]
+    lines = reward_problems(
+        [{"model": saved, "templat": "qwen2_vl", "batch_size": 0, "cutoff_len": -1, "dtype": "half"}]
+    )
+    assert len(lines) == 4 and "no key 'templat' (nearest: template" in lines[0]
     (line,) = reward_problems([{"model": saved, "template": "qwen2vl"}])
     assert "LlamaFactory has no template 'qwen2vl' (nearest: qwen2_vl" in line
 
@@ -157,6 +162,24 @@ def test_eval_pairs(saved, capsys):
     assert f"{found['all']['accuracy']:.1%}" in capsys.readouterr().out
     assert main(["eval-pairs", "--rm", "saves/none", "pairs"]) == 2
     assert "there is no folder 'saves/none'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        (
+            lambda head: save_file({name: value * math.nan for name, value in load_file(head).items()}, head),
+            "64 of 64",
+        ),
+        (lambda head: head.write_bytes(head.read_bytes()[:50]), f"{HEAD_FILE} cannot be read: "),
+    ],
+    ids=["nan", "cut"],
+)
+def test_a_broken_head_gives_no_accuracy(saved, tmp_path, capsys, broken, said):
+    folder = shutil.copytree(saved, tmp_path / "rm")
+    broken(folder / HEAD_FILE)
+    assert main(["eval-pairs", "--rm", str(folder), "pairs", "--dataset-dir", str(DATA), "--device", "cpu"]) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_a_policy_under_zero3_does_not_spread_it_over_ranks():

@@ -62,6 +62,13 @@ def test_all_that_is_missing(tmp_path):
         assert part in str(error.value)
 
 
+def test_a_whole_model_has_no_base(tmp_path, folder):
+    (tmp_path / "adapter_config.json").unlink()
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match="holds a whole model, which has no base: leave `base` out"):
+        read_settings(folder, {"template": "qwen2_vl", "base": "my/base"})
+
+
 def test_an_adapter_whose_base_is_gone(tmp_path, folder):
     gone = tmp_path / "gone"
     (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(gone)}))

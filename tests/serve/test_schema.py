@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from judges import scored, serving
 from resonance.rewards import Completions, make_rewards, score
+from resonance.serve import schema
 from resonance.serve.schema import json_schema
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -93,6 +95,7 @@ def test_the_examples_of_the_documentation_are_of_the_schema():
     ("name", "value"),
     [
         ("ScoreRequest", {"version": 2, "items": []}),
+        ("ScoreRequest", {"version": True, "items": []}),
         ("ScoreRequest", {"items": []}),
         ("ScoreRequest", {"version": 1, "items": [{"id": "0", "messages": []}]}),
         ("ScoreRequest", {"version": 1, "items": [], "more": 1}),
@@ -102,6 +105,8 @@ def test_the_examples_of_the_documentation_are_of_the_schema():
 )
 def test_what_is_not_of_the_schema(name, value):
     assert against(name, value)
+    with pytest.raises(ValidationError):
+        getattr(schema, name).model_validate(value)
 
 
 def text() -> str:

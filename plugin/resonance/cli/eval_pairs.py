@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -74,12 +75,25 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _rewards(args: argparse.Namespace, given: dict[str, Any], pairs: list[Pair]) -> list[tuple[float, float]]:
+    from tqdm import tqdm
+
     from ..reward_model.scorer import load
+    from ..rows.fields import ROW, SOURCE
 
     score = load(args.rm, device=args.device, batch_size=args.batch_size, **given)
     # both answers to a prompt side by side, so that it is read once
     sides: list[tuple[Any, ...]] = [
         (pair["messages"], pair[side], pair["images"]) for pair in pairs for side in ("chosen", "rejected")
     ]
-    found = score(*(list(column) for column in zip(*sides, strict=True)))
+    found: list[float] = []
+    with tqdm(total=len(pairs), unit="pair", disable=args.json or None) as progress:  # None: where nobody looks
+        for start in range(0, len(sides), step := max(args.batch_size // 2, 1) * 2):
+            found += score(*(list(column) for column in zip(*sides[start : start + step], strict=True)))
+            progress.update(len(found) // 2 - progress.n)
+    if bad := [place // 2 for place, value in enumerate(found) if not math.isfinite(value)]:
+        first = pairs[bad[0]]
+        raise ValueError(
+            f"{args.rm} gives {len(bad)} of {len(found)} answers a reward that is no finite number, the first in "
+            f"{first[SOURCE]}, row {first[ROW]}: its weights are broken; take another checkpoint"
+        )
     return list(zip(found[::2], found[1::2], strict=True))

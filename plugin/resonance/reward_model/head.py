@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ..forward.readers import Value
@@ -76,7 +77,11 @@ def load_head(head: ValueHead, folder: str) -> None:
     path = Path(folder, HEAD_FILE)
     if not path.is_file():
         raise ValueError(f"{path} is missing: {folder} is no reward model that LlamaFactory or Resonance has saved.")
-    fill_head(head, load_file(path), str(path))
+    try:
+        state = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} cannot be read: {error}. Copy it again, or take another checkpoint.") from None
+    fill_head(head, state, str(path))
 
 
 def fill_head(head: ValueHead, state: Mapping[str, torch.Tensor], where: str) -> None:

@@ -94,6 +94,8 @@ def read_settings(folder: str, given: Mapping[str, Any]) -> Settings:
         found.append(f"{path} holds an adapter, and no file says of which model; give `base: MODEL`")
     elif adapter and base.startswith(("/", ".")) and not Path(base).is_dir():
         found.append(f"{path} holds an adapter of {base}, where no folder is now; give `base: MODEL`")
+    if given.get("base") and not adapter and (path / _WHOLE).is_file():
+        found.append(f"{path} holds a whole model, which has no base: leave `base` out")
     data = {**_kept(saved.get("data"), DATA_KEYS), **_kept(given, DATA_KEYS)}
     if not data.get("template"):
         found.append(f"{path} has no {FILE}, which runs with `rm_engine: resonance` leave; give `template: NAME`")

@@ -56,8 +56,9 @@ def model_problems(folder: object, options: Mapping[str, Any], known: Collection
     for key, kind in _HOW.items():
         if key in options and type(options[key]) is not kind:
             found.append(f"{key}={options[key]!r} is not allowed, it must be of type {kind.__name__}")
-    if isinstance(size := options.get("batch_size"), int) and size < 1:
-        found.append(f"batch_size={size!r} is not allowed, it must be at least 1")
+    for key in ("batch_size", "cutoff_len"):
+        if isinstance(size := options.get(key), int) and size < 1:
+            found.append(f"{key}={size!r} is not allowed, it must be at least 1")
     if options.get("dtype", "auto") not in _DTYPES:
         found.append(f"dtype={options['dtype']!r} is not one of {', '.join(_DTYPES)}")
     try:

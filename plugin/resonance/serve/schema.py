@@ -3,17 +3,26 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 VERSION: Literal[1] = 1
 
 
-class Strict(BaseModel):
-    """No key that is not known."""
+def _number(value: Any) -> Any:
+    if isinstance(value, bool):  # which is 1 to Python, and to Literal, but not to JSON
+        raise ValueError(f"{str(value).lower()} is not the number {VERSION}")
+    return value
 
-    model_config = ConfigDict(extra="forbid")
+
+Version = Annotated[Literal[1], BeforeValidator(_number)]
+
+
+class Strict(BaseModel):
+    """No key that is not known, and no text in place of a number."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Message(Strict):
@@ -48,7 +57,7 @@ class Item(Strict):
 class ScoreRequest(Strict):
     """The body of POST /v1/score. No items are answered with no scores."""
 
-    version: Literal[1]
+    version: Version
     items: list[Item]
 
 
@@ -63,7 +72,7 @@ class Score(Strict):
 class ScoreAnswer(Strict):
     """What is answered: one score for each item, in any order."""
 
-    version: Literal[1] = VERSION
+    version: Version = VERSION
     scores: list[Score]
 
 

@@ -18,6 +18,8 @@ from ..table import print_table
 from . import common
 from .progress import Progress
 
+ANSWERS = ("answer", "ground_truth", "solution")  # columns of sets for rewards that hold what is right
+
 SHOWN = 12  # reasons of skipped rows
 
 
@@ -171,7 +173,8 @@ def _report(importer: Importer, job: Job, result: Result) -> None:
         as_before = "" if result.change and result.change.diff else ", as it was"
         print(f"-> entry {result.name!r} in {job.info_path}{as_before}")
     stage = "dpo" if "chosen" in result.tally.columns else "ppo" if importer.stage == "ppo" else "sft"
-    rewards = ", `rewards: [{name: exact, answer: COLUMN}]` or others" if stage == "ppo" else ""
+    answer = next((name for name in result.tally.columns if name in ANSWERS), "COLUMN")
+    rewards = f", `rewards: [{{name: exact, answer: {answer}}}]` or others" if stage == "ppo" else ""
     recipe = f"`stage: {stage}`{rewards}, `dataset: {result.name}`, `dataset_dir: {job.info_path.parent}`"
     beside = job.info_path.parent == job.out or not job.registered
     where = [] if beside else ["--dataset-dir", job.info_path.parent]
