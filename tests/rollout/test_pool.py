@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from dataclasses import replace
@@ -234,12 +235,25 @@ def test_other_sizes_of_images_stop_the_run(fakes, make):
     [
         (([3, 4], [-1.0, -1.0], "stop"), "ended by 'stop' with '4'"),
         (([3, 4], [-1.0, -1.0], "length"), "a completion of 2 tokens ended by 'length'"),
+        (([], [], "stop"), "a completion of 0 tokens ended by 'stop'"),
+        (([3, 1], [math.nan, -1.0], "stop"), "came with nan among its log-probabilities"),
+        (([3, 1], [-math.inf, -1.0], "stop"), "came with -inf among its log-probabilities"),
+        (([3, 1], [-1.0, 0.5], "stop"), "came with 0.5 among its log-probabilities"),
+        (([3, 1], [None, -1.0], "stop"), "or of another version of it .TypeError: "),
+        ((None, [-1.0], "stop"), "or of another version of it .TypeError: "),
     ],
 )
-def test_an_ending_that_is_not_the_templates(fakes, make, choice, message):
+def test_a_completion_that_cannot_be_trained_on(fakes, make, choice, message):
     answer = fakes[0].answer
     fakes[0].answer = lambda body, folder: (*answer(body, folder)[:2], [choice] * 2)
     with pytest.raises(ValueError, match=message):
+        generate(make())
+
+
+def test_fewer_completions_than_asked_for(fakes, make):
+    answer = fakes[0].answer
+    fakes[0].answer = lambda body, folder: (*answer(body, folder)[:2], answer(body, folder)[2][:1])
+    with pytest.raises(ValueError, match="2 completions were asked for, 1 came"):
         generate(make())
 
 

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from .server import Answer, Request
 
+ROUNDING = 1e-3  # by which a log-probability may be above 0
 AROUND = 8  # tokens shown before and after the first that differs
 
 
@@ -34,7 +36,7 @@ class Agreement:
             where: the server and the row, for messages.
 
         Raises:
-            ValueError: the server has another prompt, other images or other ends.
+            ValueError: the server has another prompt, other images or other ends, or log-probabilities that are none.
         """
         if answer.prompt_ids is not None:
             self._same_prompt(request.prompt_ids, answer.prompt_ids, where)
@@ -48,6 +50,11 @@ class Agreement:
             raise ValueError(f"{where}: {request.count} completions were asked for, {len(answer.choices)} came.")
         most = request.sampling.max_new_tokens
         for choice in answer.choices:
+            if bad := [logp for logp in choice.logps if not (math.isfinite(logp) and logp <= ROUNDING)]:
+                raise ValueError(
+                    f"{where}: a completion came with {bad[0]} among its log-probabilities: the server's weights are "
+                    "broken, or it computes in too few bits. Start it again with the weights of the start."
+                )
             last = choice.token_ids[-1:]
             ended = bool(last) and last[0] in request.end_tokens
             whole = ended if choice.finish_reason == "stop" else len(choice.token_ids) == most

@@ -231,6 +231,11 @@ class ServerRollout:
             if error.status in WRONG:
                 raise ValueError(f"{where}: {error}\n{self.agreement.start()}") from error
             raise
+        except (KeyError, IndexError, TypeError) as error:  # a part of the answer that is not there
+            raise ValueError(
+                f"{where}: the answer is none of the server that `rollout_backend` names, or of another version of it "
+                f"({type(error).__name__}: {error}). {self.agreement.start()}"
+            ) from error
         self.agreement.check(request, answer, where)
         return [Completion(one.token_ids, one.logps, one.finish_reason, self.version) for one in answer.choices]
 

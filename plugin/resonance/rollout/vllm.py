@@ -107,7 +107,8 @@ def _body(request: Request) -> dict[str, Any]:
 
 
 def _choice(found: dict[str, Any], url: str) -> Choice:
-    tokens, logps = found["token_ids"], [token["logprob"] for token in found["logprobs"]["content"]]
+    tokens = [int(token) for token in found["token_ids"]]
+    logps = [float(token["logprob"]) for token in found["logprobs"]["content"]]
     reason = found["finish_reason"]
     if reason not in ("stop", "length") or len(tokens) != len(logps):
         raise ServerError(
