@@ -180,7 +180,7 @@ def _encode(
     def repeated(value: Any) -> Any:
         if not isinstance(value, torch.Tensor) or not value.ndim or len(value) not in (count, rows):
             return value
-        return take(value, how.order, how.lengths if value.is_floating_point() else None)
+        return take(value, how.order, how.lengths if len(value) == rows else None)
 
     once = original(*map(placed, args), **{name: placed(value) for name, value in kwargs.items()})
     if how.as_encoded:
