@@ -86,7 +86,10 @@ def make_processor(kind: str, backend: str = "", **options: Any) -> Any:
     if kind == "smolvlm2":
         parts["video_processor"] = tf.SmolVLMVideoProcessor()
     chat = CHAT.get(kind, f"<|im_start|>{_CHAT}")
-    processor = getattr(tf, f"{family}Processor")(**parts, tokenizer=tokenizer, image_seq_len=4, chat_template=chat)
+    with pytest.MonkeyPatch.context() as patch:  # SmolVLM2's wants a package that writes numbers in prompts of videos
+        patch.setattr("transformers.models.smolvlm.processing_smolvlm.num2words", str)
+        make = getattr(tf, f"{family}Processor")
+        processor = make(**parts, tokenizer=tokenizer, image_seq_len=4, chat_template=chat)
     limits = {"image_max_pixels": 4096 * 4096, "image_min_pixels": 1}
     patch_processor(processor, tokenizer, ModelArguments(model_name_or_path=kind, **limits))
     return processor
@@ -136,11 +139,3 @@ def picture(width: int, height: int, seed: int = 0) -> Image.Image:
     """Some colours."""
     numbers = torch.randint(0, 256, (height, width, 3), generator=torch.Generator().manual_seed(seed))
     return Image.frombytes("RGB", (width, height), bytes(numbers.flatten().tolist()))
-
-
-@pytest.fixture(autouse=True)
-def words_for_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SmolVLM2's processor wants a package for the numbers in its prompts of videos."""
-    from transformers.models.smolvlm import processing_smolvlm
-
-    monkeypatch.setattr(processing_smolvlm, "num2words", str)
