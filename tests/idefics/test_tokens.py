@@ -91,3 +91,48 @@ def test_tokens_and_pixels_of_whole_conversations(kind: str, splitting: bool) ->
         assert set(found) == set(expected) - {"input_ids", "attention_mask"}, name
         for key, value in found.items():
             assert torch.equal(value, expected[key].to(value.dtype)), (name, key)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pixels_of_a_batch_are_the_processors(kind: str) -> None:
+    """Rows with two pictures, with none and with one; LlamaFactory's own trainers and `generate` get them so."""
+    processor = make_processor(kind)
+    shown = [[LARGE, SMALL], [], [TALL]]
+    expected = processor(
+        text=["<image>" * len(images) for images in shown], images=shown, padding=True, return_tensors="pt"
+    )
+    plugin = TEMPLATES[TEMPLATE[kind]].mm_plugin
+    found = plugin.get_mm_inputs([LARGE, SMALL, TALL], [], [], [2, 0, 1], [0] * 3, [0] * 3, [[]] * 3, processor)
+    assert all(torch.equal(value, expected[name].to(value.dtype)) for name, value in found.items())
+    assert plugin.get_mm_inputs([], [], [], [0], [0], [0], [[]], processor) == {}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_limits_of_pixels_shrink_a_picture_before_the_processor_sees_it(kind: str) -> None:
+    processor = make_processor(kind)
+    processor.image_max_pixels = 40 * 40
+    plugin = TEMPLATES[TEMPLATE[kind]].mm_plugin
+    [small] = plugin._regularize_images([LARGE], image_max_pixels=40 * 40, image_min_pixels=1)["images"]
+    assert small.width * small.height <= 40 * 40 < LARGE.width * LARGE.height
+    message = {"role": "user", "content": "<image>What is this?"}
+    limited = plugin.process_messages([message], [LARGE], [], [], processor)
+    found = plugin.get_mm_inputs([LARGE], [], [], [1], [0], [0], [[]], processor)["pixel_values"]
+    expected = theirs(make_processor(kind), [message], [small], prompt=True)
+    assert torch.equal(found, expected["pixel_values"])
+    assert limited[0]["content"].count("<image>") == expected["input_ids"].eq(processor.image_token_id).sum()
+
+
+def test_videos_and_wrong_numbers_of_pictures_are_refused() -> None:
+    processor, plugin = make_processor("smolvlm"), TEMPLATES["smolvlm"].mm_plugin
+    with pytest.raises(ValueError, match="does not support video input"):
+        plugin.process_messages([user("<video>What?")], [], ["a.mp4"], [], processor)
+    with pytest.raises(ValueError, match="number of images does not match"):
+        plugin.process_messages([user("What?")], [SMALL], [], [], processor)
+
+
+def test_pictures_that_a_server_expands_stay_one_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    processor, template = make_processor("smolvlm"), TEMPLATES["smolvlm"]
+    monkeypatch.setattr(template.mm_plugin, "expand_mm_tokens", False)
+    messages = template.mm_plugin.process_messages([user("<image>What?")], [LARGE], [], [], processor)
+    prompt, _ = template.encode_oneturn(processor.tokenizer, [*messages, says("")])
+    assert processor.tokenizer.decode(prompt) == "<|im_start|>User:<image>What?<end_of_utterance>\nAssistant:"
