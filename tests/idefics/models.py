@@ -19,6 +19,7 @@ from PIL import Image
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 KINDS = ("idefics2", "idefics3", "smolvlm", "smolvlm2")
+DIFFERENT = ("idefics2", "idefics3", "smolvlm2")  # SmolVLM's first version is Idefics3 with other words
 TEMPLATE = {"idefics2": "idefics2", "idefics3": "idefics3", "smolvlm": "smolvlm", "smolvlm2": "smolvlm"}
 _CHAT = (
     "{% for message in messages %}{{message['role'] | capitalize}}{% if message['content'][0]['type'] == 'image' %}"

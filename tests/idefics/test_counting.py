@@ -10,7 +10,7 @@ import transformers
 from llamafactory.data.template import TEMPLATES
 from PIL import Image, ImageFile
 
-from idefics.models import KINDS, OTHERS, TEMPLATE, make_processor
+from idefics.models import DIFFERENT, OTHERS, TEMPLATE, make_processor
 from resonance.rows.vision.counter import make_counter
 
 AWKWARD = ((1, 1), (1, 500), (500, 1), (27, 29), (28, 28), (112, 112), (113, 112), (112, 56), (57, 112), (700, 3))
@@ -19,7 +19,7 @@ V5 = int(transformers.__version__.partition(".")[0]) >= 5
 
 @pytest.mark.parametrize("splitting", [True, False])
 @pytest.mark.parametrize("backend", ["", "Pil" if V5 else "Fast"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DIFFERENT)
 def test_every_size(kind: str, backend: str, splitting: bool) -> None:
     processor = make_processor(kind, backend, do_image_splitting=splitting)
     plugin = TEMPLATES[TEMPLATE[kind]].mm_plugin
@@ -50,7 +50,7 @@ def test_a_longest_edge_between_tiles_is_left_to_the_processor() -> None:
         assert counter.process_messages(messages, images, [], []) == expected
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DIFFERENT)
 def test_nothing_is_decoded(kind: str, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
     processor = make_processor(kind)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from forward.conftest import gradients, worst
-from idefics.models import KINDS, make_model, make_processor
+from idefics.models import DIFFERENT, make_model, make_processor
 from idefics.pairs import APART, PAIRS, collator, feature
 from idefics.test_tokens import says, theirs, user
 from resonance.forward.call import Forward, capabilities
@@ -23,7 +23,7 @@ torch.set_num_threads(1)
 BATCHES = {"all": PAIRS, "text": PAIRS[2:3] * 2, "one": PAIRS[:1], "several pictures": [APART, PAIRS[1], PAIRS[0]]}
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=DIFFERENT)
 def case(request: pytest.FixtureRequest) -> tuple[str, Any, Any]:
     processor = make_processor(request.param)
     return request.param, processor, make_model(request.param, processor)

@@ -136,3 +136,13 @@ def test_pictures_that_a_server_expands_stay_one_token(monkeypatch: pytest.Monke
     messages = template.mm_plugin.process_messages([user("<image>What?")], [LARGE], [], [], processor)
     prompt, _ = template.encode_oneturn(processor.tokenizer, [*messages, says("")])
     assert processor.tokenizer.decode(prompt) == "<|im_start|>User:<image>What?<end_of_utterance>\nAssistant:"
+
+
+def test_the_package_that_a_processor_wants_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin = TEMPLATES["smolvlm"].mm_plugin
+    monkeypatch.setattr("resonance.rows.idefics.plugins.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="pip install num2words"):
+        plugin.process_messages([user("<image>What?")], [SMALL], [], [], None)
+    monkeypatch.setattr("resonance.rows.idefics.plugins.find_spec", lambda name: name)
+    with pytest.raises(ValueError, match="Processor was not found"):
+        plugin.process_messages([user("<image>What?")], [SMALL], [], [], None)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -75,3 +76,26 @@ def test_dpo_trains_and_equals_llamafactorys_own(runs: dict[str, Any], kind: str
     assert "Image tokens of" not in ours.output, "they are counted from headers"
     adapters = load_file(ours.output_dir / "adapter_model.safetensors")
     assert adapters and all("text_model" in name for name in adapters)
+
+
+def test_the_web_interface_offers_them() -> None:
+    from llamafactory.data.template import TEMPLATES
+    from llamafactory.extras.constants import DEFAULT_TEMPLATE, MULTIMODAL_SUPPORTED_MODELS, SUPPORTED_MODELS
+
+    for name, template in (("idefics2-8b", "idefics2"), ("SmolVLM-Instruct", "smolvlm")):
+        assert name in MULTIMODAL_SUPPORTED_MODELS and DEFAULT_TEMPLATE[name] == template in TEMPLATES
+        assert next(iter(SUPPORTED_MODELS[name].values())).endswith(f"/{name}")
+
+
+def test_export_writes_a_model_with_its_processor(runs: dict[str, Any], tmp_path: Any) -> None:
+    from llamafactory.train.tuner import export_model
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    adapter = runs["smolvlm ours"].output_dir
+    base = json.loads((adapter / "adapter_config.json").read_text())["base_model_name_or_path"]
+    keys = {"model_name_or_path": base, "adapter_name_or_path": str(adapter), "template": "smolvlm"}
+    export_model(keys | {"export_dir": str(tmp_path), "infer_dtype": "float32", "export_legacy_format": False})
+    ours, before = (AutoModelForImageTextToText.from_pretrained(path).state_dict() for path in (tmp_path, base))
+    changed = {name for name in ours if not ours[name].equal(before[name])}
+    assert changed and all("text_model" in name for name in changed)
+    assert AutoProcessor.from_pretrained(tmp_path).image_seq_len == 4

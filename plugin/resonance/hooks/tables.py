@@ -23,5 +23,6 @@ def _table(target: str, replacement: str) -> Patch:
 
 TABLES = (
     _table("data.template.TEMPLATES", "templates:with_templates"),
+    _table("extras.constants.SUPPORTED_MODELS", "parts:supported_models"),
     _table("model.model_utils.visual.COMPOSITE_MODELS", "parts:composite_models"),
 )

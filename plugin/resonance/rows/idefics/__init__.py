@@ -5,7 +5,7 @@
 |---|---|
 | `plugins` | pictures of a conversation as tokens, and as pixels of a batch |
 | `templates` | the conversation as the models' chat templates write it; entries of TEMPLATES |
-| `parts` | tower, connector and language model by name; entries of COMPOSITE_MODELS |
+| `parts` | models, and their parts, by name; entries of SUPPORTED_MODELS and COMPOSITE_MODELS |
 
 Tokens are those of the model's own processor and chat template. `<end_of_utterance>` and the line break behind it
 belong to the answer and are trained, as with Qwen's templates.

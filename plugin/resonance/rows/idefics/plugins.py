@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from llamafactory.extras.constants import IMAGE_PLACEHOLDER
 from ..images import TILES
 
 FAKE, IMAGE = "<fake_token_around_image>", "<image>"
+NUMBERS = "num2words"  # SmolVLM2's processor writes the number of a video's frames with it
 PIXELS, MASK = "pixel_values", "pixel_attention_mask"
 Message = dict[str, str]
 
@@ -88,6 +90,15 @@ class Idefics2Plugin(TilesPlugin):
 @dataclass
 class Idefics3Plugin(TilesPlugin):
     """Idefics3 and SmolVLM: tiles in rows and columns, and the whole picture."""
+
+    def _validate_input(self, processor: Any, *media: Any) -> None:
+        """As LlamaFactory's, which goes on without a processor that it cannot load; a line of INFO says why."""
+        if processor is None and find_spec(NUMBERS) is None:
+            raise ValueError(
+                f"The model has no processor. SmolVLM2's needs a package that is not here: pip install {NUMBERS}. For "
+                "another model, see `Failed to load processor` in the log."
+            )
+        super()._validate_input(processor, *media)
 
     def _expanded(self, contents: list[str], images: Any, processor: Any) -> list[str]:
         from transformers.models.idefics3.processing_idefics3 import get_image_prompt_string
