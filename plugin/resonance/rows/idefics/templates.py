@@ -35,7 +35,7 @@ class UserFormatter(StringFormatter):
     def apply(self, **kwargs: Any) -> Any:
         """Slots with the content; no space between the colon and a picture."""
         found = super().apply(**kwargs)
-        shows = kwargs["content"].startswith((FAKE, IMAGE))
+        shows = kwargs.get("content", "").startswith((FAKE, IMAGE))  # none where an export writes the slots down
         return [slot.replace("User: ", "User:", 1) for slot in found] if shows else found
 
 
