@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from numbers import Real
 from typing import TYPE_CHECKING, Any, get_args
 
+from .curriculum import WARMUP, order_problems, warmup_problems
 from .features import feature_cache_bytes
 from .grouping import asked_grouping
 from .preference import DEFAULTS, PreferenceArguments
@@ -97,7 +98,7 @@ def as_numbers(values: Mapping[str, Any]) -> dict[str, Any]:
     """The same values, with the numbers among ours that a recipe has in quotes as numbers."""
 
     def number(key: str, value: Any) -> Any:
-        if key not in LOSS_PARAMETERS and key not in MODIFIERS or not isinstance(value, str):
+        if key not in (*LOSS_PARAMETERS, *MODIFIERS, WARMUP) or not isinstance(value, str):
             return value
         try:
             return float(value)
@@ -119,7 +120,7 @@ def problems(values: Mapping[str, Any]) -> list[str]:
     found: list[str] = []
     if values["pref_engine"] not in ENGINES:
         found.append(f"pref_engine: {values['pref_engine']!r} is not one of {', '.join(ENGINES)}")
-    found += engine_problems(values)
+    found += engine_problems(values) + order_problems(values) + warmup_problems(values[WARMUP])
     average = values["dpo_average_log_prob"]
     if average is not None and not isinstance(average, bool):
         found.append(f"dpo_average_log_prob: {average!r} is not true or false")

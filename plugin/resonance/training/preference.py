@@ -15,6 +15,7 @@ from llamafactory.extras import logging
 from llamafactory.train.dpo.trainer import CustomDPOTrainer
 from typing_extensions import override
 
+from ..arguments.curriculum import WARMED, warmup_steps
 from ..arguments.features import feature_cache_bytes
 from ..arguments.parameters import loss_parameters, uses_means
 from ..arguments.speedups import asked_speedups
@@ -25,6 +26,7 @@ from ..losses import LossOutput, Pairs, add_sft, get_loss, mix_bco, pairs_loss
 from ..losses.baseline import mean_reward
 from ..losses.metrics import accuracies, pair_metrics
 from ..losses.pairs import LogpsRule
+from ..losses.uni_dpo import warmed_up
 from ..rows.fields import NUMBERS, SCORE_FIELDS
 from .context import current_run
 from .engine import Engine
@@ -65,6 +67,8 @@ class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, Custo
         check_columns(f"pref_loss: {self.spec.name}", self.columns, *datasets)
         if finetuning_args.sample_weights:
             check_columns("sample_weights", (WEIGHT,), datasets[0])
+        if finetuning_args.score_order:
+            check_columns("score_order", SCORE_FIELDS, datasets[0])
         cached = None
         if finetuning_args.precompute_ref_log_probs:
             cached = CachedReference(current_run(), model, processor, *datasets)
@@ -157,7 +161,7 @@ class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, Custo
         delta = None
         if self.uses_baseline:
             delta = self.baseline.delta(mean_reward(pairs, beta=self.beta), self.accelerator, update=split == "train")
-        params = {**self.loss_params, "delta": delta} if self.spec.baseline else self.loss_params
+        params = {**self._params(split), "delta": delta} if self.spec.baseline else self._params(split)
         output = pairs_loss(self.spec, pairs, params)
         losses = output.losses
         if self.uses_bco:
@@ -166,6 +170,14 @@ class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, Custo
         if self.ftx_gamma > _OFF:
             losses = add_sft(losses, pairs.chosen_mean, self.ftx_gamma)
         return replace(output, losses=losses)
+
+    def _params(self, split: Split) -> dict[str, Any]:
+        """Of the loss at this step; an evaluation has the final ones, so that its losses can be compared."""
+        given = self.finetuning_args.uni_dpo_eta_warmup
+        if not given or split == "eval":
+            return self.loss_params
+        steps = warmup_steps(given, self.state.max_steps)
+        return {**self.loss_params, WARMED: warmed_up(self.loss_params[WARMED], self.state.global_step, steps)}
 
     def _accuracies(self, tokens: TokenLogps, reference: tuple[Any, ...]) -> dict[str, torch.Tensor]:
         """Those that can be compared between losses: of means a token, whatever the loss itself reads."""
