@@ -18,7 +18,7 @@ def preference_trainer(folder: Path, **recipe: Any) -> PreferenceTrainer:
     """Policy and reference are the same model; a loss without a reference gets none."""
     model, reference = for_training(make(FAMILIES["qwen2"]()), "full"), make(FAMILIES["qwen2"]()).eval()
     options = {"output_dir": str(folder), "report_to": "none", "remove_unused_columns": False, "use_cpu": True}
-    arguments = FinetuningArguments(**RECIPE, **recipe)
+    arguments = FinetuningArguments(**{**RECIPE, **recipe})
     return PreferenceTrainer(
         model,
         reference if arguments.use_ref_model else None,

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from numbers import Real
 from typing import TYPE_CHECKING, Any, get_args
 
+from .beyond import beyond_problems
 from .curriculum import WARMUP, order_problems, warmup_problems
 from .features import feature_cache_bytes
 from .grouping import asked_grouping
@@ -133,7 +134,7 @@ def problems(values: Mapping[str, Any]) -> list[str]:
     except ValueError as exc:
         return [*found, str(exc)]
     found += _misplaced_parameters(values, spec) + _modifier_problems(values) + weight_problems(values, spec)
-    found += reference_problems(values, spec.needs_reference)
+    found += reference_problems(values, spec.needs_reference) + beyond_problems(values, spec)
     keys = _keys_of(spec)
     for name, value in given.items():
         key = keys.get(name, f"pref_loss_params.{name}")
