@@ -68,9 +68,12 @@ def random_batch(size: int, dtype: torch.dtype = torch.float64, seed: int = 0) -
 
 def nested_batch(batch: dict[str, Any]) -> dict[str, Pairs]:
     """The pairs inside pairs that a few losses read, made of the pairs of a batch; without a gradient."""
-    known = {name: batch[name].detach() for name in LOGPS}
+    known = {name: batch[name].detach().clone() for name in LOGPS}
     lengths = {name: torch.full_like(known[LOGPS[0]], 2.0) for name in ("chosen_lengths", "rejected_lengths")}
-    return {"changed": Pairs(**{name: values / 3 for name, values in known.items()}, **lengths, logps="sum")}
+    changed = Pairs(**{name: values / 3 for name, values in known.items()}, **lengths, logps="sum")
+    beside = {name: known[name] - 0.5 * ("policy" in name) for name in (LOGPS[0], LOGPS[2])}
+    corrupted = Pairs(known[LOGPS[0]], beside[LOGPS[0]], known[LOGPS[2]], beside[LOGPS[2]])
+    return {"changed": changed, "corrupted": corrupted}
 
 
 def each(batch: dict[str, Any], change: Callable[[torch.Tensor], torch.Tensor]) -> dict[str, Any]:

@@ -71,6 +71,11 @@ ONE_PAIR = {
     # tokens that differ: lp_w = -1, lp_l = -2 of one token each, ref_w = -1.5, ref_l = -0.5, so their D is 2
     "ddpo": ({"ddpo_gamma": 3.0}, softplus(-3)),  # 0.5 * (2 + 2 * 2)
     "ddpo_segments": ({}, softplus(-1)),
+    # beside a corrupted image lp_w is -4 and ref_w -2.5, so D_c = 0.5 * (1 - 0.5); c = -0.5
+    "mdpo": (
+        {"mdpo_delta": 0.25, "mdpo_image_weight": 2.0, "mdpo_anchor_weight": 0.5},
+        softplus(-1) + 2 * softplus(-0.25) + 0.5 * softplus(0.75),
+    ),
     "odds_ratio": ({}, 0.5 * softplus(-2 + math.log(1 - math.exp(-3)) - math.log(1 - math.exp(-5)))),
     "sft": ({}, 3.0),
 }
@@ -91,7 +96,8 @@ def one_pair() -> dict[str, Any]:
         "rejected_on_policy": -1.0,
     }
     changed = Pairs(*map(number, (-1.0, -2.0, -1.5, -0.5, 1.0, 1.0)), logps="sum")
-    return {name: number(value) for name, value in values.items()} | {"changed": changed}
+    corrupted = Pairs(*map(number, (-3.0, -4.0, -2.0, -2.5)))
+    return {name: number(value) for name, value in values.items()} | {"changed": changed, "corrupted": corrupted}
 
 
 def number(value: float) -> torch.Tensor:
@@ -110,7 +116,8 @@ def test_one_pair_by_hand(name):
 
 @pytest.mark.parametrize("name", sorted(LOSSES))
 def test_rewards_and_stats_carry_no_gradient(name, gold, pairs_of):
-    more = {key: value for key, value in pairs_of(8).items() if "policy" in key or key in ("margin", "changed")}
+    beside = ("margin", "changed", "corrupted")
+    more = {key: value for key, value in pairs_of(8).items() if "policy" in key or key in beside}
     output = preference_loss(name, **(more | gold("mean")))
     assert output.losses.requires_grad
     for value in (output.chosen_rewards, output.rejected_rewards, *output.stats.values()):

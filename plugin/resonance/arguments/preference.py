@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from .beyond import ImageKeys
 from .curriculum import CurriculumKeys
 from .reference import ReferenceKeys
 from .resume import ResumeKeys
@@ -19,7 +20,7 @@ NAMES_OF_LLAMAFACTORY = STOCK_LOSSES + MISTRAINED_LOSSES
 
 
 @dataclass
-class PreferenceArguments(ReferenceKeys, ResumeKeys, WeightKeys, CurriculumKeys):
+class PreferenceArguments(ReferenceKeys, ResumeKeys, WeightKeys, CurriculumKeys, ImageKeys):
     r"""Resonance's keys of the DPO stage. Their defaults change nothing in a recipe that does not use them."""
 
     pref_engine: Literal["llamafactory", "resonance"] = field(

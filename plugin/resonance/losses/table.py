@@ -25,6 +25,7 @@ from .f_dpo import f_dpo_alpha, f_dpo_js
 from .focalpo import focalpo
 from .ipo import ipo
 from .kto import kto_pair
+from .mdpo import mdpo
 from .mix import make_mix, part_names
 from .mm_dpo import mm_dpo, mm_dpo_released
 from .nca import nca_pair
@@ -42,7 +43,7 @@ from .uni_dpo import uni_dpo
 from .wpo import wpo
 
 # of Pairs, which few losses read
-BESIDE = ("margin", "chosen_on_policy", "rejected_on_policy", "changed", "ranks", "logps")
+BESIDE = ("margin", "chosen_on_policy", "rejected_on_policy", "changed", "corrupted", "ranks", "logps")
 
 LOSSES = make_table(
     LossSpec,
@@ -81,6 +82,7 @@ LOSSES = make_table(
     odpo,
     ddpo,
     ddpo_segments,
+    mdpo,
     odds_ratio,
     sft,
 )
@@ -135,7 +137,8 @@ def preference_loss(
         chosen_lengths, rejected_lengths: (B,) response lengths in tokens.
         score_chosen, score_rejected: (B,) scores of the data, for losses that need them.
         params: the loss's own parameters by name, e.g. beta=0.1; defaults are in `get_loss(name).params`. And whatever
-            else of `Pairs` the loss needs: margin, chosen_on_policy, rejected_on_policy, changed, ranks, logps.
+            else of `Pairs` the loss needs: margin, chosen_on_policy, rejected_on_policy, changed, corrupted, ranks,
+            logps.
             label_smoothing=0.0 is taken by every loss, since it asks for nothing.
 
     Returns:

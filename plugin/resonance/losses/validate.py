@@ -15,7 +15,7 @@ POLICY = ("policy_chosen_logps", "policy_rejected_logps")
 REFERENCE = ("reference_chosen_logps", "reference_rejected_logps")
 SCORES = ("score_chosen", "score_rejected")
 ON_POLICY = ("chosen_on_policy", "rejected_on_policy")
-NESTED = ("changed",)
+NESTED = ("changed", "corrupted")
 NO_TENSORS = ("ranks", "logps", *NESTED)
 
 
@@ -54,6 +54,8 @@ def pair_problems(spec: LossSpec, pairs: Pairs) -> list[str]:
         problems += [f"{name}.{line}" for line in (_tensor_problems(nested) if nested is not None else ())]
     if spec.needs_changed and pairs.changed is None:
         problems.append(f"{spec.name} needs the tokens in which both responses differ, changed is None")
+    if spec.needs_corrupted and pairs.corrupted is None:
+        problems.append(f"{spec.name} needs the chosen response beside corrupted images, corrupted is None")
     read = {"scores": SCORES * spec.needs_scores, "margins": ("margin",) * spec.needs_margin}
     for what, names in read.items():
         problems += [problem for name in names for problem in _column_problems(spec, what, name, pairs)]

@@ -10,6 +10,10 @@ from typing import Literal, get_args
 from .fields import CARRIED, Column
 
 Kind = Literal["pairs", "prompts", "other"]
+Corruption = Literal["crop", "noise", "blank"]
+CORRUPTIONS: tuple[Corruption, ...] = get_args(Corruption)
+"""Values of the recipe's `mdpo_image`: what becomes of images that are shown corrupted."""
+
 Policy = Literal["error", "drop", "shrink_image", "cut_text"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)
 """Values of the recipe's `overlong`: what becomes of a pair over a limit."""
@@ -38,6 +42,7 @@ class RowPlan:
         schema_version: raised whenever the meaning of a column changes, so that no older cache is read.
         needs_weights: whether the run reads ``weight``.
         needs_margins: whether the loss reads ``margin``.
+        needs_images: whether every row has to show an image.
         score_order: whether scores put the training rows in order.
     """
 
@@ -52,6 +57,7 @@ class RowPlan:
     needs_weights: bool = False
     needs_margins: bool = False
     score_order: bool = False
+    needs_images: bool = False
 
     @property
     def reads_scores(self) -> bool:

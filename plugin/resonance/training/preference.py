@@ -27,8 +27,9 @@ from ..losses.metrics import accuracies, pair_metrics
 from ..losses.pairs import LogpsRule
 from ..losses.uni_dpo import warmed_up
 from ..rows.changed import CHANGED, ChangedCollator
+from ..rows.corrupt import Corrupter
 from ..rows.fields import NUMBERS, SCORE_FIELDS
-from .beside import changed_pairs
+from .beside import changed_pairs, corrupted_pairs, split_rows
 from .context import current_run
 from .engine import Engine
 from .features import FeatureSummary, feature_cache
@@ -102,7 +103,11 @@ class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, Custo
         if recipe.use_ref_model and cached is None:
             reference = self.model if self.ref_model is None else self.ref_model
         carried = (*NUMBERS, *REFERENCE_FIELDS, ROWS, CHANGED)
-        batches = Batches(self.data_collator, self._prepare_inputs, self.train_dataset, carried)
+        sides = 2
+        if self.spec.needs_corrupted:
+            self.data_collator.corrupt = Corrupter(recipe.mdpo_image, self.args.seed)
+            sides = 3
+        batches = Batches(self.data_collator, self._prepare_inputs, self.train_dataset, carried, sides)
         engine = Engine(self.accelerator, self.model, reference, asked_speedups(recipe.pref_speedups), batches)
         budget = feature_cache_bytes(recipe.image_feature_cache)
         engine.feature_cache = feature_cache(engine, budget, train, evaluation, self.args, cached)
@@ -127,7 +132,14 @@ class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, Custo
         prepared = self.engine.prepare(model, batch)
         reference = None if REFERENCE_FIELDS[0] in batch else self.engine.reference_logps(model, prepared)
         tokens = self.engine.logps(model, prepared, self.readers)
+        beside: tuple[torch.Tensor, ...] = ()
+        if self.spec.needs_corrupted and reference is not None:
+            both = [split_rows(each, 2 * len(each.mask) // 3) for each in (tokens, reference)]
+            (tokens, _), (reference, _) = both
+            beside = tuple(self._row_logps(each) for _, each in both)
         pairs = self._pairs(tokens, reference, batch, split)
+        if beside:
+            pairs = replace(pairs, corrupted=corrupted_pairs(pairs, *beside))
         output = self._output(pairs, split)
         losses, metrics = output.losses, pair_metrics(output)
         if self.finetuning_args.sample_weights and split == "train":
@@ -152,9 +164,9 @@ class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, Custo
         if REFERENCE_FIELDS[0] in batch:
             read |= dict(zip(REFERENCE, (batch[name] for name in REFERENCE_FIELDS), strict=True))
         elif reference is not None:
-            read |= dict(zip(REFERENCE, self._response_logps(reference), strict=True))
+            read |= dict(zip(REFERENCE, self._row_logps(reference).chunk(2), strict=True))
         read["chosen_lengths"], read["rejected_lengths"] = tokens.lengths.chunk(2)
-        chosen, rejected = self._response_logps(tokens, self.ld_alpha)
+        chosen, rejected = self._row_logps(tokens, self.ld_alpha).chunk(2)
         pairs = Pairs(chosen, rejected, logps=rule, **read)
         if self.spec.needs_on_policy:
             chosen, rejected = on_policy(tokens).chunk(2)
@@ -198,10 +210,10 @@ class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, Custo
         means = reference if self.uses_means else [logp / n for logp, n in zip(reference, lengths, strict=True)]
         return accuracies(policy, means)
 
-    def _response_logps(self, tokens: TokenLogps, ld_alpha: float | None = None) -> tuple[torch.Tensor, ...]:
-        """Of chosen and rejected responses, (B,) each: sums over tokens, or means if the loss is defined on them."""
+    def _row_logps(self, tokens: TokenLogps, ld_alpha: float | None = None) -> torch.Tensor:
+        """Of the response of each row, (R,): the sum over tokens, or the mean if the loss is defined on means."""
         logps = sums(tokens) if ld_alpha is None else length_desensitized_sums(tokens, ld_alpha, 2)
-        return (logps / tokens.lengths if self.uses_means else logps).chunk(2)
+        return logps / tokens.lengths if self.uses_means else logps
 
     @override
     def get_batch_loss_metrics(
