@@ -30,6 +30,13 @@ class ImageKeys:
     )
 
 
+def reads_corrupted(pref_loss: Any) -> bool:
+    """Whether a loss, by its name, reads a third row a pair."""
+    from ..losses import get_loss
+
+    return get_loss(pref_loss).needs_corrupted
+
+
 def beyond_problems(values: Mapping[str, Any], spec: LossSpec) -> list[str]:
     """Keys of a recipe whose effect such a loss would not have.
 
