@@ -98,6 +98,9 @@ class FinetuningArguments(Protocol):
     pref_engine: str
     pref_loss_weights: Any  # numbers in a list or with commas
     sample_weights: bool
+    score_order: str | None
+    uni_dpo_eta_warmup: float
+    mdpo_image: str
     pref_loss_params: Mapping[str, Any] | str | None
     pref_speedups: Any  # a word, names with commas or in a list, or false
     image_feature_cache: str | bool

@@ -131,6 +131,14 @@ def test_a_recipe_that_only_evaluates_is_told_apart(ask):
     assert "do_train" not in ask({})[1]
 
 
+def test_rows_that_are_not_counted_are_told(ask):
+    assert (
+        "pref_loss: mdpo: the chosen response beside corrupted images, a third row a pair, is not counted"
+        in " ".join(ask({"pref_loss": "mdpo"})[1].split())
+    )
+    assert "third row" not in ask({"pref_loss": "ddpo"})[1]
+
+
 def test_options_replace_what_the_data_set_says(numbers):
     found = numbers({}, "--image-tokens", "9", "--response-tokens", "33")
     assert {found["lengths"][which]["image_tokens"] for which in ("mean", "longest")} == {9}

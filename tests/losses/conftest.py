@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import torch
 
-from resonance.losses import LOSSES, Margins
+from resonance.losses import LOSSES, Margins, Pairs
 
 FOLDER = Path(__file__).parents[1] / "golden"
 GOLD = json.loads((FOLDER / "preference_losses.json").read_text())
 GOLD["cases"] += json.loads((FOLDER / "preference_losses_more.json").read_text())["cases"]
 LOGPS = ("policy_chosen_logps", "policy_rejected_logps", "reference_chosen_logps", "reference_rejected_logps")
-Batch = dict[str, torch.Tensor]
+Batch = dict[str, Any]
 
 
 def gold_batch(rule: str = "sum") -> Batch:
@@ -62,7 +62,29 @@ def random_batch(size: int, dtype: torch.dtype = torch.float64, seed: int = 0) -
         batch[name].requires_grad_()
     batch |= {"margin": 2 * more[0], "chosen_on_policy": -more[1], "rejected_on_policy": -more[2]}
     batch |= {"chosen_lengths": 1 + 9 * more[3], "rejected_lengths": 1 + 9 * more[4]}
-    return batch | {"score_chosen": 5 * draw[4], "score_rejected": 5 * draw[5]}
+    batch |= {"score_chosen": 5 * draw[4], "score_rejected": 5 * draw[5]}
+    return batch | nested_batch(batch)
+
+
+def nested_batch(batch: dict[str, Any]) -> dict[str, Pairs]:
+    """The pairs inside pairs that a few losses read, made of the pairs of a batch; without a gradient."""
+    known = {name: batch[name].detach().clone() for name in LOGPS}
+    lengths = {name: torch.full_like(known[LOGPS[0]], 2.0) for name in ("chosen_lengths", "rejected_lengths")}
+    changed = Pairs(**{name: values / 3 for name, values in known.items()}, **lengths, logps="sum")
+    beside = {name: known[name] - 0.5 * ("policy" in name) for name in (LOGPS[0], LOGPS[2])}
+    corrupted = Pairs(known[LOGPS[0]], beside[LOGPS[0]], known[LOGPS[2]], beside[LOGPS[2]])
+    return {"changed": changed, "corrupted": corrupted}
+
+
+def each(batch: dict[str, Any], change: Callable[[torch.Tensor], torch.Tensor]) -> dict[str, Any]:
+    """The same batch with every tensor changed, those of pairs inside pairs too."""
+
+    def changed(value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return change(value)
+        return Pairs(**each(vars(value), change)) if isinstance(value, Pairs) else value
+
+    return {name: changed(value) for name, value in batch.items()}
 
 
 @pytest.fixture

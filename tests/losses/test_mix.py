@@ -57,6 +57,9 @@ def test_a_mix_of_means_is_handed_means(gold):
 def test_a_mix_needs_what_its_parts_need():
     spec = get_loss("uni_dpo,bco_pair,wpo,odpo,beta_dpo")
     assert spec.needs_scores and spec.baseline and spec.needs_on_policy and spec.needs_margin and spec.needs_ranks
+    mixed = get_loss("sigmoid,mdpo")
+    assert mixed.needs_corrupted and trial_problem(mixed, {}) is None and trial_problem(get_loss("mdpo"), {}) is None
+    assert get_loss("sigmoid,ddpo").needs_changed and trial_problem(get_loss("sigmoid,ddpo"), {}) is None
     assert spec.per_pair and not get_loss("aot,sft").per_pair
     assert trial_problem(spec, {}) is None
     text = inspect.getdoc(get_loss(MPO).fn)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from losses.conftest import noise_of
+from losses.conftest import LOGPS, each, nested_batch, noise_of
 from resonance.losses import LOSSES, Margins, get_loss, preference_loss
 
 NAMES = sorted(LOSSES)
@@ -25,9 +25,10 @@ def run(name, batch, **params):
 @pytest.mark.parametrize("size", [1, 5])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_keeps_shape_and_type_and_agrees_with_float64(name, size, dtype, pairs_of):
-    batch, exact = pairs_of(size, dtype), pairs_of(size)
+    batch = pairs_of(size, dtype)
     # the same rounded inputs, so that only the arithmetic differs
-    exact = {key: batch[key].detach().double().requires_grad_(key in POLICY) for key in exact}
+    exact = each(batch, lambda values: values.detach().double())
+    exact |= {key: exact[key].requires_grad_() for key in POLICY}
     low, high = run(name, batch), run(name, exact)
     assert low.losses.shape == (size,) and low.losses.dtype == dtype
     assert low.chosen_rewards.dtype == dtype
@@ -47,6 +48,7 @@ def test_extremes_stay_finite_in_value_and_gradient(name, dtype, beta):
     scores = torch.full((len(EXTREME),), 5.0)
     beside = {"margin": scores, "chosen_on_policy": scores, "rejected_on_policy": scores}
     beside |= {"chosen_lengths": scores, "rejected_lengths": scores, "score_chosen": scores, "score_rejected": -scores}
+    beside |= nested_batch(dict(zip(LOGPS, columns, strict=True)))
     output = preference_loss(name, *leaves, columns[2], columns[3], **beside, beta=beta)
     output.losses.sum().backward()
     assert torch.isfinite(output.losses).all()
@@ -57,7 +59,7 @@ def test_extremes_stay_finite_in_value_and_gradient(name, dtype, beta):
 @pytest.mark.parametrize("name", NAMES)
 def test_no_value_is_read_off_the_device(name, pairs_of):
     # A meta tensor has no values, so any look at one raises; on an accelerator it would stop the step.
-    batch = {key: value.detach().to("meta") for key, value in pairs_of(3).items()}
+    batch = each(pairs_of(3), lambda values: values.detach().to("meta"))
     params = {"delta": torch.zeros((), device="meta")} if name == "bco_pair" else {}
     output = preference_loss(name, **batch, **params)
     assert output.losses.device.type == "meta" and output.losses.shape == (3,)
@@ -87,7 +89,7 @@ def test_pairs_do_not_touch_each_other(name, pairs_of):
     batch = pairs_of(5)
     whole = preference_loss(name, **batch).losses
     for row in range(5):
-        alone = preference_loss(name, **{key: value[row : row + 1] for key, value in batch.items()}).losses
+        alone = preference_loss(name, **each(batch, lambda values, row=row: values[row : row + 1])).losses
         torch.testing.assert_close(alone, whole[row : row + 1])
 
 

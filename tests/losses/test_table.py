@@ -21,7 +21,7 @@ from resonance.losses import LOSSES, LossOutput, Pairs, check_params, declare, g
 FOLDER = Path(resonance.losses.__file__).parent
 ISSUED = """uni_dpo sigmoid hinge ipo kto_pair orpo simpo robust exo_pair nca_pair bco_pair sppo_hard aot aot_unpaired
     apo_zero apo_down discopop dpop sigmoid_norm rpo cpo f_dpo_js f_dpo_alpha focalpo wpo mm_dpo mm_dpo_released
-    beta_dpo alpha_dpo rpo_bwd_kl rpo_fwd_kl rpo_sq odpo odds_ratio sft""".split()
+    beta_dpo alpha_dpo rpo_bwd_kl rpo_fwd_kl rpo_sq odpo odds_ratio sft ddpo ddpo_segments mdpo""".split()
 
 WITHOUT_REFERENCE = {"simpo", "orpo", "odds_ratio", "cpo", "sft"}
 
@@ -96,6 +96,8 @@ def test_what_losses_need():
     assert {name for name, spec in LOSSES.items() if spec.needs_margin} == {"odpo"}
     assert {name for name, spec in LOSSES.items() if spec.needs_on_policy} == {"wpo"}
     assert {name for name, spec in LOSSES.items() if spec.needs_ranks} == {"mm_dpo_released", "beta_dpo", "alpha_dpo"}
+    assert {name for name, spec in LOSSES.items() if spec.needs_changed} == {"ddpo", "ddpo_segments"}
+    assert {name for name, spec in LOSSES.items() if spec.needs_corrupted} == {"mdpo"}
     assert {name for name, spec in LOSSES.items() if not spec.per_pair} == {"aot", "aot_unpaired"}
     assert {name for name, spec in LOSSES.items() if spec.baseline} == {"bco_pair"}
 
@@ -169,6 +171,10 @@ RULES = [
     ("alpha_dpo", "alpha_dpo_alpha", [-0.1], [0, 0.2], "a finite number >= 0"),
     ("alpha_dpo", "gamma_beta_ratio", [-0.1], [0, 0.4], "a finite number >= 0"),
     ("rpo_sq", "gt_reward_scale", [0, -1], [0.3], "a finite number > 0"),
+    ("mdpo", "mdpo_delta", [], [-0.1, 0, 1], "a finite number"),
+    ("mdpo", "mdpo_image_weight", [-0.1], [0, 1], "a finite number >= 0"),
+    ("mdpo", "mdpo_anchor_weight", [-0.1], [0, 1], "a finite number >= 0"),
+    ("ddpo", "ddpo_gamma", [-0.1], [0, 3.0], "a finite number >= 0"),
     ("odpo", "odpo_alpha", [-0.1], [0, 1], "a finite number >= 0"),
 ]
 

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 
-from resonance.losses import LOSSES, preference_loss
+from resonance.losses import LOSSES, Pairs, preference_loss
 
 
 def sigma(x: float) -> float:
@@ -67,12 +68,20 @@ ONE_PAIR = {
     ),
     "rpo_sq": ({"gt_reward_scale": 0.25}, 0.25),  # (1 - 0.5)^2
     "odpo": ({"odpo_alpha": 2.0}, softplus(-0.4)),  # margin 0.3
+    # tokens that differ: lp_w = -1, lp_l = -2 of one token each, ref_w = -1.5, ref_l = -0.5, so their D is 2
+    "ddpo": ({"ddpo_gamma": 3.0}, softplus(-3)),  # 0.5 * (2 + 2 * 2)
+    "ddpo_segments": ({}, softplus(-1)),
+    # beside a corrupted image lp_w is -4 and ref_w -2.5, so D_c = 0.5 * (1 - 0.5); c = -0.5
+    "mdpo": (
+        {"mdpo_delta": 0.25, "mdpo_image_weight": 2.0, "mdpo_anchor_weight": 0.5},
+        softplus(-1) + 2 * softplus(-0.25) + 0.5 * softplus(0.75),
+    ),
     "odds_ratio": ({}, 0.5 * softplus(-2 + math.log(1 - math.exp(-3)) - math.log(1 - math.exp(-5)))),
     "sft": ({}, 3.0),
 }
 
 
-def one_pair() -> dict[str, torch.Tensor]:
+def one_pair() -> dict[str, Any]:
     values = {
         "policy_chosen_logps": -3.0,
         "policy_rejected_logps": -5.0,
@@ -86,7 +95,13 @@ def one_pair() -> dict[str, torch.Tensor]:
         "chosen_on_policy": -0.5,
         "rejected_on_policy": -1.0,
     }
-    return {name: torch.tensor([value], dtype=torch.float64) for name, value in values.items()}
+    changed = Pairs(*map(number, (-1.0, -2.0, -1.5, -0.5, 1.0, 1.0)), logps="sum")
+    corrupted = Pairs(*map(number, (-3.0, -4.0, -2.0, -2.5)))
+    return {name: number(value) for name, value in values.items()} | {"changed": changed, "corrupted": corrupted}
+
+
+def number(value: float) -> torch.Tensor:
+    return torch.tensor([value], dtype=torch.float64)
 
 
 @pytest.mark.parametrize("name", sorted(LOSSES))
@@ -95,12 +110,14 @@ def test_one_pair_by_hand(name):
     output = preference_loss(name, **one_pair(), beta=BETA, **params)
     assert output.losses.tolist() == [pytest.approx(expected, rel=1e-12, abs=1e-12)]
     rewards = (output.chosen_rewards.item(), output.rejected_rewards.item())
-    assert rewards == ((-0.5, -1.5) if LOSSES[name].needs_reference else (-1.5, -2.5))
+    usual = (-0.5, -1.5) if LOSSES[name].needs_reference else (-1.5, -2.5)
+    assert rewards == {"ddpo": (0.0, -3.0), "ddpo_segments": (0.25, -0.75)}.get(name, usual)
 
 
 @pytest.mark.parametrize("name", sorted(LOSSES))
 def test_rewards_and_stats_carry_no_gradient(name, gold, pairs_of):
-    more = {key: value for key, value in pairs_of(8).items() if "policy" in key or key == "margin"}
+    beside = ("margin", "changed", "corrupted")
+    more = {key: value for key, value in pairs_of(8).items() if "policy" in key or key in beside}
     output = preference_loss(name, **(more | gold("mean")))
     assert output.losses.requires_grad
     for value in (output.chosen_rewards, output.rejected_rewards, *output.stats.values()):

@@ -14,11 +14,11 @@ from resonance.training.preference import PreferenceTrainer
 RECIPE = {"stage": "dpo", "finetuning_type": "full", "pref_engine": "resonance", "pref_speedups": "off"}
 
 
-def preference_trainer(folder: Path, **recipe: Any) -> PreferenceTrainer:
+def preference_trainer(folder: Path, family: str = "qwen2", **recipe: Any) -> PreferenceTrainer:
     """Policy and reference are the same model; a loss without a reference gets none."""
-    model, reference = for_training(make(FAMILIES["qwen2"]()), "full"), make(FAMILIES["qwen2"]()).eval()
+    model, reference = for_training(make(FAMILIES[family]()), "full"), make(FAMILIES[family]()).eval()
     options = {"output_dir": str(folder), "report_to": "none", "remove_unused_columns": False, "use_cpu": True}
-    arguments = FinetuningArguments(**RECIPE, **recipe)
+    arguments = FinetuningArguments(**{**RECIPE, **recipe})
     return PreferenceTrainer(
         model,
         reference if arguments.use_ref_model else None,

@@ -14,6 +14,7 @@ from transformers import TrainerState
 
 from forward.tiny import pairs
 from resonance.losses import LOSSES, get_loss
+from resonance.rows.changed import ChangedCollator
 from resonance.training.resume import MarginsCallback
 from resonance.training.run import check_columns, check_ranks
 from training.one_batch import preference_trainer
@@ -22,7 +23,11 @@ torch.set_num_threads(1)
 LN2 = math.log(2)
 # Policy and reference are the same model, so every log-ratio is 0; those whose loss is then a constant (beta 0.1).
 FIRST_LOSS = {
-    **dict.fromkeys(("sigmoid_norm", "f_dpo_js", "f_dpo_alpha", "mm_dpo", "mm_dpo_released", "beta_dpo"), LN2),
+    **dict.fromkeys(
+        ("sigmoid_norm", "f_dpo_js", "f_dpo_alpha", "mm_dpo", "mm_dpo_released", "beta_dpo", "ddpo", "ddpo_segments"),
+        LN2,
+    ),
+    "mdpo": 3 * LN2,
     "focalpo": 2**-0.05 * LN2,
     # of q = sigmoid(5) and sigmoid(1), as the scores say
     "rpo_bwd_kl": sum(p * math.log(2 * p) for x in (5, -5, 1, -1) for p in [1 / (1 + math.exp(-x))]) / 2,
@@ -40,13 +45,23 @@ def make_trainer(tmp_path):
 def batch_of(model):
     read = {"score_chosen": [8.0, 7.0], "score_rejected": [3.0, 6.0], "margin": [0.5, 2.0]}
     batch = pairs(model, [[], []], chosen=[4, 6], rejected=[5, 2])
-    return batch | {name: torch.tensor(values) for name, values in read.items()}
+    batch |= {name: torch.tensor(values) for name, values in read.items()}
+    return ChangedCollator(lambda features: batch)([{}, {}])
+
+
+def batch_for(name, model):
+    """The same, with the chosen responses a second time for a loss that wants them beside corrupted images."""
+    batch = batch_of(model)
+    if get_loss(name).needs_corrupted:
+        rows = ("input_ids", "attention_mask", "labels")
+        batch |= {key: torch.cat([batch[key], batch[key][:2]]) for key in rows}
+    return batch
 
 
 @pytest.mark.parametrize("name", sorted(LOSSES))
 def test_every_loss_makes_a_gradient(name, make_trainer):
     trainer = make_trainer(pref_loss=name)
-    result = trainer.loss_of(trainer.model, batch_of(trainer.model), "train")
+    result = trainer.loss_of(trainer.model, batch_for(name, trainer.model), "train")
     result.loss.backward()
     assert math.isfinite(result.loss.item())
     assert any(p.grad is not None and p.grad.abs().max() > 0 for p in trainer.model.parameters())

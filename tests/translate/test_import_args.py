@@ -167,8 +167,8 @@ def test_refused_arguments_are_named_with_a_way(project: Path, capsys: Output) -
     assert "did you mean --max_prompt_length?" in text and "# Refused:" in text and recipe["cutoff_len"] == 900
     _, text = translated(OWN["quick demo"] + " --max_prompt_length 5", capsys, code=1)
     assert "--max_prompt_length: stage: sft has one limit, cutoff_len (--max_length)" in text
-    recipe, text = translated(USERS["other losses"] + " --loss_type ddpo", capsys, code=1)
-    assert "--loss_type: no loss looks at replaced words alone" in text and recipe["pref_loss"] == "sigmoid"
+    recipe, text = translated(USERS["other losses"] + " --loss_type ddpo", capsys)
+    assert "--loss_type ddpo; ddpo here is RLHF-V's" in text and recipe["pref_loss"] == "ddpo_segments"
 
 
 def test_what_has_no_effect_is_said(project: Path, capsys: Output) -> None:

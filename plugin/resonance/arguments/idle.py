@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import data, preference
+from .beyond import IMAGE
+from .curriculum import WARMED, WARMUP
 from .parameters import LOSS_PARAMETERS
 
 # LlamaFactory's keys about rows that its pairwise processor does not read.
+_OF_A_LOSS = {**LOSS_PARAMETERS, WARMUP: WARMED}
 _NOT_OF_PAIRS = ("packing", "neat_packing", "train_on_prompt", "mask_history")
 
 
@@ -28,7 +31,7 @@ def given_without_effect(given: Mapping[str, Any]) -> list[str]:
 
 
 def _outside_dpo(given: Mapping[str, Any], stage: str) -> list[str]:
-    keys = [key for key in LOSS_PARAMETERS if key in given and key in preference.DEFAULTS]
+    keys = [key for key in (*_OF_A_LOSS, IMAGE) if key in given and key in preference.DEFAULTS]
     loss = given.get("pref_loss")
     if loss is not None and loss not in preference.NAMES_OF_LLAMAFACTORY:
         return [f"pref_loss: {loss} has a meaning in stage: dpo only, and this is stage: {stage}"]
@@ -47,11 +50,13 @@ def _of_another_loss(given: Mapping[str, Any], ours: bool) -> list[str]:
     except ValueError:
         return []  # reported with the values
     found = []
-    for key, name in LOSS_PARAMETERS.items():
+    for key, name in _OF_A_LOSS.items():
         own = key in preference.DEFAULTS
         if key in given and (own or ours) and key != "dpo_label_smoothing" and name not in spec.params:
             owner = "`pref_loss: uni_dpo`" if own else "another loss"
             found.append(f"{key}: is a parameter of {owner}, and {named}")
+    if IMAGE in given and not spec.needs_corrupted:
+        found.append(f"{IMAGE}: is a parameter of `pref_loss: mdpo`, and {named}")
     if given.get("pref_loss_params") and not ours:
         found.append(f"pref_loss_params: LlamaFactory's trainer, which runs {loss} here, reads none; remove the key")
     if ours and not spec.needs_reference and given.get("pref_bco_weight"):

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from numbers import Real
 from typing import TYPE_CHECKING, Any, get_args
 
+from .beyond import beyond_problems
+from .curriculum import WARMUP, order_problems, warmup_problems
 from .features import feature_cache_bytes
 from .grouping import asked_grouping
 from .preference import DEFAULTS, PreferenceArguments
@@ -97,7 +99,7 @@ def as_numbers(values: Mapping[str, Any]) -> dict[str, Any]:
     """The same values, with the numbers among ours that a recipe has in quotes as numbers."""
 
     def number(key: str, value: Any) -> Any:
-        if key not in LOSS_PARAMETERS and key not in MODIFIERS or not isinstance(value, str):
+        if key not in (*LOSS_PARAMETERS, *MODIFIERS, WARMUP) or not isinstance(value, str):
             return value
         try:
             return float(value)
@@ -119,7 +121,7 @@ def problems(values: Mapping[str, Any]) -> list[str]:
     found: list[str] = []
     if values["pref_engine"] not in ENGINES:
         found.append(f"pref_engine: {values['pref_engine']!r} is not one of {', '.join(ENGINES)}")
-    found += engine_problems(values)
+    found += engine_problems(values) + order_problems(values) + warmup_problems(values[WARMUP])
     average = values["dpo_average_log_prob"]
     if average is not None and not isinstance(average, bool):
         found.append(f"dpo_average_log_prob: {average!r} is not true or false")
@@ -132,7 +134,7 @@ def problems(values: Mapping[str, Any]) -> list[str]:
     except ValueError as exc:
         return [*found, str(exc)]
     found += _misplaced_parameters(values, spec) + _modifier_problems(values) + weight_problems(values, spec)
-    found += reference_problems(values, spec.needs_reference)
+    found += reference_problems(values, spec.needs_reference) + beyond_problems(values, spec)
     keys = _keys_of(spec)
     for name, value in given.items():
         key = keys.get(name, f"pref_loss_params.{name}")

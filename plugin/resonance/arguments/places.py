@@ -101,6 +101,8 @@ def _asked(values: Mapping[str, Any], key: str) -> dict[str, Why]:
     training = key == "dataset"
     if training and values.get("score_margin") is not None:
         asked |= dict.fromkeys(SCORE_FIELDS, ("score_margin", "scores", "leave `score_margin` out"))
+    if training and values.get("score_order") is not None:
+        asked |= dict.fromkeys(SCORE_FIELDS, ("score_order", "scores", "leave `score_order` out"))
     for column, why in _asked_by_loss(values).items():
         asked.setdefault(column, why)
     if training and values.get("sample_weights"):

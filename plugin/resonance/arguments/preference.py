@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from .beyond import ImageKeys
+from .curriculum import CurriculumKeys
 from .reference import ReferenceKeys
 from .resume import ResumeKeys
 from .weights import WeightKeys, loss_name
@@ -18,7 +20,7 @@ NAMES_OF_LLAMAFACTORY = STOCK_LOSSES + MISTRAINED_LOSSES
 
 
 @dataclass
-class PreferenceArguments(ReferenceKeys, ResumeKeys, WeightKeys):
+class PreferenceArguments(ReferenceKeys, ResumeKeys, WeightKeys, CurriculumKeys, ImageKeys):
     r"""Resonance's keys of the DPO stage. Their defaults change nothing in a recipe that does not use them."""
 
     pref_engine: Literal["llamafactory", "resonance"] = field(
@@ -150,6 +152,7 @@ def runs_on_resonance(values: Mapping[str, Any]) -> bool:
         or values["pref_engine"] != "llamafactory"
         or values["dpo_average_log_prob"] is not None
         or values["sample_weights"] is not False
+        or values["score_order"] is not None
         or values["precompute_ref_log_probs"] is not False
         or evaluates_only(values)
     )

@@ -48,6 +48,12 @@ def trial_problem(spec: LossSpec, params: Mapping[str, Any]) -> str | None:
     if spec.needs_on_policy:
         likely = torch.tensor([-1.0, -0.5, 0.5, 0.0])
         pairs = replace(pairs, chosen_on_policy=likely, rejected_on_policy=likely - 0.5)
+    if spec.needs_changed:
+        some = {name: (length + 1) // 2 for name, length in lengths.items()}
+        pairs = replace(pairs, changed=Pairs(near / 2, far / 2, near.detach(), far.detach(), **some, logps="sum"))
+    if spec.needs_corrupted:
+        known = replace(pairs, rejected_lengths=pairs.chosen_lengths, logps=spec.logps)
+        pairs = replace(pairs, corrupted=known)
     try:
         losses = pairs_loss(spec, pairs, params).losses
         losses.mean().backward()

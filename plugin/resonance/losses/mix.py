@@ -106,6 +106,8 @@ def make_mix(parts: Sequence[LossSpec]) -> MixSpec:
         needs_margin=any(part.needs_margin for part in parts),
         needs_on_policy=any(part.needs_on_policy for part in parts),
         needs_ranks=any(part.needs_ranks for part in parts),
+        needs_changed=any(part.needs_changed for part in parts),
+        needs_corrupted=any(part.needs_corrupted for part in parts),
         per_pair=all(part.per_pair for part in parts),
         parts=tuple(parts),
     )

@@ -30,6 +30,10 @@ class Pairs:
         margin: the data's margin of a pair, or None.
         chosen_on_policy, rejected_on_policy: mean over response tokens of log(p_t / sum_v p_v ** 2), p being the
             policy's probabilities at that token, without a gradient; or None.
+        changed: the same pairs by the tokens alone in which both responses differ, sums with their numbers as lengths;
+            or None.
+        corrupted: the chosen responses beside their images, as the chosen, and beside corrupted ones, as the rejected;
+            or None.
         ranks: the margins of the batch on all ranks, or None: then this batch is all there is.
         logps: whether log-probs are sums or means; None for the loss's own rule.
     """
@@ -45,6 +49,8 @@ class Pairs:
     margin: torch.Tensor | None = None
     chosen_on_policy: torch.Tensor | None = None
     rejected_on_policy: torch.Tensor | None = None
+    changed: Pairs | None = None
+    corrupted: Pairs | None = None
     ranks: Margins | None = None
     logps: LogpsRule | None = None
 
@@ -110,4 +116,6 @@ class Pairs:
                 logps = getattr(self, f"{model}_{side}_logps")
                 if logps is not None:
                     changed[f"{model}_{side}_logps"] = logps / length if rule == "mean" else logps * length
+        if self.corrupted is not None:
+            changed["corrupted"] = self.corrupted.as_rule(rule)
         return replace(self, logps=rule, **changed)

@@ -64,6 +64,8 @@ class LossSpec(Spec):
         needs_margin: True when it reads `margin`, a column of the data.
         needs_on_policy: True when it reads how likely the policy finds each response beside its own.
         needs_ranks: True when it compares the pairs of a batch on all ranks; there have to be two or more.
+        needs_changed: True when it reads the tokens in which both responses differ by themselves.
+        needs_corrupted: True when it reads the chosen response beside corrupted images.
         per_pair: True when its losses come in the order of the pairs.
     """
 
@@ -80,6 +82,8 @@ class LossSpec(Spec):
     needs_margin: bool = False
     needs_on_policy: bool = False
     needs_ranks: bool = False
+    needs_changed: bool = False
+    needs_corrupted: bool = False
     per_pair: bool = True
 
     def param_problems(self, params: Mapping[str, object]) -> list[str]:
@@ -111,6 +115,12 @@ class LossSpec(Spec):
         if self.needs_on_policy:
             reads += "; how likely the policy finds both responses"
             missing.append("no such likelihoods")
+        if self.needs_changed:
+            reads += "; the same of the tokens alone in which both responses differ, `changed`"
+            missing.append("no `changed`")
+        if self.needs_corrupted:
+            reads += "; those of the chosen response beside corrupted images, `corrupted`"
+            missing.append("no `corrupted`")
         return f"""{super().facts()}
 Reads of `pairs`, (B,) each:
     {reads}.
@@ -136,6 +146,8 @@ class LessUsual(TypedDict, total=False):
     needs_margin: bool
     needs_on_policy: bool
     needs_ranks: bool
+    needs_changed: bool
+    needs_corrupted: bool
     per_pair: bool
 
 

@@ -16,6 +16,7 @@ from .bco import bco_pair
 from .beta_dpo import beta_dpo
 from .compute import pairs_loss
 from .cpo import cpo
+from .ddpo import ddpo, ddpo_segments
 from .discopop import discopop
 from .dpo import sigmoid, sigmoid_norm
 from .dpop import dpop
@@ -24,6 +25,7 @@ from .f_dpo import f_dpo_alpha, f_dpo_js
 from .focalpo import focalpo
 from .ipo import ipo
 from .kto import kto_pair
+from .mdpo import mdpo
 from .mix import make_mix, part_names
 from .mm_dpo import mm_dpo, mm_dpo_released
 from .nca import nca_pair
@@ -40,7 +42,8 @@ from .sppo import sppo_hard
 from .uni_dpo import uni_dpo
 from .wpo import wpo
 
-BESIDE = ("margin", "chosen_on_policy", "rejected_on_policy", "ranks", "logps")  # of Pairs, which few losses read
+# of Pairs, which few losses read
+BESIDE = ("margin", "chosen_on_policy", "rejected_on_policy", "changed", "corrupted", "ranks", "logps")
 
 LOSSES = make_table(
     LossSpec,
@@ -77,6 +80,9 @@ LOSSES = make_table(
     rpo_fwd_kl,
     rpo_sq,
     odpo,
+    ddpo,
+    ddpo_segments,
+    mdpo,
     odds_ratio,
     sft,
 )
@@ -131,7 +137,8 @@ def preference_loss(
         chosen_lengths, rejected_lengths: (B,) response lengths in tokens.
         score_chosen, score_rejected: (B,) scores of the data, for losses that need them.
         params: the loss's own parameters by name, e.g. beta=0.1; defaults are in `get_loss(name).params`. And whatever
-            else of `Pairs` the loss needs: margin, chosen_on_policy, rejected_on_policy, ranks, logps.
+            else of `Pairs` the loss needs: margin, chosen_on_policy, rejected_on_policy, changed, corrupted, ranks,
+            logps.
             label_smoothing=0.0 is taken by every loss, since it asks for nothing.
 
     Returns:

@@ -16,6 +16,14 @@ from ..spec import FINITE, NON_NEGATIVE, POSITIVE
 from .spec import LossOutput, Pairs, declare, reference_output
 
 
+def warmed_up(eta: float, done: int, steps: int) -> float:
+    """eta * min(1, done / steps): eta of the quality weight after `done` of the `steps` of its warm-up.
+
+    At 0 all pairs have the weight 1/2. A curriculum of ours, not of the paper.
+    """
+    return eta * min(1.0, done / steps)
+
+
 @declare(
     paper="arXiv:2506.10054",
     needs_scores=True,

@@ -15,7 +15,8 @@ POLICY = ("policy_chosen_logps", "policy_rejected_logps")
 REFERENCE = ("reference_chosen_logps", "reference_rejected_logps")
 SCORES = ("score_chosen", "score_rejected")
 ON_POLICY = ("chosen_on_policy", "rejected_on_policy")
-NO_TENSORS = ("ranks", "logps")
+NESTED = ("changed", "corrupted")
+NO_TENSORS = ("ranks", "logps", *NESTED)
 
 
 def _tensor_problems(pairs: Pairs) -> list[str]:
@@ -48,6 +49,13 @@ def pair_problems(spec: LossSpec, pairs: Pairs) -> list[str]:
     if spec.needs_on_policy:
         missing = [name for name in ON_POLICY if getattr(pairs, name) is None]
         problems += [f"{spec.name} needs how likely the policy finds responses, {name} is None" for name in missing]
+    for name in NESTED:
+        nested = getattr(pairs, name)
+        problems += [f"{name}.{line}" for line in (_tensor_problems(nested) if nested is not None else ())]
+    if spec.needs_changed and pairs.changed is None:
+        problems.append(f"{spec.name} needs the tokens in which both responses differ, changed is None")
+    if spec.needs_corrupted and pairs.corrupted is None:
+        problems.append(f"{spec.name} needs the chosen response beside corrupted images, corrupted is None")
     read = {"scores": SCORES * spec.needs_scores, "margins": ("margin",) * spec.needs_margin}
     for what, names in read.items():
         problems += [problem for name in names for problem in _column_problems(spec, what, name, pairs)]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from llamafactory.data.collator import PairwiseDataCollatorWithPadding
+from llamafactory.data.collator import MultiModalDataCollatorForSeq2Seq, PairwiseDataCollatorWithPadding
 
 from .fields import CARRIED, IMAGE_SIZES, ROW, SOURCE
 from .images import SHOWN, Shown, reading_once
@@ -37,11 +37,13 @@ class PreferenceCollator(PairwiseDataCollatorWithPadding):
     """Collate pairs. Carried columns, if any, are no model inputs: the trainer takes them out before a forward.
 
     With `lay_out`, which a trainer may set, a batch holds the pixels of each distinct image once, and its layout.
-    With `longer`, too, the ids and labels of each sequence are what it makes of them.
+    With `longer`, too, the ids and labels of each sequence are what it makes of them. With `corrupt` the 2B rows are
+    followed by the chosen ones again, beside the images that it makes of theirs.
     """
 
     lay_out: LaysOut | None = None
     longer: Callable[[list[int], list[int]], tuple[list[int], list[int]]] | None = None
+    corrupt: Callable[[dict[str, Any]], list[Any]] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -59,11 +61,12 @@ class PreferenceCollator(PairwiseDataCollatorWithPadding):
             ValueError: if only some rows carry a column, or a row's media cannot be decoded; names the rows.
         """
         carried = stack_carried(features)
+        sides = 2 if self.corrupt is None else 3
         counts = {
-            kind: [len(feature.get(f"{kind}s") or []) for feature in features] * 2 for kind in ("image", "video")
+            kind: [len(feature.get(f"{kind}s") or []) for feature in features] * sides for kind in ("image", "video")
         }
         try:
-            batch = super().__call__([at_counted_size(self._lengthened(feature)) for feature in features])
+            batch = self._inputs([at_counted_size(self._lengthened(feature)) for feature in features])
         except Exception as error:
             rows = describe_rows(features)
             raise ValueError(
@@ -74,6 +77,20 @@ class PreferenceCollator(PairwiseDataCollatorWithPadding):
             batch[self.lay_out.key] = self.lay_out(batch, None if shown is None else shown_by_row(shown, counts))
         batch.update(carried)
         return batch
+
+    def _inputs(self, features: list[dict[str, Any]]) -> dict[str, Any]:
+        """The model inputs of 2B rows, or of 3B with `corrupt`."""
+        if self.corrupt is None:
+            return super().__call__(features)
+        shown = [(side, feature, feature["images"]) for side in ("chosen", "rejected") for feature in features]
+        shown += [("chosen", feature, self.corrupt(feature)) for feature in features]
+        parts, beside = ("input_ids", "attention_mask", "labels"), ("videos", "audios")
+        rows = [
+            {part: feature[f"{side}_{part}"] for part in parts}
+            | {"images": images, **{name: feature[name] for name in beside}}
+            for side, feature, images in shown
+        ]
+        return MultiModalDataCollatorForSeq2Seq.__call__(self, rows)
 
     def _lengthened(self, feature: dict[str, Any]) -> dict[str, Any]:
         if self.longer is None:

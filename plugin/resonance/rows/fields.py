@@ -101,7 +101,7 @@ class Column:
 
     Attributes:
         name: its key in dataset_info.json's ``columns``, in a tokenized row and in a batch.
-        group: columns that a run needs together; a plan asks for them by its attribute ``needs_<group>``.
+        group: columns that a run needs together (`RowPlan.carried`).
         problem: says what is wrong with a raw value, or None.
         value: from a raw value without a problem to what the row carries.
         stand_in: what a row carries until its problem has been reported; it keeps the column's type.

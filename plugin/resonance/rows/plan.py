@@ -10,6 +10,10 @@ from typing import Literal, get_args
 from .fields import CARRIED, Column
 
 Kind = Literal["pairs", "prompts", "other"]
+Corruption = Literal["crop", "noise", "blank"]
+CORRUPTIONS: tuple[Corruption, ...] = get_args(Corruption)
+"""Values of the recipe's `mdpo_image`: what becomes of images that are shown corrupted."""
+
 Policy = Literal["error", "drop", "shrink_image", "cut_text"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)
 """Values of the recipe's `overlong`: what becomes of a pair over a limit."""
@@ -38,6 +42,8 @@ class RowPlan:
         schema_version: raised whenever the meaning of a column changes, so that no older cache is read.
         needs_weights: whether the run reads ``weight``.
         needs_margins: whether the loss reads ``margin``.
+        needs_images: whether every row has to show an image.
+        score_order: whether scores put the training rows in order.
     """
 
     needs_scores: bool
@@ -50,16 +56,20 @@ class RowPlan:
     schema_version: int = 2
     needs_weights: bool = False
     needs_margins: bool = False
+    score_order: bool = False
+    needs_images: bool = False
 
     @property
     def reads_scores(self) -> bool:
-        """Whether scores have to be there, for the loss or to choose rows by."""
-        return self.needs_scores or self.score_margin is not None
+        """Whether scores have to be there, for the loss, or to choose or order rows by."""
+        return self.needs_scores or self.score_order or self.score_margin is not None
 
     @property
     def carried(self) -> tuple[Column, ...]:
         """The columns of CARRIED that each row brings along."""
-        return tuple(column for column in CARRIED if getattr(self, f"needs_{column.group}"))
+        asked = {"scores": self.needs_scores or self.score_order, "weights": self.needs_weights}
+        asked["margins"] = self.needs_margins
+        return tuple(column for column in CARRIED if asked[column.group])
 
     @property
     def read(self) -> tuple[Column, ...]:
@@ -67,8 +77,8 @@ class RowPlan:
         return replace(self, needs_scores=self.reads_scores).carried
 
     def for_evaluation(self) -> RowPlan:
-        """Return the same plan with every row kept, and none weighted."""
-        return replace(self, data_ratio=1.0, score_margin=None, needs_weights=False)
+        """Return the same plan with every row kept, none weighted, and in their own order."""
+        return replace(self, data_ratio=1.0, score_margin=None, needs_weights=False, score_order=False)
 
 
 def get_plan(data_args: object) -> RowPlan:

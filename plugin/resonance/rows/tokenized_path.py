@@ -66,7 +66,7 @@ def settings(
 ) -> dict[str, Any]:
     """Return what decides which tokens and rows a set holds, by recipe key where there is one."""
     asked = asdict(plan)
-    for name in ("needs_scores", "needs_weights", "needs_margins"):
+    for name in ("needs_scores", "needs_weights", "needs_margins", "score_order", "needs_images"):
         del asked[name]  # the trainer sees by the columns whether there are any
     if plan.kind == "pairs":
         del asked["kind"]  # as in sets that were saved before there were others

@@ -15,17 +15,21 @@ from llamafactory.extras import logging
 from llamafactory.train.dpo.trainer import CustomDPOTrainer
 from typing_extensions import override
 
+from ..arguments.curriculum import WARMED, warmup_steps
 from ..arguments.features import feature_cache_bytes
 from ..arguments.parameters import loss_parameters, uses_means
 from ..arguments.speedups import asked_speedups
-from ..forward.call import Prepared
 from ..forward.readers import DEFAULT, Collision
 from ..forward.result import TokenLogps, first_rows, length_desensitized_sums, mean_logits, on_policy, sums
 from ..losses import LossOutput, Pairs, add_sft, get_loss, mix_bco, pairs_loss
 from ..losses.baseline import mean_reward
 from ..losses.metrics import accuracies, pair_metrics
 from ..losses.pairs import LogpsRule
+from ..losses.uni_dpo import warmed_up
+from ..rows.changed import CHANGED, ChangedCollator
+from ..rows.corrupt import Corrupter
 from ..rows.fields import NUMBERS, SCORE_FIELDS
+from .beside import changed_pairs, corrupted_pairs, split_rows
 from .context import current_run
 from .engine import Engine
 from .features import FeatureSummary, feature_cache
@@ -39,6 +43,7 @@ from .sampling import GroupingTrainer
 from .speedups import Batches
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
+REFERENCE = ("reference_chosen_logps", "reference_rejected_logps")
 SIDES = ("chosen", "rejected")
 WEIGHT = "weight"
 _OFF = 1e-6  # LlamaFactory's threshold below which a modifier's coefficient is off
@@ -65,6 +70,8 @@ class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, Custo
         check_columns(f"pref_loss: {self.spec.name}", self.columns, *datasets)
         if finetuning_args.sample_weights:
             check_columns("sample_weights", (WEIGHT,), datasets[0])
+        if finetuning_args.score_order:
+            check_columns("score_order", SCORE_FIELDS, datasets[0])
         cached = None
         if finetuning_args.precompute_ref_log_probs:
             cached = CachedReference(current_run(), model, processor, *datasets)
@@ -86,6 +93,8 @@ class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, Custo
         logger.info_rank0(opening(finetuning_args, self.loss_params, self.uses_means, folder, datasets))
         if cached is not None:
             self._read_reference_from(cached)
+        if self.spec.needs_changed:
+            self.data_collator = ChangedCollator(self.data_collator)
         self.data_collator = NamingCollator(self.data_collator)
         self.stop_after, self.norm_counts = finetuning_args.stop_after_nonfinite, not self.args.fp16
 
@@ -93,8 +102,12 @@ class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, Custo
         recipe, reference = self.finetuning_args, None
         if recipe.use_ref_model and cached is None:
             reference = self.model if self.ref_model is None else self.ref_model
-        carried = (*NUMBERS, *REFERENCE_FIELDS, ROWS)
-        batches = Batches(self.data_collator, self._prepare_inputs, self.train_dataset, carried)
+        carried = (*NUMBERS, *REFERENCE_FIELDS, ROWS, CHANGED)
+        sides = 2
+        if self.spec.needs_corrupted:
+            self.data_collator.corrupt = Corrupter(recipe.mdpo_image, self.args.seed)
+            sides = 3
+        batches = Batches(self.data_collator, self._prepare_inputs, self.train_dataset, carried, sides)
         engine = Engine(self.accelerator, self.model, reference, asked_speedups(recipe.pref_speedups), batches)
         budget = feature_cache_bytes(recipe.image_feature_cache)
         engine.feature_cache = feature_cache(engine, budget, train, evaluation, self.args, cached)
@@ -117,16 +130,23 @@ class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, Custo
     def loss_of(self, model: Any, batch: dict[str, torch.Tensor], split: Split) -> BatchResult:
         """Loss and metrics of a batch of pairs."""
         prepared = self.engine.prepare(model, batch)
-        reference = self._reference_logps(model, prepared, batch)
+        reference = None if REFERENCE_FIELDS[0] in batch else self.engine.reference_logps(model, prepared)
         tokens = self.engine.logps(model, prepared, self.readers)
+        beside: tuple[torch.Tensor, ...] = ()
+        if self.spec.needs_corrupted and reference is not None:
+            both = [split_rows(each, 2 * len(each.mask) // 3) for each in (tokens, reference)]
+            (tokens, _), (reference, _) = both
+            beside = tuple(self._row_logps(each) for _, each in both)
         pairs = self._pairs(tokens, reference, batch, split)
+        if beside:
+            pairs = replace(pairs, corrupted=corrupted_pairs(pairs, *beside))
         output = self._output(pairs, split)
         losses, metrics = output.losses, pair_metrics(output)
         if self.finetuning_args.sample_weights and split == "train":
             # of these the mean over pairs: the same however pairs are put into micro-batches and ranks
             losses = losses * batch[WEIGHT].to(losses.dtype)
             metrics[WEIGHT] = batch[WEIGHT]
-        metrics |= self._accuracies(tokens, reference)
+        metrics |= self._accuracies(tokens, pairs)
         logps = pairs.policy_chosen_logps, pairs.policy_rejected_logps
         metrics |= {f"logps/{side}": v.detach() for side, v in zip(SIDES, logps, strict=True)}
         count, rows = self.rows_of(len(losses))
@@ -136,18 +156,23 @@ class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, Custo
         return BatchResult(losses[:rows].mean(), means, count)
 
     def _pairs(
-        self, tokens: TokenLogps, reference: tuple[Any, ...], batch: dict[str, torch.Tensor], split: Split
+        self, tokens: TokenLogps, reference: TokenLogps | None, batch: dict[str, torch.Tensor], split: Split
     ) -> Pairs:
-        """What the loss reads of a batch."""
+        """What the loss reads of a batch. `reference`: None without one, and if the batch carries its sums."""
         rule: LogpsRule = "mean" if self.uses_means else "sum"
         read: dict[str, Any] = {name: batch[name] for name in self.columns}
-        read["reference_chosen_logps"], read["reference_rejected_logps"] = reference
+        if REFERENCE_FIELDS[0] in batch:
+            read |= dict(zip(REFERENCE, (batch[name] for name in REFERENCE_FIELDS), strict=True))
+        elif reference is not None:
+            read |= dict(zip(REFERENCE, self._row_logps(reference).chunk(2), strict=True))
         read["chosen_lengths"], read["rejected_lengths"] = tokens.lengths.chunk(2)
-        chosen, rejected = self._response_logps(tokens, self.ld_alpha)
+        chosen, rejected = self._row_logps(tokens, self.ld_alpha).chunk(2)
         pairs = Pairs(chosen, rejected, logps=rule, **read)
         if self.spec.needs_on_policy:
             chosen, rejected = on_policy(tokens).chunk(2)
             pairs = replace(pairs, chosen_on_policy=chosen, rejected_on_policy=rejected)
+        if self.spec.needs_changed and reference is not None:
+            pairs = replace(pairs, changed=changed_pairs(tokens, reference, batch[CHANGED]))
         if self.spec.needs_ranks:
             pairs = replace(pairs, ranks=self.margins.margins(pairs.logits, self.accelerator, split == "train"))
         return pairs
@@ -157,7 +182,7 @@ class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, Custo
         delta = None
         if self.uses_baseline:
             delta = self.baseline.delta(mean_reward(pairs, beta=self.beta), self.accelerator, update=split == "train")
-        params = {**self.loss_params, "delta": delta} if self.spec.baseline else self.loss_params
+        params = {**self._params(split), "delta": delta} if self.spec.baseline else self._params(split)
         output = pairs_loss(self.spec, pairs, params)
         losses = output.losses
         if self.uses_bco:
@@ -167,26 +192,28 @@ class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, Custo
             losses = add_sft(losses, pairs.chosen_mean, self.ftx_gamma)
         return replace(output, losses=losses)
 
-    def _accuracies(self, tokens: TokenLogps, reference: tuple[Any, ...]) -> dict[str, torch.Tensor]:
+    def _params(self, split: Split) -> dict[str, Any]:
+        """Of the loss at this step; an evaluation has the final ones, so that its losses can be compared."""
+        given = self.finetuning_args.uni_dpo_eta_warmup
+        if not given or split == "eval":
+            return self.loss_params
+        steps = warmup_steps(given, self.state.max_steps)
+        return {**self.loss_params, WARMED: warmed_up(self.loss_params[WARMED], self.state.global_step, steps)}
+
+    def _accuracies(self, tokens: TokenLogps, pairs: Pairs) -> dict[str, torch.Tensor]:
         """Those that can be compared between losses: of means a token, whatever the loss itself reads."""
         lengths = tokens.lengths.chunk(2)
         policy = (sums(tokens).detach() / tokens.lengths).chunk(2)
-        if reference[0] is None:
+        if pairs.reference_chosen_logps is None:
             return accuracies(policy, None)
+        reference = pairs.need(*REFERENCE)
         means = reference if self.uses_means else [logp / n for logp, n in zip(reference, lengths, strict=True)]
         return accuracies(policy, means)
 
-    def _response_logps(self, tokens: TokenLogps, ld_alpha: float | None = None) -> tuple[torch.Tensor, ...]:
-        """Of chosen and rejected responses, (B,) each: sums over tokens, or means if the loss is defined on them."""
+    def _row_logps(self, tokens: TokenLogps, ld_alpha: float | None = None) -> torch.Tensor:
+        """Of the response of each row, (R,): the sum over tokens, or the mean if the loss is defined on means."""
         logps = sums(tokens) if ld_alpha is None else length_desensitized_sums(tokens, ld_alpha, 2)
-        return (logps / tokens.lengths if self.uses_means else logps).chunk(2)
-
-    def _reference_logps(self, model: Any, prepared: Prepared, batch: dict[str, Any]) -> tuple[Any, ...]:
-        """Those of the reference, from disk if the batch carries them; None each without a reference."""
-        if REFERENCE_FIELDS[0] in batch:
-            return tuple(batch[name] for name in REFERENCE_FIELDS)
-        tokens = self.engine.reference_logps(model, prepared)
-        return (None, None) if tokens is None else self._response_logps(tokens)
+        return logps / tokens.lengths if self.uses_means else logps
 
     @override
     def get_batch_loss_metrics(

@@ -27,6 +27,8 @@ def prepare(model_args: Any, data_args: Any, training_args: Any, finetuning_args
         needs_scores=spec.needs_scores,
         needs_margins=spec.needs_margin,
         needs_weights=finetuning_args.sample_weights,
+        score_order=finetuning_args.score_order is not None,
+        needs_images=spec.needs_corrupted,
     )
     if training_args.dataloader_pin_memory:
         training_args.accelerator_config.non_blocking = True  # batches go to the device while the host goes on
@@ -41,6 +43,8 @@ def prepare_rows(
     needs_scores: bool = False,
     needs_margins: bool = False,
     needs_weights: bool = False,
+    score_order: bool = False,
+    needs_images: bool = False,
     kind: Kind = "pairs",
 ) -> None:
     """Plan what the recipe asks of its rows; all that LlamaFactory's own trainers need.
@@ -51,12 +55,16 @@ def prepare_rows(
         needs_scores: whether the loss reads scores.
         needs_margins: whether it reads margins.
         needs_weights: whether pairs have weights.
+        score_order: whether scores put the training rows in order.
+        needs_images: whether every row has to show an image.
         kind: what a row is.
     """
     data_args.row_plan = RowPlan(
         needs_scores=needs_scores,
         needs_margins=needs_margins,
         needs_weights=needs_weights,
+        score_order=score_order,
+        needs_images=needs_images,
         overlong=data_args.overlong or "error",
         max_prompt_length=data_args.max_prompt_length,
         max_target_length=data_args.max_target_length,

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""In which order a run takes its pairs: of about the same length in a batch, of one prompt in a batch, or as it comes.
+"""In which order a run takes its pairs: by scores, by length, those of a prompt in a batch, or as it comes.
 
 Transformers' own sampler groups by length (`train_sampling_strategy: group_by_length`, before
 Transformers 5 `group_by_length: true`). It cannot tell how long a pair is, and stops at one: this can. For prompts see
@@ -19,7 +19,9 @@ from transformers import Trainer
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from typing_extensions import override
 
+from ..arguments.curriculum import Order
 from ..arguments.grouping import asked_grouping
+from ..rows.fields import SCORE_FIELDS
 from .prompt_order import PromptOrder
 
 GROUPED = "group_by_length"
@@ -93,12 +95,24 @@ def seeded(sampler: Any, args: Any, epoch: Callable[[], int]) -> Any:
     return GroupedSampler(sampler, sampler.batch_size * args.world_size, seed, epoch)
 
 
+def by_scores(dataset: datasets.Dataset, order: Order) -> list[int]:
+    """The rows of a set by the difference of their scores; those of equal ones as they come.
+
+    The order of every epoch, and a sampler as it is: the same on all ranks and after a resume.
+    """
+    chosen, rejected = (np.asarray(dataset.select_columns([name])[:][name]) for name in SCORE_FIELDS)
+    margins = chosen - rejected if order == "ascending" else rejected - chosen
+    return margins.argsort(kind="stable").tolist()
+
+
 class GroupingTrainer(Trainer):
-    """A Trainer of pairs, with an engine, that knows how long they are and which answer the same prompt."""
+    """A Trainer of pairs, with an engine, that knows their scores, their lengths and which answer the same prompt."""
 
     @override
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         rows = self.train_dataset if train_dataset is None else train_dataset
+        if self.finetuning_args.score_order is not None:
+            return by_scores(rows, self.finetuning_args.score_order)
         sampler = super()._get_train_sampler(with_lengths(rows, self.args, self.engine.may_share))
         asked = asked_grouping(self.finetuning_args.group_prompts)
         prompts = PromptOrder(asked, self.engine.may_share(), self._train_batch_size, self.args.data_seed)

@@ -35,7 +35,7 @@ DATASETS = {
 _PROMPTS = Source("plain_rl", "ppo", own=True)
 _HELD_OUT = 0.005
 _LORA = ("lora_rank", "lora_alpha", "lora_dropout", "lora_target", "additional_target")
-_NO_LOSS = {"ddpo": "no loss looks at replaced words alone; `pref_loss: sigmoid` with the data set rlhfv is nearest"}
+_LOSSES = {"ddpo": "ddpo_segments"}  # by other names here
 
 
 def make_recipe(command: Command, template: str | None = None) -> Recipe:
@@ -147,9 +147,9 @@ def _lengths(recipe: Recipe) -> None:
 def _loss(recipe: Recipe) -> None:
     if recipe.stage == "dpo":
         loss = recipe.keys.setdefault("pref_loss", "sigmoid")
-        if loss in _NO_LOSS:
-            recipe.refused["loss_type"] = _NO_LOSS[loss]
-            recipe.keys["pref_loss"] = "sigmoid"
+        if loss in _LOSSES:
+            recipe.keys["pref_loss"] = _LOSSES[loss]
+            recipe.notes["pref_loss"] = f"--loss_type {loss}; ddpo here is RLHF-V's, which weighs all tokens"
 
 
 def _evaluation(recipe: Recipe) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ...arguments.beyond import reads_corrupted
 from .known import known_config
 from .shapes import Setup
 
@@ -107,6 +108,8 @@ def notes(recipe: Mapping[str, Any], finetuning_args: Any) -> list[str]:
             "do_train"
         ),
         "ref_model: counted as a copy of the model itself": finetuning_args.ref_model,
+        f"pref_loss: {finetuning_args.pref_loss}: the chosen response beside corrupted images, a third row a pair, is "
+        "not counted": finetuning_args.stage == "dpo" and reads_corrupted(finetuning_args.pref_loss),
     }
     unmodelled = [f"{key}: not modelled; counted as if it were off" for key in UNMODELLED if recipe.get(key)]
     return unmodelled + [remark for remark, holds in remarks.items() if holds]

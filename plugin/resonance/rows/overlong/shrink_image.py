@@ -75,10 +75,15 @@ def _to_area(size: Size, pixels: int) -> float:
 
 def resized(image: Any, size: Size) -> Image.Image:
     """Decode an image (path, bytes, mapping or PIL) and give it a size."""
+    return opened(image).resize(size)
+
+
+def opened(image: Any) -> Image.Image:
+    """Decode an image (path, bytes, mapping or PIL)."""
     image = stored(image)
     if isinstance(image, bytes):
         image = BytesIO(image)
     if isinstance(image, Image.Image):
-        return image.convert("RGB").resize(size)
-    with open_image(image) as opened:
-        return opened.convert("RGB").resize(size)
+        return image.convert("RGB")
+    with open_image(image) as file:
+        return file.convert("RGB")

@@ -57,6 +57,8 @@ CURES = {
     "video unreadable": "Give each video as the path of a file, or as a list of frames' paths.",
     "audio unreadable": "Give each audio as the path of a file.",
     "not a path": "Write the path of a file for each: training fetches and decodes nothing.",
+    "no image": "The loss of this recipe compares images with corrupted ones: leave such rows out, take a `template` "
+    "of a model that sees images, or choose another pref_loss.",
     "image unreadable": "Replace the image, or remove the row.",
     "placeholder count": "Write one placeholder per item; prompt + chosen and prompt + rejected count separately. "
     "`resonance data check NAME --fix OUT.json` writes a copy with them in rows that have none. If the media are in a "

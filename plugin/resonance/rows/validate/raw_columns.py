@@ -14,7 +14,7 @@ from .findings import CURES, Finding, explain
 
 PAIR_COLUMNS = ("chosen", "rejected")
 WHY = {  # a group of columns has to be there
-    "scores": "the loss or `score_margin` of this recipe needs scores",
+    "scores": "the loss, `score_margin` or `score_order` of this recipe needs scores",
     "weights": "`sample_weights` of this recipe needs weights",
     "margins": "the loss of this recipe needs margins",
 }

@@ -202,6 +202,9 @@ class RowChecker:
             yield Finding("media token", token)
         else:
             yield from self._media(row)
+            if self.plan.needs_images and not (row["_images"] and self.counts_placeholders):
+                found = "it has no image" if not row["_images"] else "its images are not shown by a text-only template"
+                yield Finding("no image", found)
             if self.counts_placeholders:
                 yield from placeholder_findings(row)
 
