@@ -17,6 +17,10 @@ from typing import Any
 from ..rows.fields import SCORE_FIELDS
 
 DATASET_INFO = "dataset_info.json"
+PAIRS_IN_KTO = (
+    "has pairs, and stage: kto takes one answer a row; `resonance data unpair NAME OUT.json` makes two rows of each "
+    "pair, a good and a bad one"
+)
 
 
 def dataset_problems(values: Mapping[str, Any]) -> list[str]:
@@ -57,7 +61,11 @@ def dataset_problems(values: Mapping[str, Any]) -> list[str]:
                 if info[name].get("ranking"):
                     found.append(f"{key}: {name!r} in {path} has pairs; stage: ppo takes prompts, without `ranking`")
                 continue
-            if not info[name].get("ranking"):
+            if values.get("stage") == "kto":
+                if info[name].get("ranking"):
+                    found.append(f"{key}: {name!r} in {path} {PAIRS_IN_KTO}")
+                    continue
+            elif not info[name].get("ranking"):
                 found.append(f'{key}: {name!r} in {path} has no pairs; a preference set has "ranking": true')
                 continue
             found += [f"{key}: {problem}" for problem in _column_problems(name, info[name], path, _asked(values, key))]
@@ -112,6 +120,8 @@ def _asked_by_loss(values: Mapping[str, Any]) -> dict[str, Why]:
     """Columns that the loss of the recipe reads; none of one that is not known, which is reported elsewhere."""
     from ..losses import get_loss
 
+    if values.get("stage") == "kto":
+        return {"kto_tag": ("stage: kto", "tags", "that set is for another stage")}
     if values.get("stage") == "rm":
         asking = next((name for name in ("rm_margin", "rm_weight") if values.get(name) == "score"), None)
         return dict.fromkeys(SCORE_FIELDS, (f"{asking}: score", "scores", f"leave `{asking}` out")) if asking else {}

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..arguments import data, policy, preference, reward_model, tracking
+from ..arguments import data, feedback, policy, preference, reward_model, tracking
 from ..upstream import DataArguments, FinetuningArguments, ModelArguments, TrainingArguments
 from .patch import Scope
 
@@ -125,6 +125,14 @@ def _prepare_pairs(_: ModelArguments, data_args: DataArguments, training_args: T
     prepare_rows(data_args, training_args)
 
 
+def _prepare_feedback(
+    _: ModelArguments, data_args: DataArguments, training_args: TrainingArguments, finetuning_args: FinetuningArguments
+) -> None:
+    from ..training.run import prepare_rows
+
+    prepare_rows(data_args, training_args, needs_weights=finetuning_args.sample_weights, kind="feedback")
+
+
 def _prepare_rows(_: ModelArguments, data_args: DataArguments, training_args: TrainingArguments, *__: Any) -> None:
     from ..training.run import prepare_rows
 
@@ -180,6 +188,14 @@ ROUTES = (
     Route("rm", _resumes, ("run_rm", "rm_trainer"), _prepare_nothing),
     # completions of the policy itself, rewarded
     Route("ppo", policy.is_policy_stage, ("run_ppo", "align", "rows", "ppo_rows"), _prepare_prompts, _watched),
+    # answers that are good or bad, on our trainer
+    Route(
+        "kto",
+        feedback.runs_on_resonance,
+        ("run_kto", "align", "rows", "kto_rows", "kto_trainer"),
+        _prepare_feedback,
+        _watched,
+    ),
     # a fraction of the rows, for LlamaFactory's own trainers
     Route("sft", data.uses_selection, ("run_sft", "align"), _prepare_rows),
     Route("pt", data.uses_selection, ("run_pt", "align"), _prepare_rows),

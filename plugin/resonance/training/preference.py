@@ -15,9 +15,7 @@ from llamafactory.extras import logging
 from llamafactory.train.dpo.trainer import CustomDPOTrainer
 from typing_extensions import override
 
-from ..arguments.features import feature_cache_bytes
 from ..arguments.parameters import loss_parameters, uses_means
-from ..arguments.speedups import asked_speedups
 from ..forward.call import Prepared
 from ..forward.readers import DEFAULT, Collision
 from ..forward.result import TokenLogps, first_rows, length_desensitized_sums, mean_logits, on_policy, sums
@@ -25,18 +23,16 @@ from ..losses import LossOutput, Pairs, add_sft, get_loss, mix_bco, pairs_loss
 from ..losses.baseline import mean_reward
 from ..losses.metrics import accuracies, pair_metrics
 from ..losses.pairs import LogpsRule
-from ..rows.fields import NUMBERS, SCORE_FIELDS
+from ..rows.fields import SCORE_FIELDS
 from .context import current_run
-from .engine import Engine
-from .features import FeatureSummary, feature_cache
-from .finite import ROWS, NamingCollator
+from .finite import NamingCollator
 from .meters import BatchResult, MeteredTrainer, Split
 from .opening import opening
-from .reference import REFERENCE_FIELDS, BeforeTraining, CachedReference
+from .reference import BeforeTraining, CachedReference
+from .referenced import ReferencedTrainer
 from .resume import BaselineCallback, MarginsCallback, ResumableTrainer
 from .run import check_columns, check_ranks
 from .sampling import GroupingTrainer
-from .speedups import Batches
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 SIDES = ("chosen", "rejected")
@@ -44,7 +40,7 @@ WEIGHT = "weight"
 _OFF = 1e-6  # LlamaFactory's threshold below which a modifier's coefficient is off
 
 
-class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, CustomDPOTrainer):
+class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, ReferencedTrainer, CustomDPOTrainer):
     """Trains `pref_loss` for pairs of responses, with scores when the loss asks for them.
 
     Differences from LlamaFactory's trainer: the loss is looked up in `resonance.losses`; models are called by an
@@ -52,9 +48,6 @@ class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, Custo
     pairs of a prompt come together; `group_by_length` knows how long a pair is; metrics stay on the device until they
     are logged; the running baseline of `bco_pair` and `pref_bco_weight` survives a resume.
     """
-
-    ref_model: Any
-    data_collator: Any
 
     def __init__(self, model: Any, ref_model: Any, finetuning_args: Any, processor: Any, **kwargs: Any) -> None:
         self.spec = get_loss(finetuning_args.pref_loss)
@@ -70,7 +63,10 @@ class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, Custo
             cached = CachedReference(current_run(), model, processor, *datasets)
             ref_model = cached.model_to_prepare(model)
         super().__init__(model, ref_model, finetuning_args, processor, **kwargs)
-        self.engine = self._make_engine(cached, *datasets)
+        reference = None
+        if finetuning_args.use_ref_model and cached is None:
+            reference = self.model if self.ref_model is None else self.ref_model
+        self.engine = self.make_engine(reference, cached, *datasets)
         self.add_callback(BeforeTraining(lambda: self.engine.plan_batches(self.model_wrapped)))
         self.uses_bco = finetuning_args.use_ref_model and self.bco_gemma > _OFF
         self.uses_baseline = self.spec.baseline or self.uses_bco
@@ -85,34 +81,9 @@ class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, Custo
         folder = str(cached.store.folder) if cached is not None else None
         logger.info_rank0(opening(finetuning_args, self.loss_params, self.uses_means, folder, datasets))
         if cached is not None:
-            self._read_reference_from(cached)
+            self.read_reference_from(cached, self.uses_means)
         self.data_collator = NamingCollator(self.data_collator)
         self.stop_after, self.norm_counts = finetuning_args.stop_after_nonfinite, not self.args.fp16
-
-    def _make_engine(self, cached: CachedReference | None, train: Any, evaluation: Any) -> Engine:
-        recipe, reference = self.finetuning_args, None
-        if recipe.use_ref_model and cached is None:
-            reference = self.model if self.ref_model is None else self.ref_model
-        carried = (*NUMBERS, *REFERENCE_FIELDS, ROWS)
-        batches = Batches(self.data_collator, self._prepare_inputs, self.train_dataset, carried)
-        engine = Engine(self.accelerator, self.model, reference, asked_speedups(recipe.pref_speedups), batches)
-        budget = feature_cache_bytes(recipe.image_feature_cache)
-        engine.feature_cache = feature_cache(engine, budget, train, evaluation, self.args, cached)
-        if engine.feature_cache is not None:
-            self.add_callback(FeatureSummary(engine.feature_cache))
-        return engine
-
-    def _read_reference_from(self, cached: CachedReference) -> None:
-        """Compute what is missing on disk, now or when training begins, and let every batch carry its values."""
-        if self.ref_model is not None:
-            cached.fill(self.engine, self.ref_model)
-            self.ref_model = None
-            self.accelerator.free_memory()
-        elif cached.missing:
-            self.add_callback(BeforeTraining(lambda: cached.fill(self.engine, self.model_wrapped)))
-        if cached.is_all:
-            cached.end_run()
-        self.data_collator = cached.collator(self.data_collator, self.uses_means)
 
     def loss_of(self, model: Any, batch: dict[str, torch.Tensor], split: Split) -> BatchResult:
         """Loss and metrics of a batch of pairs."""
@@ -183,10 +154,10 @@ class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, Custo
 
     def _reference_logps(self, model: Any, prepared: Prepared, batch: dict[str, Any]) -> tuple[Any, ...]:
         """Those of the reference, from disk if the batch carries them; None each without a reference."""
-        if REFERENCE_FIELDS[0] in batch:
-            return tuple(batch[name] for name in REFERENCE_FIELDS)
-        tokens = self.engine.reference_logps(model, prepared)
-        return (None, None) if tokens is None else self._response_logps(tokens)
+        found = self.reference_of(model, prepared, batch)
+        if isinstance(found, tuple):
+            return found
+        return (None, None) if found is None else self._response_logps(found)
 
     @override
     def get_batch_loss_metrics(

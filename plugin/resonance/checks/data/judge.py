@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ...datafiles.columns import FORMATTINGS, NUMBERS, SCORE_FIELDS
 from ...rows.validate.column_types import type_name
 from ...rows.validate.findings import EMPTY_RESPONSE, INVALID_TURNS
-from ...rows.validate.rules import medium_finding, placeholder_findings, skip_reason, text_finding
+from ...rows.validate.rules import medium_finding, placeholder_findings, text_finding
+from ...rows.validate.useless import skip_reason
 from .align import Aligner, Unreadable
 from .duplicates import Duplicates, Leakage
 from .entry import Entry
