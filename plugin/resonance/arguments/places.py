@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import tempfile
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -17,10 +18,6 @@ from typing import Any
 from ..rows.fields import SCORE_FIELDS
 
 DATASET_INFO = "dataset_info.json"
-PAIRS_IN_KTO = (
-    "has pairs, and stage: kto takes one answer a row; `resonance data unpair NAME OUT.json` makes two rows of each "
-    "pair, a good and a bad one"
-)
 
 
 def dataset_problems(values: Mapping[str, Any]) -> list[str]:
@@ -63,13 +60,26 @@ def dataset_problems(values: Mapping[str, Any]) -> list[str]:
                 continue
             if values.get("stage") == "kto":
                 if info[name].get("ranking"):
-                    found.append(f"{key}: {name!r} in {path} {PAIRS_IN_KTO}")
+                    found.append(f"{key}: {pairs_in_kto(name, path)}")
                     continue
             elif not info[name].get("ranking"):
                 found.append(f'{key}: {name!r} in {path} has no pairs; a preference set has "ranking": true')
                 continue
             found += [f"{key}: {problem}" for problem in _column_problems(name, info[name], path, _asked(values, key))]
     return found
+
+
+def pairs_in_kto(name: str, path: Path) -> str:
+    """What is wrong with a set of pairs in stage: kto, and the command that makes answers of it.
+
+    Args:
+        name: of the set.
+        path: of its dataset_info.json.
+    """
+    out = path.with_name(f"{name}_kto.json")
+    folder = "" if path.parent == Path("data") else f" --dataset-dir {shlex.quote(str(path.parent))}"
+    command = f"resonance data unpair {shlex.quote(name)}{folder} -o {shlex.quote(str(out))}"
+    return f"{name!r} has pairs, and stage: kto takes one answer a row; `{command}` makes the set {name}_kto of them"
 
 
 def _entry_problem(entry: Any) -> str | None:
