@@ -95,7 +95,8 @@ def scopes(values: Mapping[str, Any]) -> tuple[Scope, ...]:
         stage = values.get("stage", preference.DEFAULTS["stage"])
         named = (_RUN[stage],) if tracking.given_keys(values) and stage in _RUN else ()
         return (*EVERY, *named)
-    more: tuple[Scope, ...] = ("selection",) if data.leaves_rows_out(values) else ()
+    apart = data.leaves_rows_out(values) or bool(values.get("sample_weights"))  # training sets from evaluation sets
+    more: tuple[Scope, ...] = ("selection",) if apart else ()
     more += ("rm_trainer",) if route.stage == "rm" and _resumes(values) else ()
     return tuple(dict.fromkeys((*EVERY, *route.scopes, *more)))
 
