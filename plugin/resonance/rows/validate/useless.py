@@ -34,9 +34,12 @@ def prompt_skip_reason(row: Row) -> str | None:
 
 
 def feedback_skip_reason(row: Row) -> str | None:
-    """Return why a row is no judged answer, beside which LlamaFactory puts an empty one."""
+    """Return why a row is no judged answer, beside which LlamaFactory puts an empty one.
+
+    It puts none where the tag is neither true nor false, which stops the run (`raw_columns`).
+    """
     response = row["_response"]
-    if len(row["_prompt"]) % 2 != 1 or len(response) < 2:  # what LlamaFactory itself drops
+    if len(row["_prompt"]) % 2 != 1 or not response:
         return INVALID_TURNS
     answer = own_answer(response)
     if answer["role"] not in ANSWER_ROLES or any(message["content"] is None for message in row["_prompt"]):
