@@ -14,7 +14,8 @@ from ..rows.plan import POLICIES, WIDEST, Policy
 from .preference import runs_on_resonance
 
 PAIR_STAGES = ("dpo", "rm")
-LENGTH_STAGES = (*PAIR_STAGES, "ppo")
+ANSWER_STAGES = (*PAIR_STAGES, "kto")
+LENGTH_STAGES = (*ANSWER_STAGES, "ppo")
 RATIO_STAGES = ("dpo", "rm", "sft", "pt", "kto", "ppo")
 
 
@@ -97,6 +98,7 @@ def problems(values: Mapping[str, Any]) -> list[str]:
     for key in given_keys(values):
         where: tuple[str, ...] = PAIR_STAGES if key in PAIR_KEYS else RATIO_STAGES
         where = LENGTH_STAGES if key in ("overlong", "max_prompt_length") else where
+        where = ANSWER_STAGES if key == "max_target_length" else where
         if stage not in where and key != "image_root":
             found.append(f"{key}: has no meaning in stage: {stage}; it holds in stage: {', '.join(where)}")
     found += value_problems(values)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields, make_dataclass
 from typing import Any
 
-from . import chat, data, parameters, policy, preference, reward_model, tracking
+from . import chat, data, feedback, parameters, policy, preference, reward_model, tracking
 
 
 @dataclass
@@ -15,6 +15,7 @@ class Keys(
     preference.PreferenceArguments,
     policy.PolicyKeys,
     reward_model.RewardModelKeys,
+    feedback.FeedbackKeys,
     chat.ChatKeys,
     tracking.TrackingKeys,
 ):

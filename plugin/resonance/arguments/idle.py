@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from . import data, preference
+from . import data, feedback, preference
 from .beyond import IMAGE
 from .curriculum import WARMED, WARMUP
 from .parameters import LOSS_PARAMETERS
@@ -65,8 +65,8 @@ def _of_another_loss(given: Mapping[str, Any], ours: bool) -> list[str]:
 
 
 def does_nothing(values: Mapping[str, Any]) -> list[str]:
-    """The problem of a recipe of pairs that neither trains nor evaluates."""
-    pairs = values.get("stage") in data.PAIR_STAGES
+    """The problem of a recipe of pairs, or of KTO on our trainer, that neither trains nor evaluates."""
+    pairs = values.get("stage") in data.PAIR_STAGES or feedback.runs_on_resonance(values)
     asked = any(values.get(key) for key in ("do_train", "do_eval", "do_predict", "precompute_only"))
     if not pairs or asked or preference.evaluates_only(values):
         return []

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any, get_args
 
 from .data import PAIR_STAGES, RATIO_STAGES
-from .places import DATASET_INFO, names
+from .places import DATASET_INFO, names, pairs_in_kto
 
 CHOSEN = ("stage", "finetuning_type")  # LlamaFactory trains nothing under any other name
 COUNTS = ("per_device_train_batch_size", "gradient_accumulation_steps")
@@ -85,6 +85,9 @@ def stage_problems(given: Mapping[str, Any]) -> list[str]:
         for name in names(given.get(key)):
             entry = info.get(name) if isinstance(info, Mapping) else None
             if isinstance(entry, Mapping) and (entry.get("ranking") is True) != (stage in PAIR_STAGES):
+                if stage == "kto":
+                    found.append(f"{key}: {pairs_in_kto(name, Path(str(folder), DATASET_INFO))}")
+                    continue
                 has, cure = (
                     ("pairs", "use stage: dpo or rm")
                     if stage not in PAIR_STAGES

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import tempfile
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -57,11 +58,28 @@ def dataset_problems(values: Mapping[str, Any]) -> list[str]:
                 if info[name].get("ranking"):
                     found.append(f"{key}: {name!r} in {path} has pairs; stage: ppo takes prompts, without `ranking`")
                 continue
-            if not info[name].get("ranking"):
+            if values.get("stage") == "kto":
+                if info[name].get("ranking"):
+                    found.append(f"{key}: {pairs_in_kto(name, path)}")
+                    continue
+            elif not info[name].get("ranking"):
                 found.append(f'{key}: {name!r} in {path} has no pairs; a preference set has "ranking": true')
                 continue
             found += [f"{key}: {problem}" for problem in _column_problems(name, info[name], path, _asked(values, key))]
     return found
+
+
+def pairs_in_kto(name: str, path: Path) -> str:
+    """What is wrong with a set of pairs in stage: kto, and the command that makes answers of it.
+
+    Args:
+        name: of the set.
+        path: of its dataset_info.json.
+    """
+    out = path.with_name(f"{name}_kto.json")
+    folder = "" if path.parent == Path("data") else f" --dataset-dir {shlex.quote(str(path.parent))}"
+    command = f"resonance data unpair {shlex.quote(name)}{folder} -o {shlex.quote(str(out))}"
+    return f"{name!r} has pairs, and stage: kto takes one answer a row; `{command}` makes the set {name}_kto of them"
 
 
 def _entry_problem(entry: Any) -> str | None:
@@ -114,6 +132,8 @@ def _asked_by_loss(values: Mapping[str, Any]) -> dict[str, Why]:
     """Columns that the loss of the recipe reads; none of one that is not known, which is reported elsewhere."""
     from ..losses import get_loss
 
+    if values.get("stage") == "kto":
+        return {"kto_tag": ("stage: kto", "tags", "that set is for another stage")}
     if values.get("stage") == "rm":
         asking = next((name for name in ("rm_margin", "rm_weight") if values.get(name) == "score"), None)
         return dict.fromkeys(SCORE_FIELDS, (f"{asking}: score", "scores", f"leave `{asking}` out")) if asking else {}

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..upstream import FinetuningArguments, TrainingArguments
-from . import chat, policy, policy_checks, policy_settings, reward_model
+from . import chat, feedback, policy, policy_checks, policy_settings, reward_model
 from .places import dataset_problems, output_problems
 from .resume import resume_point
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(f"llamafactory.{__name__}")  # below LlamaFactory's l
 def stage_problems(values: Mapping[str, Any]) -> list[str]:
     """A variant of PPO in the place of its stage, or keys of another stage or command than the recipe's."""
     keys = [f"{key}: has a meaning in stage: {policy.STAGE} only" for key in policy.idle_keys(values)]
-    keys += chat.problems(values) + reward_model.misplaced(values)
+    keys += chat.problems(values) + reward_model.misplaced(values) + feedback.misplaced(values)
     return variant_problems(values.get("stage")) or keys
 
 

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from ..upstream import DataArguments, FinetuningArguments, TrainingArguments
-from . import data, parameters, policy, preference, reward_model, tracking
+from . import data, feedback, parameters, policy, preference, reward_model, tracking
 from .environment import may_have_other_keys
 from .grouping import grouping_problems
 from .idle import does_nothing, given_without_effect
@@ -32,7 +32,7 @@ _OF_A_RUN = ("do_train", "do_eval", "output_dir", "train_sampling_strategy", "gr
 def needs_resonance(given: Mapping[str, Any]) -> bool:
     """Whether a recipe asks for anything that only exists with this package."""
     ours = preference.runs_on_resonance(given) or policy.is_policy_stage(given)
-    mine = (*preference.KEYS, *data.KEYS, *policy.KEYS, *reward_model.KEYS, *tracking.KEYS)
+    mine = (*preference.KEYS, *data.KEYS, *policy.KEYS, *reward_model.KEYS, *feedback.KEYS, *tracking.KEYS)
     return ours or any(key in given for key in mine)
 
 
@@ -101,6 +101,8 @@ def _problems_of_pairs(values: Mapping[str, Any]) -> list[str]:
     """Those of a run with pairs, beside the parameters of its loss; none where LlamaFactory alone runs it."""
     if reward_model.runs_on_resonance(values):
         return reward_model.problems(values)
+    if feedback.runs_on_resonance(values):
+        return feedback.problems(values) + token_problems(values)
     if preference.runs_on_resonance(values):
         return run_problems(values)
     if data.uses_rows(values):
@@ -163,7 +165,7 @@ def check_idle(values: Mapping[str, Any], given: Mapping[str, Any] | None = None
     if (given or {}).get("pref_loss") and values["stage"] != "dpo":
         logger.warning("pref_loss: no effect in stage: %s, only in stage: dpo.", values["stage"])
     if idle and values["stage"] != "dpo":
-        raise ValueError(preference.report([f"{key}: has a meaning in stage: dpo only" for key in idle]))
+        raise ValueError(preference.report([feedback.idle_problem(key, values["stage"]) for key in idle]))
     if idle:
         logger.warning(
             "%s: no effect, because LlamaFactory's own trainer runs pref_loss: %s here. Set `pref_engine: resonance` "

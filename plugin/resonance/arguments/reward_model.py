@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from . import preference
+from . import feedback, preference
 from .grouping import grouping_problems
 from .parameters import engine_problems
 from .places import card_problems, dataset_problems, output_problems
@@ -79,8 +79,8 @@ def runs_on_resonance(values: Mapping[str, Any]) -> bool:
 
 
 def trains_pairs(values: Mapping[str, Any]) -> bool:
-    """Whether one of our trainers of pairs runs a recipe, of this stage or of preferences."""
-    return preference.runs_on_resonance(values) or runs_on_resonance(values)
+    """Whether one of our trainers of pairs runs a recipe: of this stage, of preferences, or of KTO."""
+    return any(kind.runs_on_resonance(values) for kind in (preference, feedback)) or runs_on_resonance(values)
 
 
 def loss_parameters(values: Mapping[str, Any]) -> dict[str, float]:

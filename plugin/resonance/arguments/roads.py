@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from . import data, preference, reward_model, tracking
+from . import data, feedback, preference, reward_model, tracking
 from .environment import is_env_enabled
 
 
@@ -78,7 +78,11 @@ def road_problems(
 
 def v1_problems(given: Mapping[str, Any]) -> list[str]:
     """Our keys in a recipe for LlamaFactory's v1 trainers, which read none of them."""
-    keys = [key for key in given if key in (*preference.KEYS, *data.KEYS, *reward_model.KEYS, *tracking.KEYS)]
+    keys = [
+        key
+        for key in given
+        if key in (*preference.KEYS, *data.KEYS, *reward_model.KEYS, *feedback.KEYS, *tracking.KEYS)
+    ]
     keys += [] if keys or not preference.runs_on_resonance(given) else ["pref_loss"]
     return [
         f"{key}: USE_V1=1 runs LlamaFactory's v1 trainers, where nothing of Resonance runs; unset USE_V1, or remove "

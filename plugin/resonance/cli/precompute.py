@@ -12,7 +12,7 @@ _ALWAYS = ("precompute_ref_log_probs=true", "precompute_only=true", "report_to=n
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_recipe(parser, "a DPO recipe (YAML or JSON)")
+    add_recipe(parser, "a DPO or KTO recipe (YAML or JSON)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -59,7 +59,7 @@ def infer_entry(
     if not ranking and given.get("ranking") is None:
         _refuse_half_a_pair(table, columns)
 
-    entry: dict[str, Any] = {"file_name": _file_name(Path(file), info_path)}
+    entry: dict[str, Any] = {"file_name": file_name_of(Path(file), info_path)}
     settings = {"formatting": formatting, "ranking": ranking, "num_samples": given.get("num_samples")}
     entry |= {key: value for key, value in settings.items() if value not in ("alpaca", False, None)}
     if given.get("ranking") is False:
@@ -93,7 +93,8 @@ def require_plain(path: Path) -> None:
         )
 
 
-def _file_name(file: Path, info_path: Path) -> str:
+def file_name_of(file: Path, info_path: Path) -> str:
+    """What an entry of a dataset_info.json calls a file: relative to the folder of that one, if it is in there."""
     require_plain(file)
     file, folder = Path(os.path.abspath(file)), Path(os.path.abspath(info_path)).parent
     return file.relative_to(folder).as_posix() if file.is_relative_to(folder) else file.as_posix()

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""With tables.py what names LlamaFactory's internals: every name we rebind; what `always` ones become is in always.py.
+"""With feedback.py and tables.py every name of LlamaFactory's that we rebind; what `always` ones become: always.py.
 
 Imported by the start-up hook while LlamaFactory is, so other rooms are imported inside functions. `resonance doctor`
 prints this list.
@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import SUPPORTED_LLAMAFACTORY, TESTED_LLAMAFACTORY
+from .feedback import KTO_PATCHES
 from .patch import Patch, Scope
 from .registry import Registry
 from .tables import TABLES
@@ -42,7 +43,7 @@ _V1: dict[str, Any] = {
     "optional": True,
 }
 _RATIO = {
-    "why": "`data_ratio` in this stage too; recipes without it go straight to LlamaFactory's function",
+    "why": "`data_ratio` in this stage, our trainer of KTO; other recipes go straight to LlamaFactory's function",
     "remove_when": "LlamaFactory can train on a seeded fraction of a dataset",
 }
 _TUNER = "llamafactory.train.tuner"
@@ -244,6 +245,7 @@ PATCHES = (
         why="losses of the table instead of trl's dpo_loss, which LlamaFactory calls without the loss type",
         remove_when="LlamaFactory's DPO trainer takes its loss from a registry",
     ),
+    *KTO_PATCHES,
 )
 
 registry = Registry("llamafactory", SUPPORTED_LLAMAFACTORY, TESTED_LLAMAFACTORY, PATCHES)

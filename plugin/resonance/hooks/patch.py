@@ -34,8 +34,10 @@ Scope = Literal[
     "dpo_rows",
     "rm_rows",
     "ppo_rows",
+    "kto_rows",
     "rm_trainer",
     "rm_model",
+    "kto_trainer",
     "trainer",
 ]
 SCOPES: tuple[Scope, ...] = get_args(Scope)

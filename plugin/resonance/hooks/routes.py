@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..arguments import data, policy, preference, reward_model, tracking
+from ..arguments import data, feedback, policy, preference, reward_model, tracking
 from ..upstream import DataArguments, FinetuningArguments, ModelArguments, TrainingArguments
 from .patch import Scope
 
@@ -95,7 +95,8 @@ def scopes(values: Mapping[str, Any]) -> tuple[Scope, ...]:
         stage = values.get("stage", preference.DEFAULTS["stage"])
         named = (_RUN[stage],) if tracking.given_keys(values) and stage in _RUN else ()
         return (*EVERY, *named)
-    more: tuple[Scope, ...] = ("selection",) if data.leaves_rows_out(values) else ()
+    apart = data.leaves_rows_out(values) or bool(values.get("sample_weights"))  # training sets from evaluation sets
+    more: tuple[Scope, ...] = ("selection",) if apart else ()
     more += ("rm_trainer",) if route.stage == "rm" and _resumes(values) else ()
     return tuple(dict.fromkeys((*EVERY, *route.scopes, *more)))
 
@@ -123,6 +124,14 @@ def _prepare_pairs(_: ModelArguments, data_args: DataArguments, training_args: T
     from ..training.run import prepare_rows
 
     prepare_rows(data_args, training_args)
+
+
+def _prepare_feedback(
+    _: ModelArguments, data_args: DataArguments, training_args: TrainingArguments, finetuning_args: FinetuningArguments
+) -> None:
+    from ..training.run import prepare_rows
+
+    prepare_rows(data_args, training_args, needs_weights=finetuning_args.sample_weights, kind="feedback")
 
 
 def _prepare_rows(_: ModelArguments, data_args: DataArguments, training_args: TrainingArguments, *__: Any) -> None:
@@ -180,6 +189,14 @@ ROUTES = (
     Route("rm", _resumes, ("run_rm", "rm_trainer"), _prepare_nothing),
     # completions of the policy itself, rewarded
     Route("ppo", policy.is_policy_stage, ("run_ppo", "align", "rows", "ppo_rows"), _prepare_prompts, _watched),
+    # answers that are good or bad, on our trainer
+    Route(
+        "kto",
+        feedback.runs_on_resonance,
+        ("run_kto", "align", "rows", "kto_rows", "kto_trainer"),
+        _prepare_feedback,
+        _watched,
+    ),
     # a fraction of the rows, for LlamaFactory's own trainers
     Route("sft", data.uses_selection, ("run_sft", "align"), _prepare_rows),
     Route("pt", data.uses_selection, ("run_pt", "align"), _prepare_rows),

@@ -19,6 +19,7 @@ from ..spec import Range
 from .baseline import RunningMean
 from .bradley_terry import bradley_terry
 from .compute import pairs_loss, trial_problem
+from .kto import kto_kl, kto_unpaired
 from .margins import Margins, RunningMargins
 from .mix import MixSpec
 from .modifiers import add_sft, mix_bco
@@ -40,6 +41,8 @@ __all__ = [
     "check_params",
     "declare",
     "get_loss",
+    "kto_kl",
+    "kto_unpaired",
     "mix_bco",
     "pairs_loss",
     "preference_loss",

@@ -1,5 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""KTO on pairs."""
+"""KTO: on answers that are good or bad each by itself, and on pairs."""
+
+from collections.abc import Callable
 
 import torch
 
@@ -31,3 +33,49 @@ def kto_pair(pairs: Pairs, *, beta: float = 0.1) -> LossOutput:
     chosen_losses = torch.sigmoid(-beta * (chosen - rejected_kl))
     rejected_losses = torch.sigmoid(-beta * (chosen_kl - rejected))
     return reference_output(pairs, 0.5 * (chosen_losses + rejected_losses), beta)
+
+
+def kto_unpaired(
+    logratios: torch.Tensor,
+    kl: torch.Tensor,
+    desirable: torch.Tensor,
+    *,
+    beta: float = 0.1,
+    chosen_weight: float = 1.0,
+    rejected_weight: float = 1.0,
+) -> torch.Tensor:
+    """KTO itself (arXiv:2402.01306, equation 7): one loss an answer, (B,); `stage: kto`, so it is not in `table.py`.
+
+    Formula, with r = lp - ref of the answer, and z of `kto_kl`:
+
+        L = chosen_weight * (1 - sigmoid(beta * (r - z)))      of a desirable answer
+        L = rejected_weight * (1 - sigmoid(beta * (z - r)))    of an undesirable one
+
+    Compared with: trl 0.24.0, KTOTrainer.kto_loss, which LlamaFactory 0.9.5 calls.
+
+    Args:
+        logratios: (B,) of the answers, log-probability under the policy - that under the reference.
+        kl: z, a scalar without gradient.
+        desirable: (B,) 1 for desirable, 0 for undesirable answers.
+        beta: > 0; how far the policy may go from the reference.
+        chosen_weight: of desirable answers.
+        rejected_weight: of undesirable ones.
+    """
+    good = desirable > 0
+    sign = torch.where(good, 1.0, -1.0).to(logratios.dtype)
+    weight = torch.where(good, chosen_weight, rejected_weight).to(logratios.dtype)
+    return weight * torch.sigmoid(-beta * sign * (logratios - kl))  # 1 - sigmoid(x) = sigmoid(-x)
+
+
+def kto_kl(logratios: torch.Tensor, add_ranks: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    """KTO's z: the mean of the log-ratios of a batch on all ranks, at least 0, without gradient; a scalar.
+
+    It estimates KL(policy || reference) on answers that were given to other prompts.
+
+    Args:
+        logratios: (B,) of such answers; B may be 0 on some ranks.
+        add_ranks: the sum of a tensor over all ranks.
+    """
+    parts = torch.stack([logratios.detach().sum(), logratios.new_tensor(float(len(logratios)))])
+    total, count = add_ranks(parts)
+    return (total / count).clamp(min=0)

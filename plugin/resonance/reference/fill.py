@@ -18,9 +18,11 @@ from tqdm import tqdm
 
 from ..forward.result import TokenLogps, sums
 from ..forward.walk import evaluating
+from ..rows.fields import CARRIED
 from .keys import keyed_columns, named_key
 from .store import ReferenceStore
 
+_OF_THE_LOSS = frozenset(column.name for column in CARRIED)
 FLUSH_SECONDS = 60.0  # the most work that a kill can cost a rank
 
 
@@ -117,13 +119,14 @@ def fill(
 
 
 class _Places(torch.utils.data.Dataset):
-    """Rows by where they are."""
+    """Rows by where they are, without what only the loss reads: evaluation sets may lack it."""
 
     def __init__(self, datasets: Sequence[Any]) -> None:
         self.datasets = datasets
 
     def __getitem__(self, row: Row) -> dict[str, Any]:
-        return self.datasets[row.dataset][row.place]
+        found = self.datasets[row.dataset][row.place]
+        return {name: value for name, value in found.items() if name not in _OF_THE_LOSS}
 
 
 class _Writer:

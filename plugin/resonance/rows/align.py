@@ -55,7 +55,9 @@ def align_dataset(
         raise ValueError(f"Dataset {dataset_attr} has no rows.")
     if ROW not in names:  # read by something else than load_dataset: a cloud file, another hub
         dataset = number_rows(dataset, [(str(dataset_attr), None)])
-    require_columns(dataset_attr, names, plan.read, PAIR_COLUMNS if plan.kind == "pairs" else ())
+    answers = ("response" if dataset_attr.formatting == "alpaca" else "messages",)
+    needed = {"pairs": PAIR_COLUMNS, "feedback": answers}
+    require_columns(dataset_attr, names, plan.read, needed.get(plan.kind, ()))
     require_text(dataset_attr, dataset.features)
 
     columns = raw_names(dataset_attr, plan.read)

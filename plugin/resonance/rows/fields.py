@@ -20,6 +20,9 @@ MEDIA_COLUMNS = ("images", "videos", "audios")
 PLACEHOLDERS = {name: os.getenv(f"{name.upper()}_PLACEHOLDER", f"<{name}>") for name in ("image", "video", "audio")}
 """What stands for one medium in a text: LlamaFactory's constants, read from the environment as it does (a test)."""
 
+TAG, BAD_LABEL = "kto_tag", "bad label"
+"""LlamaFactory's key of whether an answer is a good one, and the finding that it is neither good nor bad."""
+
 META = "meta"
 """JSON in an aligned (``_meta``) and in a tokenized prompt: the columns of the data that rewards may read, by name."""
 
@@ -39,6 +42,11 @@ def conversation(row: Mapping[str, Any]) -> list[dict[str, str]]:
     """The conversation of an aligned row up to its answers, the system's message first if it has one."""
     system = [{"role": "system", "content": row["_system"]}] if row.get("_system") else []
     return system + [{"role": message["role"], "content": message["content"]} for message in row["_prompt"]]
+
+
+def own_answer(response: list[dict[str, Any]]) -> dict[str, Any]:
+    """The answer of an aligned row with a tag, beside which LlamaFactory puts an empty one: of a bad one behind it."""
+    return next((message for message in response if message["content"]), response[0])
 
 
 SOURCE = "_source"
@@ -82,6 +90,11 @@ def weight_problem(value: Any) -> str | None:
     return f"below 0: {value:g}" if value < 0 else None
 
 
+def tag_problem(value: Any) -> str | None:
+    """Return what is wrong with the tag of one answer, or None if it is true or false."""
+    return None if isinstance(value, bool) else f"not true or false but {value!r:.60}"
+
+
 def number_in(value: Any) -> Any:
     """Return the number that a text stands for, or the value as it is; a CSV file holds no numbers but text."""
     try:
@@ -105,6 +118,7 @@ class Column:
         problem: says what is wrong with a raw value, or None.
         value: from a raw value without a problem to what the row carries.
         stand_in: what a row carries until its problem has been reported; it keeps the column's type.
+        finding: the kind of finding that such a problem is.
     """
 
     name: str
@@ -112,6 +126,7 @@ class Column:
     problem: Callable[[Any], str | None]
     value: Callable[[Any], Any]
     stand_in: Any
+    finding: str = "bad score"
 
     @property
     def aligned(self) -> str:
@@ -124,10 +139,11 @@ CARRIED = (
     Column("score_rejected", "scores", score_problem, float, math.nan),
     Column("weight", "weights", weight_problem, float, math.nan),
     Column("margin", "margins", score_problem, float, math.nan),
+    Column(TAG, "tags", tag_problem, float, math.nan, BAD_LABEL),
 )
 """All such columns; whoever hands rows on reads this list. In a batch they are float32 tensors (B,)."""
 
-NUMBERS = {column.name: column.problem for column in CARRIED}
+NUMBERS = {column.name: column.problem for column in CARRIED if column.name != TAG}
 """Their keys in dataset_info.json, and what says what is wrong with a value."""
 
 SCORE_FIELDS = tuple(column.name for column in CARRIED if column.group == "scores")

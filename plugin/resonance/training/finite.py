@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from ..arguments.resume import newest_complete
 from ..rows.collate import describe_rows
-from ..rows.fields import ROW, SCORE_FIELDS, SOURCE
+from ..rows.fields import ROW, SCORE_FIELDS, SOURCE, TAG
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 
@@ -40,13 +40,13 @@ class RowNames:
 
 @dataclass
 class NamingCollator:
-    """Any collator's batch, with the names of its rows, and their scores if they have any, beside it."""
+    """Any collator's batch, with the names of its rows, and their scores and tags if they have any, beside it."""
 
     collator: Callable[[list[dict[str, Any]]], dict[str, Any]]
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
         """Collate tokenized rows."""
-        names = [{name: row[name] for name in (SOURCE, ROW, *SCORE_FIELDS) if name in row} for row in features]
+        names = [{name: row[name] for name in (SOURCE, ROW, *SCORE_FIELDS, TAG) if name in row} for row in features]
         return {**self.collator(features), ROWS: RowNames(names)}
 
 

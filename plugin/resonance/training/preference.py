@@ -16,9 +16,7 @@ from llamafactory.train.dpo.trainer import CustomDPOTrainer
 from typing_extensions import override
 
 from ..arguments.curriculum import WARMED, warmup_steps
-from ..arguments.features import feature_cache_bytes
 from ..arguments.parameters import loss_parameters, uses_means
-from ..arguments.speedups import asked_speedups
 from ..forward.readers import DEFAULT, Collision
 from ..forward.result import TokenLogps, first_rows, length_desensitized_sums, mean_logits, on_policy, sums
 from ..losses import LossOutput, Pairs, add_sft, get_loss, mix_bco, pairs_loss
@@ -28,19 +26,17 @@ from ..losses.pairs import LogpsRule
 from ..losses.uni_dpo import warmed_up
 from ..rows.changed import CHANGED, ChangedCollator
 from ..rows.corrupt import Corrupter
-from ..rows.fields import NUMBERS, SCORE_FIELDS
+from ..rows.fields import SCORE_FIELDS
 from .beside import changed_pairs, corrupted_pairs, split_rows
 from .context import current_run
-from .engine import Engine
-from .features import FeatureSummary, feature_cache
-from .finite import ROWS, NamingCollator
+from .finite import NamingCollator
 from .meters import BatchResult, MeteredTrainer, Split
 from .opening import opening
-from .reference import REFERENCE_FIELDS, BeforeTraining, CachedReference
+from .reference import BeforeTraining, CachedReference
+from .referenced import Referenced, ReferencedTrainer
 from .resume import BaselineCallback, MarginsCallback, ResumableTrainer
 from .run import check_columns, check_ranks
 from .sampling import GroupingTrainer
-from .speedups import Batches
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 REFERENCE = ("reference_chosen_logps", "reference_rejected_logps")
@@ -49,7 +45,7 @@ WEIGHT = "weight"
 _OFF = 1e-6  # LlamaFactory's threshold below which a modifier's coefficient is off
 
 
-class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, CustomDPOTrainer):
+class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, ReferencedTrainer, CustomDPOTrainer):
     """Trains `pref_loss` for pairs of responses, with scores when the loss asks for them.
 
     Differences from LlamaFactory's trainer: the loss is looked up in `resonance.losses`; models are called by an
@@ -57,9 +53,6 @@ class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, Custo
     pairs of a prompt come together; `group_by_length` knows how long a pair is; metrics stay on the device until they
     are logged; the running baseline of `bco_pair` and `pref_bco_weight` survives a resume.
     """
-
-    ref_model: Any
-    data_collator: Any
 
     def __init__(self, model: Any, ref_model: Any, finetuning_args: Any, processor: Any, **kwargs: Any) -> None:
         self.spec = get_loss(finetuning_args.pref_loss)
@@ -77,7 +70,13 @@ class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, Custo
             cached = CachedReference(current_run(), model, processor, *datasets)
             ref_model = cached.model_to_prepare(model)
         super().__init__(model, ref_model, finetuning_args, processor, **kwargs)
-        self.engine = self._make_engine(cached, *datasets)
+        reference, sides = None, 2
+        if finetuning_args.use_ref_model and cached is None:
+            reference = self.model if self.ref_model is None else self.ref_model
+        if self.spec.needs_corrupted:
+            self.data_collator.corrupt = Corrupter(finetuning_args.mdpo_image, self.args.seed)
+            sides = 3
+        self.engine = self.make_engine(reference, cached, datasets, sides)
         self.add_callback(BeforeTraining(lambda: self.engine.plan_batches(self.model_wrapped)))
         self.uses_bco = finetuning_args.use_ref_model and self.bco_gemma > _OFF
         self.uses_baseline = self.spec.baseline or self.uses_bco
@@ -92,48 +91,19 @@ class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, Custo
         folder = str(cached.store.folder) if cached is not None else None
         logger.info_rank0(opening(finetuning_args, self.loss_params, self.uses_means, folder, datasets))
         if cached is not None:
-            self._read_reference_from(cached)
+            self.read_reference_from(cached, self.uses_means)
         if self.spec.needs_changed:
             self.data_collator = ChangedCollator(self.data_collator)
         self.data_collator = NamingCollator(self.data_collator)
         self.stop_after, self.norm_counts = finetuning_args.stop_after_nonfinite, not self.args.fp16
 
-    def _make_engine(self, cached: CachedReference | None, train: Any, evaluation: Any) -> Engine:
-        recipe, reference = self.finetuning_args, None
-        if recipe.use_ref_model and cached is None:
-            reference = self.model if self.ref_model is None else self.ref_model
-        carried = (*NUMBERS, *REFERENCE_FIELDS, ROWS, CHANGED)
-        sides = 2
-        if self.spec.needs_corrupted:
-            self.data_collator.corrupt = Corrupter(recipe.mdpo_image, self.args.seed)
-            sides = 3
-        batches = Batches(self.data_collator, self._prepare_inputs, self.train_dataset, carried, sides)
-        engine = Engine(self.accelerator, self.model, reference, asked_speedups(recipe.pref_speedups), batches)
-        budget = feature_cache_bytes(recipe.image_feature_cache)
-        engine.feature_cache = feature_cache(engine, budget, train, evaluation, self.args, cached)
-        if engine.feature_cache is not None:
-            self.add_callback(FeatureSummary(engine.feature_cache))
-        return engine
-
-    def _read_reference_from(self, cached: CachedReference) -> None:
-        """Compute what is missing on disk, now or when training begins, and let every batch carry its values."""
-        if self.ref_model is not None:
-            cached.fill(self.engine, self.ref_model)
-            self.ref_model = None
-            self.accelerator.free_memory()
-        elif cached.missing:
-            self.add_callback(BeforeTraining(lambda: cached.fill(self.engine, self.model_wrapped)))
-        if cached.is_all:
-            cached.end_run()
-        self.data_collator = cached.collator(self.data_collator, self.uses_means)
-
     def loss_of(self, model: Any, batch: dict[str, torch.Tensor], split: Split) -> BatchResult:
         """Loss and metrics of a batch of pairs."""
         prepared = self.engine.prepare(model, batch)
-        reference = None if REFERENCE_FIELDS[0] in batch else self.engine.reference_logps(model, prepared)
+        reference = self.reference_of(model, prepared, batch)
         tokens = self.engine.logps(model, prepared, self.readers)
         beside: tuple[torch.Tensor, ...] = ()
-        if self.spec.needs_corrupted and reference is not None:
+        if self.spec.needs_corrupted and isinstance(reference, TokenLogps):
             both = [split_rows(each, 2 * len(each.mask) // 3) for each in (tokens, reference)]
             (tokens, _), (reference, _) = both
             beside = tuple(self._row_logps(each) for _, each in both)
@@ -155,23 +125,20 @@ class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, Custo
         means |= {f"logits/{side}": v.detach() for side, v in zip(SIDES, logits, strict=True)}
         return BatchResult(losses[:rows].mean(), means, count)
 
-    def _pairs(
-        self, tokens: TokenLogps, reference: TokenLogps | None, batch: dict[str, torch.Tensor], split: Split
-    ) -> Pairs:
-        """What the loss reads of a batch. `reference`: None without one, and if the batch carries its sums."""
+    def _pairs(self, tokens: TokenLogps, reference: Referenced, batch: dict[str, torch.Tensor], split: Split) -> Pairs:
+        """What the loss reads of a batch."""
         rule: LogpsRule = "mean" if self.uses_means else "sum"
         read: dict[str, Any] = {name: batch[name] for name in self.columns}
-        if REFERENCE_FIELDS[0] in batch:
-            read |= dict(zip(REFERENCE, (batch[name] for name in REFERENCE_FIELDS), strict=True))
-        elif reference is not None:
-            read |= dict(zip(REFERENCE, self._row_logps(reference).chunk(2), strict=True))
+        if reference is not None:
+            sides = reference if isinstance(reference, tuple) else self._row_logps(reference).chunk(2)
+            read |= dict(zip(REFERENCE, sides, strict=True))
         read["chosen_lengths"], read["rejected_lengths"] = tokens.lengths.chunk(2)
         chosen, rejected = self._row_logps(tokens, self.ld_alpha).chunk(2)
         pairs = Pairs(chosen, rejected, logps=rule, **read)
         if self.spec.needs_on_policy:
             chosen, rejected = on_policy(tokens).chunk(2)
             pairs = replace(pairs, chosen_on_policy=chosen, rejected_on_policy=rejected)
-        if self.spec.needs_changed and reference is not None:
+        if self.spec.needs_changed and isinstance(reference, TokenLogps):
             pairs = replace(pairs, changed=changed_pairs(tokens, reference, batch[CHANGED]))
         if self.spec.needs_ranks:
             pairs = replace(pairs, ranks=self.margins.margins(pairs.logits, self.accelerator, split == "train"))

@@ -31,7 +31,7 @@ _FREE = {
     "precompute_ref_log_probs", "ref_log_probs_dir", "precompute_only", "pref_speedups", "image_feature_cache",
     "allow_missing_weights", "allow_changed_recipe", "stop_after_nonfinite", "plot_loss", "compute_accuracy",
     "early_stopping_steps", "include_effective_tokens_per_second", "ref_model", "ref_model_adapters", "use_mca",
-    "project_name", "group_name",
+    "project_name", "group_name", "kto_engine",
     "rollout_url", "rollout_timeout", "rollout_wait", "rollout_concurrency", "rollout_key_env", "rollout_logp_limit",
     "rollout_check_only",
 }  # fmt: skip
@@ -83,7 +83,8 @@ def _settings(args: RunArguments) -> Iterator[tuple[str, Any]]:
         yield from ((name, getattr(group, name)) for name in names if hasattr(group, name))
     compared = [f.name for f in fields(finetuning) if f.init and f.name not in _FREE]
     policy = getattr(finetuning, "policy_settings", None)
-    free = tuple(prefix for prefix in _FREE_PREFIXES if policy is None or prefix != "ppo_")
+    own = {"ppo_": policy is not None, "kto_": finetuning.stage == "kto"}  # read in that stage
+    free = tuple(prefix for prefix in _FREE_PREFIXES if not own.get(prefix))
     compared = [name for name in compared if not name.startswith(free) and name != "rewards"]
     yield from ((name, getattr(finetuning, name)) for name in compared)
     if policy is not None:

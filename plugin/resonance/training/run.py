@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""What one of our runs prepares before LlamaFactory's own `run_dpo` or `run_rm` executes with our names in it."""
+"""What a run of ours prepares before LlamaFactory's own `run_dpo`, `run_rm` or `run_kto` executes with our names."""
 
 from __future__ import annotations
 

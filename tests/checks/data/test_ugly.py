@@ -257,6 +257,13 @@ def test_labels(folder) -> None:
     assert folder.found("pairs") == {"bad label": [1, 2], "mixed column": [1]}
 
 
+def test_a_judged_answer_has_no_media(folder, make_pair) -> None:
+    rows = [{**make_pair(0), "output": answer, "label": True} for answer in ("It is <image>.", "It is red.")]
+    columns = {"prompt": "instruction", "response": "output", "kto_tag": "label", "images": "images"}
+    folder.write(rows, ranking=False, scores=False, columns=columns)
+    assert folder.found("pairs") == {"image in answer": [0], "placeholder count": [0], "duplicate prompt": [1]}
+
+
 def test_prompts_alone_are_sound_where_no_response_is_declared(folder) -> None:
     folder.write([{"instruction": "one?"}, {"instruction": "two?"}], ranking=False, columns={"prompt": "instruction"})
     assert folder.found("pairs") == {}

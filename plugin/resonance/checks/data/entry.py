@@ -127,6 +127,7 @@ def parse_entry(name: str, files: tuple[Path, ...], raw: dict[str, Any], media_d
     known = tuple(dict.fromkeys((*ALIASES, *NUMBERS)))
     unread = {"response"} if ranking else {"chosen", "rejected", *NUMBERS}
     given = columns if isinstance(columns, dict) else COLUMNS
+    unread -= {"weight"} if given.get("kto_tag") else set()
     read = {key: given[key] for key in READ.get(formatting, known) if given.get(key) and key not in unread}
     complaints += [f"`columns.{key}` is {name!r}, not a name" for key, name in read.items() if type(name) is not str]
     entry = Entry(

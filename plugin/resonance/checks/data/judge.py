@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ...datafiles.columns import FORMATTINGS, NUMBERS, SCORE_FIELDS
 from ...rows.validate.column_types import type_name
 from ...rows.validate.findings import EMPTY_RESPONSE, INVALID_TURNS
-from ...rows.validate.rules import medium_finding, placeholder_findings, skip_reason, text_finding
+from ...rows.validate.rules import answer_findings, medium_finding, placeholder_findings, text_finding
+from ...rows.validate.useless import skip_reason
 from .align import Aligner, Unreadable
 from .duplicates import Duplicates, Leakage
 from .entry import Entry
@@ -133,6 +134,8 @@ class Judge:
                 yield "not Unicode", f"a text holds half a character ({content[place]!r} at {place})"
                 break
         if not self.options.text_only:
+            if "kto_tag" in self.entry.columns:
+                yield from (finding[:2] for finding in answer_findings(aligned))
             yield from self._placeholders(aligned)
         if not any(message["content"].strip() for message in aligned["_prompt"]):
             yield "empty prompt", "the prompt is empty"
@@ -162,7 +165,7 @@ class Judge:
 
     def _scores(self, row: dict[str, Any]) -> Iterator[Found]:
         scores: list[Any] = []
-        for key, problem_of in NUMBERS.items() if self.entry.ranking else ():
+        for key, problem_of in NUMBERS.items() if self.entry.ranking or "kto_tag" in self.entry.columns else ():
             if (column := self.entry.columns.get(key)) is None:
                 continue
             label = f"`{key}`" if key == column else f"`{key}` (column `{column}`)"

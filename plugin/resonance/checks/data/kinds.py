@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from ...rows.validate.findings import CURES, EMPTY_RESPONSE, IDENTICAL_PAIR, INVALID_TURNS
+from ...rows.fields import BAD_LABEL
+from ...rows.validate.findings import CURES, EMPTY_RESPONSE, IDENTICAL_PAIR, IMAGE_IN_ANSWER, INVALID_TURNS
 
 Found = tuple[str, str]  # a kind, and what was found
 
@@ -58,7 +59,8 @@ KINDS: dict[str, Kind] = {
     EMPTY_RESPONSE: _error(ROW_CHANGED),
     IDENTICAL_PAIR: _error(ROW_CHANGED),
     "no question": _error(ROW_CHANGED),
-    "bad label": _error("Give every row true or false in its `kto_tag` column."),
+    BAD_LABEL: _error(CURES[BAD_LABEL]),
+    IMAGE_IN_ANSWER: _error(CURES[IMAGE_IN_ANSWER]),
     "bad score": _error(CURES["bad score"]),
     "score out of range": _error("Rescale the scores (`resonance data score-scale`), or correct --score-range."),
     "placeholder count": _error(CURES["placeholder count"]),

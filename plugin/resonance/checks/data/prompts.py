@@ -15,7 +15,7 @@ from ...datafiles.prompts import ANSWERS, found_in
 from ...datafiles.read import read_rows
 from ...datafiles.sample import SAMPLE
 from ...rows.validate.findings import EMPTY_PROMPT
-from ...rows.validate.rules import prompt_skip_reason
+from ...rows.validate.useless import prompt_skip_reason
 from .kinds import Found
 
 Row = dict[str, Any]

@@ -4,7 +4,7 @@
 import argparse
 from types import ModuleType
 
-from . import check, common, fix_paths, import_, list_, register, score_filter, score_scale, score_stats, show
+from . import check, common, fix_paths, import_, list_, register, score_filter, score_scale, score_stats, show, unpair
 
 COMMANDS: dict[str, ModuleType] = {
     "import": import_,
@@ -16,6 +16,7 @@ COMMANDS: dict[str, ModuleType] = {
     "score-stats": score_stats,
     "score-scale": score_scale,
     "score-filter": score_filter,
+    "unpair": unpair,
 }
 
 

@@ -176,6 +176,8 @@ def _in_words(pair: Overlong) -> str:
     tokens = pair.tokens
     media = f"; {tokens.image_tokens} of these for media" if tokens.image_tokens else ""
     answers = f", chosen {tokens.chosen}, rejected {tokens.rejected}" if tokens.response else ""
+    if tokens.chosen and not tokens.rejected:  # a row of one answer
+        answers = f", answer {tokens.chosen}"
     parts = f"prompt {tokens.prompt}{answers}{media}"
     limits = " and ".join(f"`{key}: {limit}`" for key, limit in pair.limits.items())
     stuck = f"; `overlong: {pair.policy}` cannot help: {pair.stuck}" if pair.stuck else ""

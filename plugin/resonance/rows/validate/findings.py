@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from ..fields import BAD_LABEL
+
 SHOWN = 10  # rows in a message
 
 INVALID_TURNS = "invalid turns"
@@ -47,10 +49,16 @@ class Finding(NamedTuple):
         return f"{where}: {self.message}"
 
 
+IMAGE_IN_ANSWER = "image in answer"
+
 _PATH = "Correct the path, or set `media_dir` to the folder that the paths start from."
 CURES = {
     "bad score": "Give every row a finite number in its columns of scores, margin and weight, and no weight below 0 "
     "(a NaN in a JSON list reads as null), or choose a pref_loss that needs none and leave `sample_weights` out.",
+    BAD_LABEL: "Give every row true or false in the column that the entry names as `kto_tag`; in a CSV file they are "
+    "text, so save the file as JSON or parquet.",
+    IMAGE_IN_ANSWER: "Take the placeholders out of the answers: KTO also reads an answer behind the prompt of another "
+    "row, which has no such media.",
     "image missing": _PATH,
     "video missing": _PATH,
     "audio missing": _PATH,

@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ..fields import FORMATTINGS, MEDIA_COLUMNS, NUMBERS, ROW, SCORE_FIELDS, SOURCE, Column, own_value
+from ..fields import CARRIED, FORMATTINGS, MEDIA_COLUMNS, ROW, SCORE_FIELDS, SOURCE, Column, own_value
 from ..stream import Dataset, column_batches
 from ..types import Batch, DatasetAttr, Row
 from .findings import CURES, Finding, explain
@@ -17,6 +17,7 @@ WHY = {  # a group of columns has to be there
     "scores": "the loss, `score_margin` or `score_order` of this recipe needs scores",
     "weights": "`sample_weights` of this recipe needs weights",
     "margins": "the loss of this recipe needs margins",
+    "tags": "stage: kto reads there whether an answer is a good one",
 }
 TEXTS = ("messages", "prompt", "query", "system", *PAIR_COLUMNS)
 
@@ -81,18 +82,19 @@ def raw_names(dataset_attr: DatasetAttr, columns: Iterable[Column]) -> dict[str,
 
 
 def illegal_numbers(batches: Iterable[Batch], columns: Mapping[str, str]) -> Iterator[Finding]:
-    """Yield a finding for every illegal score, weight or margin in batches of columns.
+    """Yield a finding for every illegal score, weight, margin or tag in batches of columns.
 
     Args:
         batches: with source, row and these columns.
         columns: raw names by name.
     """
+    known = {column.name: column for column in CARRIED}
     for batch in batches:
         for key, column in columns.items():
             label = f"`{key}`" if key == column else f"`{key}` (column `{column}`)"
             for source, row, value in zip(batch[SOURCE], batch[ROW], batch[column], strict=True):
-                if found := NUMBERS[key](own_value(value, source)):
-                    yield Finding("bad score", f"{label} is {found}", source, row)
+                if found := known[key].problem(own_value(value, source)):
+                    yield Finding(known[key].finding, f"{label} is {found}", source, row)
 
 
 def number_findings(dataset: Dataset, columns: Mapping[str, str]) -> list[Finding]:
@@ -105,7 +107,7 @@ def require_numbers(example: Row, columns: Mapping[str, str]) -> Row:
     """Return one streamed row as it is.
 
     Raises:
-        ValueError: if one of its scores, its weight or its margin is illegal.
+        ValueError: if one of its scores, its weight, its margin or its tag is illegal.
     """
     batch = {name: [example.get(name)] for name in (SOURCE, ROW, *columns.values())}
     if findings := list(illegal_numbers([batch], columns)):

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""What makes an aligned row useless or unusable. Reads image headers, decodes nothing. Imports PIL alone.
+"""What makes an aligned row unusable. Reads image headers, decodes nothing. Imports PIL alone.
 
 Training (`RowChecker`) and `resonance data check` both judge by these functions, so that they agree.
 """
@@ -16,41 +16,25 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from ...upstream import DataArguments
-from ..fields import PLACEHOLDERS, ROW, SOURCE
+from ..fields import PLACEHOLDERS, ROW, SOURCE, own_answer
 from ..media_paths import SHOWN, path_problem, shown
 from ..media_tokens import media_token, media_tokens
 from ..plan import RowPlan
 from ..types import DatasetAttr, Row
 from ..vision.opening import open_image
-from .findings import EMPTY_PROMPT, EMPTY_RESPONSE, IDENTICAL_PAIR, INVALID_TURNS, Finding
+from .findings import IMAGE_IN_ANSWER, Finding
+from .useless import SKIP_REASONS
 
 if TYPE_CHECKING:
     import pyarrow
 
-ANSWER_ROLES = ("assistant", "function")
 
-
-def skip_reason(row: Row) -> str | None:
-    """Return why a row is no preference pair: turns that do not alternate, an empty answer, or one answer twice."""
-    prompt, response = row["_prompt"], row["_response"]
-    if len(prompt) % 2 != 1 or len(response) < 2:  # what LlamaFactory itself drops
-        return INVALID_TURNS
-    if any(message["content"] is None for message in prompt):
-        return INVALID_TURNS
-    if any(message["role"] not in ANSWER_ROLES for message in response[:2]):
-        return INVALID_TURNS
-    chosen, rejected = (message["content"] for message in response[:2])
-    if any(answer is None or (isinstance(answer, str) and not answer.strip()) for answer in (chosen, rejected)):
-        return EMPTY_RESPONSE
-    return IDENTICAL_PAIR if chosen == rejected else None
-
-
-def prompt_skip_reason(row: Row) -> str | None:
-    """Return why a row is no prompt: turns that do not alternate, or a question without text."""
-    prompt = row["_prompt"]
-    if len(prompt) % 2 != 1 or any(message["content"] is None for message in prompt):
-        return INVALID_TURNS
-    return EMPTY_PROMPT if isinstance(prompt[-1]["content"], str) and not prompt[-1]["content"].strip() else None
+def answer_findings(row: Row) -> Iterator[Finding]:
+    """Return media in the answer of a row that KTO reads behind the prompt of another one, too."""
+    content = own_answer(row["_response"])["content"]
+    for placeholder in PLACEHOLDERS.values():
+        if placeholder in content:
+            yield Finding(IMAGE_IN_ANSWER, f"`{placeholder}` in the answer")
 
 
 def placeholder_findings(row: Row) -> Iterator[Finding]:
@@ -193,7 +177,7 @@ class RowChecker:
     def _findings(self, row: Row) -> Iterator[Finding]:
         if self.plan.kind == "prompts":  # an answer, if there is one, is not read
             row = {**row, "_response": []}
-        reason = prompt_skip_reason(row) if self.plan.kind == "prompts" else skip_reason(row)
+        reason = SKIP_REASONS[self.plan.kind](row)
         if reason is not None:
             yield Finding(reason, reason)
         elif (finding := text_finding(row)) is not None:
@@ -205,7 +189,10 @@ class RowChecker:
             if self.plan.needs_images and not (row["_images"] and self.counts_placeholders):
                 found = "it has no image" if not row["_images"] else "its images are not shown by a text-only template"
                 yield Finding("no image", found)
-            if self.counts_placeholders:
+            if self.counts_placeholders and self.plan.kind == "feedback":
+                yield from answer_findings(row)
+                yield from placeholder_findings({**row, "_response": []})
+            elif self.counts_placeholders:
                 yield from placeholder_findings(row)
 
     def _media(self, row: Row) -> Iterator[Finding]:

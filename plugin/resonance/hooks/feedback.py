@@ -1,0 +1,66 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""The part of the list in llamafactory.py that is of KTO alone, while it runs on our trainer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import TESTED_LLAMAFACTORY
+from .patch import Patch, Scope
+
+_WORKFLOW = "llamafactory.train.kto.workflow"
+_AS_DPO = {"why": "as for the same name of the DPO stage", "remove_when": "as there"}
+
+
+def _in(scope: Scope, target: str, replacement: str, parameters: tuple[str, ...], **more: Any) -> Patch:
+    return Patch(target, f"resonance.{replacement}", scope, parameters, versions=TESTED_LLAMAFACTORY, **more)
+
+
+KTO_PATCHES = (
+    _in(
+        "kto_rows",
+        f"{_WORKFLOW}.get_dataset",
+        "rows.tokenized_path:get_dataset",
+        ("template", "model_args", "data_args", "training_args", "stage"),
+        **_AS_DPO,
+    ),
+    _in(
+        "kto_rows",
+        "llamafactory.data.loader.FeedbackDatasetProcessor",
+        "rows.feedback:FeedbackDatasetProcessor",
+        ("template", "tokenizer", "processor", "data_args"),
+        why="as for PairwiseDatasetProcessor; a row's answer and the borrowed one are laid out as a pair",
+        remove_when="as for PairwiseDatasetProcessor",
+    ),
+    _in("kto_rows", f"{_WORKFLOW}.KTODataCollatorWithPadding", "rows.collate:PreferenceCollator", (), **_AS_DPO),
+    _in(
+        "kto_trainer",
+        f"{_WORKFLOW}.load_model",
+        "training.weights:load_model",
+        ("tokenizer", "model_args", "finetuning_args", "is_trainable", "add_valuehead"),
+        **_AS_DPO,
+    ),
+    _in(
+        "kto_trainer",
+        f"{_WORKFLOW}.create_ref_model",
+        "training.weights:create_ref_model",
+        ("model_args", "finetuning_args", "add_valuehead"),
+        **_AS_DPO,
+    ),
+    _in(
+        "kto_trainer",
+        f"{_WORKFLOW}.plot_loss",
+        "training.curves:plot_loss",
+        ("save_dictionary", "keys"),
+        optional=True,
+        **_AS_DPO,
+    ),
+    _in(
+        "kto_trainer",
+        f"{_WORKFLOW}.CustomKTOTrainer",
+        "training.feedback:FeedbackTrainer",
+        ("model", "ref_model", "finetuning_args", "processor", "disable_dropout"),
+        why="LlamaFactory's KTO hands models neither videos nor positions of images, and encodes each image twice",
+        remove_when="LlamaFactory's KTO trainer forwards whatever its collator makes",
+    ),
+)
