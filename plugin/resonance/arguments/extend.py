@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields, make_dataclass
 from typing import Any
 
-from . import chat, data, parameters, policy, preference, reward_model, tracking
+from . import chat, data, parameters, policy, preference, rates, reward_model, tracking
 
 
 @dataclass
@@ -17,6 +17,7 @@ class Keys(
     reward_model.RewardModelKeys,
     chat.ChatKeys,
     tracking.TrackingKeys,
+    rates.RateKeys,
 ):
     r"""All keys of ours that are not about rows."""
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from .rates import asks as asks_for_rates
 from .reference import ReferenceKeys
 from .resume import ResumeKeys
 from .weights import WeightKeys, loss_name
@@ -152,6 +153,7 @@ def runs_on_resonance(values: Mapping[str, Any]) -> bool:
         or values["sample_weights"] is not False
         or values["precompute_ref_log_probs"] is not False
         or evaluates_only(values)
+        or asks_for_rates(values)
     )
 
 

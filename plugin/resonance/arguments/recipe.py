@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from ..upstream import DataArguments, FinetuningArguments, TrainingArguments
-from . import data, parameters, policy, preference, reward_model, tracking
+from . import data, parameters, policy, preference, rates, reward_model, tracking
 from .environment import may_have_other_keys
 from .grouping import grouping_problems
 from .idle import does_nothing, given_without_effect
@@ -32,7 +32,7 @@ _OF_A_RUN = ("do_train", "do_eval", "output_dir", "train_sampling_strategy", "gr
 def needs_resonance(given: Mapping[str, Any]) -> bool:
     """Whether a recipe asks for anything that only exists with this package."""
     ours = preference.runs_on_resonance(given) or policy.is_policy_stage(given)
-    mine = (*preference.KEYS, *data.KEYS, *policy.KEYS, *reward_model.KEYS, *tracking.KEYS)
+    mine = (*preference.KEYS, *data.KEYS, *policy.KEYS, *reward_model.KEYS, *tracking.KEYS, *rates.KEYS)
     return ours or any(key in given for key in mine)
 
 
@@ -79,6 +79,7 @@ def check(given: Mapping[str, Any], parser: ModuleType) -> None:
     variant = policy_recipe.variant_problems(given.get("stage"))
     found += [line for line in choice_problems(given, parser) if not (variant and line.startswith("stage:"))]
     found += data.problems(given) + road_problems(given, known, given) + policy_recipe.stage_problems(given)
+    found += rates.problems(given)
     trains_policy = policy.is_policy_stage(given)
     if trains_policy or reward_model.trains_pairs(given) or data.uses_rows(given):
         found += name_problems(given)
@@ -134,6 +135,7 @@ def check_parsed(
         flags = {**vars(data_args), **values}
         flags |= {name: getattr(training_args, name, None) for name in _OF_A_RUN}
         found = data.problems(flags) + road_problems(flags, values) + policy_recipe.stage_problems(flags)
+        found += rates.problems(flags)
         if trains_policy:
             found += policy_recipe.problems(flags | vars(training_args) | vars(generating_args), read(given))
         else:

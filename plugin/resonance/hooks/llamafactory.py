@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""The only file that names LlamaFactory's internals: every name we rebind; what `always` ones become is in always.py.
+"""Every name of LlamaFactory that we rebind, with those in stock.py; what `always` ones become is in always.py.
 
 Imported by the start-up hook while LlamaFactory is, so other rooms are imported inside functions. `resonance doctor`
 prints this list.
@@ -10,17 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 from .. import SUPPORTED_LLAMAFACTORY, TESTED_LLAMAFACTORY
-from .patch import Patch, Scope
+from .declare import always as _always
+from .declare import in_run as _in
 from .registry import Registry
-
-
-def _always(scope: Scope, target: str, replacement: str, parameters: tuple[str, ...], **more: Any) -> Patch:
-    return _in(scope, target, f"hooks.always:{replacement}", parameters, always=True, **more)
-
-
-def _in(scope: Scope, target: str, replacement: str, parameters: tuple[str, ...], **more: Any) -> Patch:
-    return Patch(target, f"resonance.{replacement}", scope, parameters, versions=TESTED_LLAMAFACTORY, **more)
-
+from .stock import STOCK_PATCHES
 
 _ARGS = ("model_args", "data_args", "training_args")
 _RUN = (*_ARGS, "finetuning_args")
@@ -242,6 +235,7 @@ PATCHES = (
         why="losses of the table instead of trl's dpo_loss, which LlamaFactory calls without the loss type",
         remove_when="LlamaFactory's DPO trainer takes its loss from a registry",
     ),
+    *STOCK_PATCHES,
 )
 
 registry = Registry("llamafactory", SUPPORTED_LLAMAFACTORY, TESTED_LLAMAFACTORY, PATCHES)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..arguments import data, policy, preference, reward_model, tracking
+from ..arguments import data, policy, preference, rates, reward_model, tracking
 from ..upstream import DataArguments, FinetuningArguments, ModelArguments, TrainingArguments
 from .patch import Scope
 
@@ -97,6 +97,7 @@ def scopes(values: Mapping[str, Any]) -> tuple[Scope, ...]:
         return (*EVERY, *named)
     more: tuple[Scope, ...] = ("selection",) if data.leaves_rows_out(values) else ()
     more += ("rm_trainer",) if route.stage == "rm" and _resumes(values) else ()
+    more += _RATES.get(route.stage, ()) if rates.asks(values) else ()
     return tuple(dict.fromkeys((*EVERY, *route.scopes, *more)))
 
 
@@ -156,6 +157,8 @@ EVERY: tuple[Scope, ...] = ("arguments", "launcher")
 _RUN: dict[str, Scope] = {
     "dpo": "run_dpo", "rm": "run_rm", "sft": "run_sft", "pt": "run_pt", "kto": "run_kto", "ppo": "run_ppo",
 }  # fmt: skip
+# whose patch gives LlamaFactory's own trainer learning rates of parts; trainers of ours read them
+_RATES: dict[str, tuple[Scope, ...]] = {"sft": ("sft_trainer",), "pt": ("pt_trainer",), "kto": ("kto_trainer",)}
 ROUTES = (
     # a preference loss on our trainer
     Route(
@@ -184,4 +187,8 @@ ROUTES = (
     Route("sft", data.uses_selection, ("run_sft", "align"), _prepare_rows),
     Route("pt", data.uses_selection, ("run_pt", "align"), _prepare_rows),
     Route("kto", data.uses_selection, ("run_kto", "align"), _prepare_rows),
+    # learning rates of parts
+    Route("sft", rates.asks, ("run_sft",), _prepare_nothing),
+    Route("pt", rates.asks, ("run_pt",), _prepare_nothing),
+    Route("kto", rates.asks, ("run_kto",), _prepare_nothing),
 )

@@ -32,6 +32,7 @@ from .features import FeatureSummary, feature_cache
 from .finite import ROWS, NamingCollator
 from .meters import BatchResult, MeteredTrainer, Split
 from .opening import opening
+from .rates import RatesTrainer
 from .reference import REFERENCE_FIELDS, BeforeTraining, CachedReference
 from .resume import BaselineCallback, MarginsCallback, ResumableTrainer
 from .run import check_columns, check_ranks
@@ -44,7 +45,7 @@ WEIGHT = "weight"
 _OFF = 1e-6  # LlamaFactory's threshold below which a modifier's coefficient is off
 
 
-class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, CustomDPOTrainer):
+class PreferenceTrainer(RatesTrainer, MeteredTrainer, ResumableTrainer, GroupingTrainer, CustomDPOTrainer):
     """Trains `pref_loss` for pairs of responses, with scores when the loss asks for them.
 
     Differences from LlamaFactory's trainer: the loss is looked up in `resonance.losses`; models are called by an
