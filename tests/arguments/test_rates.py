@@ -50,6 +50,7 @@ def test_frozen_parts_have_no_rate():
         ({"optim": "adalomo"}, "optim"),
         ({"optim": "galore_adamw_layerwise"}, "optim"),
         ({"loraplus_lr_ratio": 16.0, "learning_rate": 0}, "learning_rate"),
+        ({"use_adam_mini": True}, "use_adam_mini"),
         ({"use_kt": True}, "use_kt"),
         ({"deepspeed": {"optimizer": {"type": "Adam"}}}, "deepspeed"),
         ({"deepspeed": {"scheduler": {"type": "WarmupLR"}}}, "deepspeed"),

@@ -46,6 +46,7 @@ _WITHOUT_GROUPS = {
     "use_badam": "BAdam changes the groups of its optimizer as it goes from block to block",
     "galore_layerwise": "layer-wise GaLore keeps an optimizer for each weight",
     "apollo_layerwise": "layer-wise APOLLO keeps an optimizer for each weight",
+    "use_adam_mini": "LlamaFactory can make Adam-mini of language models only",
     "use_kt": "KTransformers has an optimizer of its own",
 }
 _NOT_BY_GROUPS = ("lomo", "adalomo")
