@@ -39,7 +39,14 @@ def problems(**changes):
         ({"streaming": True, "data_ratio": 0.5}, "data_ratio: the rows of a stream cannot be counted"),
         ({"streaming": True, "score_margin": -1}, "score_margin: -1 compares all pairs of a prompt"),
         ({"max_length": 1024}, "max_length: is the length of generated text.* did you mean cutoff_len?"),
-        ({"stage": "sft", "overlong": "drop"}, "overlong: has no meaning in stage: sft; .* stage: dpo, rm"),
+        ({"stage": "pt", "overlong": "drop"}, "overlong: has no meaning in stage: pt; .* stage: dpo, rm, ppo, sft"),
+        ({"stage": "sft", "max_prompt_length": 9}, "max_prompt_length: has no meaning in stage: sft; .* dpo, rm, ppo"),
+        ({"stage": "sft", "overlong": "drop", "packing": True}, "packing: LlamaFactory packs conversations that it"),
+        ({"stage": "sft", "overlong": "drop", "neat_packing": True}, "neat_packing: LlamaFactory packs conversations"),
+        (
+            {"stage": "sft", "overlong": "drop", "predict_with_generate": True},
+            "predict_with_generate: LlamaFactory cuts the prompts that it generates from at cutoff_len; remove the key",
+        ),
         (
             {"stage": "kto", "score_margin": 1},
             "score_margin: has no meaning in stage: kto; it holds in stage: dpo, rm",

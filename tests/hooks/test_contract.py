@@ -41,6 +41,8 @@ OVERRIDDEN = {
         "__getstate__": (),
         "_encode_data_example": ("prompt", "response", "system", "tools", "images", "videos", "audios"),
     },
+    "SupervisedDatasetProcessor": {"preprocess_dataset": ("examples",), "__getstate__": ()},
+    "SFTDataCollatorWith4DAttentionMask": {"__call__": ("features",)},
     "PairwiseDataCollatorWithPadding": {"__call__": ("features",), "__post_init__": ()},
     "PairwiseTrainer": {
         "__init__": ("finetuning_args", "processor"),
@@ -132,7 +134,7 @@ def test_every_scope_has_patches_and_a_run_that_needs_it() -> None:
     assert {patch.scope for patch in PATCHES} == set(SCOPES)
     # `selection` is added where rows are left out, `v1` only refuses our keys, no run needs a chat, nor Ray's driver
     needed = {*EVERY, *(scope for route in ROUTES for scope in route.scopes), "selection", "v1", "ray", "chat"}
-    needed |= {"sft_trainer", "pt_trainer", "kto_trainer"}  # where parts have learning rates
+    needed |= {"pt_trainer", "kto_trainer"}  # where parts have learning rates
     assert needed == set(SCOPES)
 
 

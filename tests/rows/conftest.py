@@ -23,7 +23,8 @@ COLOURS = ("red", "green", "blue", "yellow", "black", "white")
 REBOUND = {
     patch.target: patch.replacement
     for patch in PATCHES
-    if patch.scope in ("align", "selection", "rows", "ppo_rows") and patch.target.startswith("llamafactory.data.")
+    if patch.scope in ("align", "selection", "rows", "ppo_rows", "sft_rows")
+    and patch.target.startswith("llamafactory.data.")
 }
 
 ENTRIES: dict[str, dict[str, Any]] = {
@@ -142,7 +143,8 @@ def load(
     def run(
         needs_scores: bool = True, stage: str = "dpo", needs: tuple[str, ...] = (), **changes: Any
     ) -> SimpleNamespace:
-        prompts = stage == "ppo"
+        kinds: dict[str, tuple[Kind, str]] = {"ppo": ("prompts", "ppo"), "sft": ("answers", "sft")}
+        kind, processed_as = kinds.get(stage, ("pairs", "rm"))
         recipe = {
             "stage": stage,
             "do_train": True,
@@ -160,11 +162,9 @@ def load(
         if recipe.get("streaming"):
             recipe |= {"max_steps": 1, "buffer_size": 1}
         model_args, data_args, training_args, _, _ = get_train_args(recipe)
-        kind: Kind = "prompts" if prompts else "pairs"
         more = {f"needs_{group}": True for group in needs}
-        prepare_rows(data_args, training_args, needs_scores=needs_scores and not prompts, kind=kind, **more)
+        prepare_rows(data_args, training_args, needs_scores=needs_scores and kind == "pairs", kind=kind, **more)
         template = get_template_and_fix_tokenizer(tokenizer_module["tokenizer"], data_args)
-        processed_as = "ppo" if prompts else "rm"
         loaded = get_dataset(template, model_args, data_args, training_args, stage=processed_as, **tokenizer_module)
         return SimpleNamespace(
             train=loaded.get("train_dataset"),

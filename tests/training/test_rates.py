@@ -14,6 +14,7 @@ from transformers import Trainer, TrainerCallback
 
 from conftest import MODEL
 from forward.tiny import FAMILIES, make, pairs, picture
+from resonance.training.critic import CriticTrainer
 from resonance.training.rates import PART, RatesTrainer, check_model, part_of
 from resonance.training.resume import ResumableTrainer
 from training.policies import policy_recipe, write_policy
@@ -59,13 +60,16 @@ def lora(model: Any, **config: Any) -> Any:
     return get_peft_model(model, LoraConfig(r=2, task_type="CAUSAL_LM", **config))
 
 
-def trainer_of(model: Any, folder: Any, finetuning: dict[str, Any], **training: Any) -> Any:
+def trainer_of(
+    model: Any, folder: Any, finetuning: dict[str, Any], kind: Any = Rated, more: Any = (), **training: Any
+) -> Any:
     options = {"report_to": "none", "use_cpu": True, "learning_rate": BASE, "per_device_train_batch_size": 1}
     options |= {"logging_steps": 1, "save_strategy": "no", "disable_tqdm": True, "remove_unused_columns": False}
     args = TrainingArguments(output_dir=str(folder), **{**options, **training})
     recipe = {"stage": "sft", "finetuning_type": "full", **finetuning}
     rows = [batch_of(model, seed) for seed in range(4)]
-    return Rated(
+    return kind(
+        **dict(more),
         finetuning_args=FinetuningArguments(**recipe),
         model=model,
         args=args,
@@ -128,6 +132,22 @@ def test_adapters_belong_to_the_part_that_they_are_in(tmp_path):
     }
     assert all("visual.blocks" in name and "lora_" in name for name, group in found.items() if group[2] == "vision")
     assert all("visual.merger.modules_to_save" in name for name, group in found.items() if group[2] == "projector")
+
+
+class WithCritic(RatesTrainer, CriticTrainer, LlamaFactorys):
+    pass
+
+
+def test_a_value_model_has_the_rate_of_the_critic(tmp_path):
+    """It is a copy of the policy, with a vision tower of its own."""
+    model = make(FAMILIES["qwen2_vl"]())
+    critic = {"critic": "separate", "critic_learning_rate": 0.75, "critic_folder": None}
+    found = rates_by_name(model, trainer_of(model, tmp_path, RATES, WithCritic, critic).create_optimizer())
+    parts = {name: (rate, part) for name, (rate, _, part) in found.items()}
+    assert {parts[name] for name in parts if name.startswith("value_model.")} == {(0.75, "critic")}
+    policy = {parts[name] for name in parts if not name.startswith("value_model.")}
+    assert policy == {(BASE, None), (RATES["vision_lr"], "vision"), (RATES["projector_lr"], "projector")}
+    assert set(parts) == {name for name, _ in model.named_parameters()}
 
 
 class Steps(TrainerCallback):
@@ -284,9 +304,9 @@ LOGGED = ("learning_rate", "learning_rate/vision", "learning_rate/projector")
 FIRST = (2e-4, 1e-5, 5e-5)
 
 
-@pytest.mark.parametrize("stage", ["sft", "dpo", "rm"])
+@pytest.mark.parametrize("stage", ["sft", pytest.param("rm", marks=pytest.mark.slow)])
 def test_a_stage_logs_its_rates(stage, recipe, train, with_sft_set):
-    """LlamaFactory's trainer of answers with adapters; sigmoid and reward models go to our trainers."""
+    """LlamaFactory's trainer of answers with adapters; reward models go to our trainer."""
     adapters = {"finetuning_type": "lora", "lora_rank": 4, "additional_target": "visual.merger"}
     changes = {"dataset_dir": str(with_sft_set), "dataset": "sft", **adapters} if stage == "sft" else {}
     run = train(recipe(stage=stage, **changes, **CHANGED))
@@ -294,7 +314,8 @@ def test_a_stage_logs_its_rates(stage, recipe, train, with_sft_set):
     assert "1e-05 for" in run.output and "5e-05 for 6 weights of the projector, 0.0002 for all others" in run.output
 
 
-def test_a_value_model_has_the_rate_of_the_critic(recipe, train, tmp_path):
+@pytest.mark.slow
+def test_a_policy_with_a_value_model_logs_all_rates(recipe, train, tmp_path):
     folder = tmp_path / "policy"
     folder.mkdir()
     critic = {"critic": "separate", "critic_learning_rate": 3e-4}

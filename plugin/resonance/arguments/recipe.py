@@ -81,7 +81,8 @@ def check(given: Mapping[str, Any], parser: ModuleType) -> None:
     found += data.problems(given) + road_problems(given, known, given) + policy_recipe.stage_problems(given)
     found += rates.problems(given)
     trains_policy = policy.is_policy_stage(given)
-    if trains_policy or reward_model.trains_pairs(given) or data.uses_rows(given):
+    checked = data.uses_rows(given) or data.uses_answers(given)
+    if trains_policy or reward_model.trains_pairs(given) or checked:
         found += name_problems(given)
     found += policy_recipe.problems(given, given) if trains_policy else _problems_without_policy(given)
     if found:
@@ -93,7 +94,7 @@ def _problems_without_policy(given: Mapping[str, Any]) -> list[str]:
     found = given_without_effect(given)
     if preference.runs_on_resonance(given):
         found += parameters.problems(given)
-    if reward_model.trains_pairs(given) or data.uses_rows(given):
+    if reward_model.trains_pairs(given) or data.uses_rows(given) or data.uses_answers(given):
         return found + _problems_of_pairs(given)
     return found + stage_problems(given)
 
@@ -104,7 +105,7 @@ def _problems_of_pairs(values: Mapping[str, Any]) -> list[str]:
         return reward_model.problems(values)
     if preference.runs_on_resonance(values):
         return run_problems(values)
-    if data.uses_rows(values):
+    if data.uses_rows(values) or data.uses_answers(values):
         return dataset_problems(values) + output_problems(values.get("output_dir"))
     return []
 

@@ -33,6 +33,7 @@ Scope = Literal[
     "dpo_rows",
     "rm_rows",
     "ppo_rows",
+    "sft_rows",
     "sft_trainer",
     "pt_trainer",
     "kto_trainer",

@@ -146,6 +146,12 @@ def _prepare_prompts(_: ModelArguments, data_args: DataArguments, training_args:
     prepare_rows(data_args, training_args, kind="prompts")
 
 
+def _prepare_answers(_: ModelArguments, data_args: DataArguments, training_args: TrainingArguments, *__: Any) -> None:
+    from ..training.run import prepare_rows
+
+    prepare_rows(data_args, training_args, kind="answers")
+
+
 def _watched(callbacks: Callbacks) -> Callbacks:
     from ..training.run import watched
 
@@ -183,6 +189,14 @@ ROUTES = (
     Route("rm", _resumes, ("run_rm", "rm_trainer"), _prepare_nothing),
     # completions of the policy itself, rewarded
     Route("ppo", policy.is_policy_stage, ("run_ppo", "align", "rows", "ppo_rows"), _prepare_prompts, _watched),
+    # conversations checked and tokenized by us, for LlamaFactory's own trainer, which ours makes resumable
+    Route(
+        "sft",
+        data.uses_answers,
+        ("run_sft", "align", "rows", "sft_rows", "sft_trainer"),
+        _prepare_answers,
+        _watched,
+    ),
     # a fraction of the rows, for LlamaFactory's own trainers
     Route("sft", data.uses_selection, ("run_sft", "align"), _prepare_rows),
     Route("pt", data.uses_selection, ("run_pt", "align"), _prepare_rows),

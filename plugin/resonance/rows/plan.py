@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from .fields import CARRIED, Column
 
-Kind = Literal["pairs", "prompts", "other"]
+Kind = Literal["pairs", "prompts", "answers", "other"]
 Policy = Literal["error", "drop", "shrink_image", "cut_text"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)
 """Values of the recipe's `overlong`: what becomes of a pair over a limit."""
@@ -34,7 +34,7 @@ class RowPlan:
         max_target_length: most tokens of a response, or None.
         data_ratio: fraction of the training rows to keep.
         score_margin: smallest difference of the scores of a training pair, WIDEST, or None for all pairs.
-        kind: what a row is. Pairs and prompts are checked and tokenized by us, other rows only selected.
+        kind: what a row is. All but other rows are checked and tokenized by us, those are only selected.
         schema_version: raised whenever the meaning of a column changes, so that no older cache is read.
         needs_weights: whether the run reads ``weight``.
         needs_margins: whether the loss reads ``margin``.

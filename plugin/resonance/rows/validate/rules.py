@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -53,8 +53,26 @@ def prompt_skip_reason(row: Row) -> str | None:
     return EMPTY_PROMPT if isinstance(prompt[-1]["content"], str) and not prompt[-1]["content"].strip() else None
 
 
+def answer_skip_reason(row: Row) -> str | None:
+    """Return why a row is no conversation to learn: turns that do not alternate, or no answer at its end."""
+    prompt, response = row["_prompt"], row["_response"]
+    if len(prompt) % 2 != 1 or len(response) != 1:  # what LlamaFactory itself drops
+        return INVALID_TURNS
+    if any(message["content"] is None for message in prompt) or response[0]["role"] not in ANSWER_ROLES:
+        return INVALID_TURNS
+    answer = response[0]["content"]
+    return EMPTY_RESPONSE if answer is None or (isinstance(answer, str) and not answer.strip()) else None
+
+
+SKIP_REASONS: dict[str, Callable[[Row], str | None]] = {
+    "pairs": skip_reason,
+    "prompts": prompt_skip_reason,
+    "answers": answer_skip_reason,
+}
+
+
 def placeholder_findings(row: Row) -> Iterator[Finding]:
-    """Compare media with placeholders, for prompt + chosen and prompt + rejected alike, as the template will.
+    """Compare media with placeholders, for the prompt with each of its answers, as the template will.
 
     Without responses the prompt is looked at alone.
     """
@@ -64,7 +82,8 @@ def placeholder_findings(row: Row) -> Iterator[Finding]:
         if not row["_response"] and in_prompt != media:
             plural = "s" * (media != 1)
             yield Finding("placeholder count", f"{media} {name}{plural} but {in_prompt} `{placeholder}` in the prompt")
-        for answer, message in zip(("chosen", "rejected"), row["_response"], strict=False):
+        answers = ("answer",) if len(row["_response"]) == 1 else ("chosen", "rejected")
+        for answer, message in zip(answers, row["_response"], strict=False):
             wanted = in_prompt + message["content"].count(placeholder)
             if wanted != media:
                 plural = "s" * (media != 1)
@@ -193,7 +212,7 @@ class RowChecker:
     def _findings(self, row: Row) -> Iterator[Finding]:
         if self.plan.kind == "prompts":  # an answer, if there is one, is not read
             row = {**row, "_response": []}
-        reason = prompt_skip_reason(row) if self.plan.kind == "prompts" else skip_reason(row)
+        reason = SKIP_REASONS[self.plan.kind](row)
         if reason is not None:
             yield Finding(reason, reason)
         elif (finding := text_finding(row)) is not None:
