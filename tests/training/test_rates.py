@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -311,6 +312,7 @@ def test_a_stage_logs_its_rates(stage, recipe, train, with_sft_set):
     changes = {"dataset_dir": str(with_sft_set), "dataset": "sft", **adapters} if stage == "sft" else {}
     run = train(recipe(stage=stage, **changes, **CHANGED))
     assert run.logged(*LOGGED)[0] == pytest.approx(FIRST) and len(run.logged(*LOGGED)) == 2
+    assert json.loads((run.output_dir / "resonance_run.json").read_text())["settings"]["vision_lr"] == 1e-5
     assert "1e-05 for" in run.output and "5e-05 for 6 weights of the projector, 0.0002 for all others" in run.output
 
 

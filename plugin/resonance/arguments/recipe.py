@@ -25,8 +25,11 @@ from .roads import road_problems, v1_problems
 from .speedups import compile_problems
 
 logger = logging.getLogger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
-# What is checked of the training arguments; which of the last two there is depends on Transformers.
-_OF_A_RUN = ("do_train", "do_eval", "output_dir", "train_sampling_strategy", "group_by_length")
+# What is checked of the training arguments; which of the two about lengths there is depends on Transformers.
+_OF_A_RUN = (
+    "do_train", "do_eval", "output_dir", "train_sampling_strategy", "group_by_length", "predict_with_generate",
+    "optim", "deepspeed", "learning_rate",
+)  # fmt: skip
 
 
 def needs_resonance(given: Mapping[str, Any]) -> bool:

@@ -202,7 +202,7 @@ ROUTES = (
     Route("pt", data.uses_selection, ("run_pt", "align"), _prepare_rows),
     Route("kto", data.uses_selection, ("run_kto", "align"), _prepare_rows),
     # learning rates of parts
-    Route("sft", rates.asks, ("run_sft",), _prepare_nothing),
-    Route("pt", rates.asks, ("run_pt",), _prepare_nothing),
-    Route("kto", rates.asks, ("run_kto",), _prepare_nothing),
+    Route("sft", rates.asks, ("run_sft",), _prepare_nothing, _watched),
+    Route("pt", rates.asks, ("run_pt",), _prepare_nothing, _watched),
+    Route("kto", rates.asks, ("run_kto",), _prepare_nothing, _watched),
 )
