@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from resonance.arguments import data, preference, tracking
+from resonance.arguments import data, preference, rates, tracking
 from resonance.losses import LOSSES
 
-DEFAULTS = preference.DEFAULTS | data.DEFAULTS | tracking.DEFAULTS
-KEYS = (*preference.KEYS, *data.KEYS, *tracking.KEYS)
+DEFAULTS = preference.DEFAULTS | data.DEFAULTS | tracking.DEFAULTS | rates.DEFAULTS
+KEYS = (*preference.KEYS, *data.KEYS, *tracking.KEYS, *rates.KEYS)
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

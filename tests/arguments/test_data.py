@@ -39,7 +39,14 @@ def problems(**changes):
         ({"streaming": True, "data_ratio": 0.5}, "data_ratio: the rows of a stream cannot be counted"),
         ({"streaming": True, "score_margin": -1}, "score_margin: -1 compares all pairs of a prompt"),
         ({"max_length": 1024}, "max_length: is the length of generated text.* did you mean cutoff_len?"),
-        ({"stage": "sft", "overlong": "drop"}, "overlong: has no meaning in stage: sft; .* stage: dpo, rm"),
+        ({"stage": "pt", "overlong": "drop"}, "overlong: has no meaning in stage: pt; .* stage: dpo, rm, ppo, sft"),
+        ({"stage": "sft", "max_prompt_length": 9}, "max_prompt_length: has no meaning in stage: sft; .* dpo, rm, ppo"),
+        ({"stage": "sft", "overlong": "drop", "packing": True}, "packing: LlamaFactory packs conversations that it"),
+        ({"stage": "sft", "overlong": "drop", "neat_packing": True}, "neat_packing: LlamaFactory packs conversations"),
+        (
+            {"stage": "sft", "overlong": "drop", "predict_with_generate": True},
+            "predict_with_generate: LlamaFactory cuts the prompts that it generates from at cutoff_len; remove the",
+        ),
         (
             {"stage": "kto", "score_margin": 1},
             "score_margin: has no meaning in stage: kto; it holds in stage: dpo, rm",
@@ -120,6 +127,19 @@ def test_which_runs_use_our_rows():
         assert not data.uses_rows({"stage": "sft", key: value})
     assert data.uses_selection({"data_ratio": 0.5}) and not data.uses_selection({"data_ratio": 1.0})
     assert not preference.runs_on_resonance({"stage": "dpo", "overlong": "drop"}), "the trainer is another matter"
+
+
+def test_conversations_are_ours_where_overlong_is_given(tmp_path):
+    assert data.uses_answers({"stage": "sft", "overlong": "error"}) and data.uses_answers({"overlong": "drop"})
+    assert not any(data.uses_answers({"stage": "sft", **keys}) for keys in ({}, {"data_ratio": 0.5}))
+    assert not data.uses_answers({"stage": "dpo", "overlong": "drop"})
+    (tmp_path / "dataset_info.json").write_text(json.dumps({"pairs": {"file_name": "p.json", "ranking": True}}))
+    given = {"stage": "sft", "dataset_dir": str(tmp_path), "output_dir": str(tmp_path / "out"), "dataset": "pairs,no"}
+    with pytest.raises(ValueError) as caught:
+        recipe.check({**given, "template": "qwen2vl", "overlong": "drop", "packing": True}, parser)
+    text = str(caught.value)
+    assert "4 problems" in text and "has pairs; stage: sft takes answers, without `ranking`" in text
+    assert "dataset: 'no' is not in" in text and "template: LlamaFactory has no 'qwen2vl'; nearest: qwen2_vl" in text
 
 
 def test_image_root_is_media_dir():

@@ -8,7 +8,7 @@ import pickle
 
 import pytest
 
-from resonance.arguments import chat, feedback, parameters, policy, preference, reward_model, tracking
+from resonance.arguments import chat, feedback, parameters, policy, preference, rates, reward_model, tracking
 from resonance.losses import LOSSES
 
 FIXED = ("ipo", "orpo", "simpo", "sigmoid_norm", "odds_ratio", "sft")  # defined on means a token
@@ -238,7 +238,8 @@ def test_label_smoothing_of_a_loss_that_llamafactory_does_not_know_it_for(finetu
 def test_stock_arguments_are_what_they_were(finetuning_arguments):
     original = finetuning_arguments.__mro__[1]
     ours, stock = finetuning_arguments(stage="dpo"), original(stage="dpo")
-    keys = (*preference.KEYS, *policy.KEYS, *reward_model.KEYS, *feedback.KEYS, *tracking.KEYS, chat.KEY)
+    rooms = (preference, policy, reward_model, feedback, tracking, rates)
+    keys = (*(key for room in rooms for key in room.KEYS), chat.KEY)
     assert {k: v for k, v in ours.to_dict().items() if k not in keys} == stock.to_dict()
     assert ours.use_ref_model == stock.use_ref_model
 

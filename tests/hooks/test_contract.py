@@ -26,6 +26,13 @@ from resonance.hooks.routes import EVERY, ROUTES
 
 OLDEST = ("llamafactory==0.9.4", "transformers==4.57.1", "peft==0.17.1", "huggingface_hub<1")
 NEXT = os.environ.get("RESONANCE_NEXT_LLAMAFACTORY", "")
+RATES: dict[str, tuple[str, ...]] = {"create_optimizer": (), "_get_learning_rate": ()}
+RESUMED = {
+    "_load_from_checkpoint": ("resume_from_checkpoint", "model"),
+    "_load_best_model": (),
+    "_save_rng_state": ("output_dir",),
+}
+STOCK = ("CustomSeq2SeqTrainer", "CustomTrainer", "CustomKTOTrainer")
 # Methods that classes of ours override, with the parameters their callers give by position.
 OVERRIDDEN = {
     "DatasetAttr": {"join": ("attr",)},
@@ -34,6 +41,8 @@ OVERRIDDEN = {
         "__getstate__": (),
         "_encode_data_example": ("prompt", "response", "system", "tools", "images", "videos", "audios"),
     },
+    "SupervisedDatasetProcessor": {"preprocess_dataset": ("examples",), "__getstate__": ()},
+    "SFTDataCollatorWith4DAttentionMask": {"__call__": ("features",)},
     "PairwiseDataCollatorWithPadding": {"__call__": ("features",), "__post_init__": ()},
     "PairwiseTrainer": {
         "__init__": ("finetuning_args", "processor"),
@@ -49,7 +58,9 @@ OVERRIDDEN = {
         "_load_from_checkpoint": ("resume_from_checkpoint", "model"),
         "_load_best_model": (),
         "_save_rng_state": ("output_dir",),
+        **RATES,
     },
+    **{name: {**RATES, **RESUMED, "__init__": (), "log": ("logs",)} for name in STOCK},
     "CustomDPOTrainer": {
         "__init__": ("model", "ref_model", "finetuning_args", "processor"),
         "compute_loss": ("model", "inputs", "return_outputs"),
@@ -64,6 +75,7 @@ OVERRIDDEN = {
         "_load_from_checkpoint": ("resume_from_checkpoint", "model"),
         "_load_best_model": (),
         "_save_rng_state": ("output_dir",),
+        **RATES,
     },
 }
 NOT_OF_A_RUN = ("selection", "v1", "ray", "chat", "families")
@@ -123,6 +135,7 @@ def test_every_scope_has_patches_and_a_run_that_needs_it() -> None:
     assert {patch.scope for patch in PATCHES} == set(SCOPES)
     # `selection` is added where rows are left out, `v1` only refuses our keys; a template is missed where it is named
     needed = {*EVERY, *(scope for route in ROUTES for scope in route.scopes), *NOT_OF_A_RUN}
+    needed |= {"pt_trainer", "kto_rates"}  # where parts have learning rates
     assert needed == set(SCOPES)
 
 

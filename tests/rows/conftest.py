@@ -23,7 +23,7 @@ COLOURS = ("red", "green", "blue", "yellow", "black", "white")
 REBOUND = {
     patch.target: patch.replacement
     for patch in PATCHES
-    if patch.scope in ("align", "selection", "rows", "ppo_rows", "kto_rows")
+    if patch.scope in ("align", "selection", "rows", "ppo_rows", "kto_rows", "sft_rows")
     and patch.target.startswith("llamafactory.data.")
 }
 
@@ -143,8 +143,10 @@ def load(
     def run(
         needs_scores: bool = True, stage: str = "dpo", needs: tuple[str, ...] = (), **changes: Any
     ) -> SimpleNamespace:
-        kinds: dict[str, Kind] = {"ppo": "prompts", "kto": "feedback"}
-        kind = kinds.get(stage, "pairs")
+        kinds: dict[str, tuple[Kind, str]] = {
+            "ppo": ("prompts", "ppo"), "kto": ("feedback", "kto"), "sft": ("answers", "sft")
+        }  # fmt: skip
+        kind, processed_as = kinds.get(stage, ("pairs", "rm"))
         recipe = {
             "stage": stage,
             "do_train": True,
@@ -165,7 +167,6 @@ def load(
         more = {f"needs_{group}": True for group in needs}
         prepare_rows(data_args, training_args, needs_scores=needs_scores and kind == "pairs", kind=kind, **more)
         template = get_template_and_fix_tokenizer(tokenizer_module["tokenizer"], data_args)
-        processed_as = stage if kind != "pairs" else "rm"
         loaded = get_dataset(template, model_args, data_args, training_args, stage=processed_as, **tokenizer_module)
         return SimpleNamespace(
             train=loaded.get("train_dataset"),

@@ -16,6 +16,7 @@ from .preference import runs_on_resonance
 PAIR_STAGES = ("dpo", "rm")
 ANSWER_STAGES = (*PAIR_STAGES, "kto")
 LENGTH_STAGES = (*ANSWER_STAGES, "ppo")
+OVERLONG_STAGES = (*LENGTH_STAGES, "sft")
 RATIO_STAGES = ("dpo", "rm", "sft", "pt", "kto", "ppo")
 
 
@@ -27,10 +28,10 @@ class DataKeys:
         default=None,
         metadata={
             "help": (
-                "What becomes of a pair that is longer than cutoff_len: error (stop, listing every such row), drop "
+                "What becomes of a row that is longer than cutoff_len: error (stop, listing every such row), drop "
                 "(leave it out), shrink_image (make its images smaller) or cut_text (shorten its text). None of these "
                 "cuts through an image. Unset: error on Resonance's trainer and in any run with another of these "
-                "keys about pairs, LlamaFactory's cut in the others."
+                "keys about pairs, LlamaFactory's cut in the others, as in stage sft."
             )
         },
     )
@@ -67,6 +68,12 @@ class DataKeys:
 
 KEYS = tuple(f.name for f in fields(DataKeys))
 DEFAULTS = {f.name: f.default for f in fields(DataKeys)}
+# Keys by which LlamaFactory cuts conversations of stage sft although `overlong` is given.
+_NOT_WHOLE = {
+    "packing": "LlamaFactory packs conversations that it has cut at cutoff_len",
+    "neat_packing": "LlamaFactory packs conversations that it has cut at cutoff_len",
+    "predict_with_generate": "LlamaFactory cuts the prompts that it generates from at cutoff_len",
+}
 PAIR_KEYS = ("overlong", "score_margin", "max_prompt_length", "max_target_length")
 
 
@@ -79,6 +86,11 @@ def uses_rows(values: Mapping[str, Any]) -> bool:
     """Whether pairs are checked and tokenised by us although LlamaFactory's own trainer may train on them."""
     pairs = values.get("stage") in PAIR_STAGES
     return pairs and any(key in (*PAIR_KEYS, "data_ratio") for key in given_keys(values))
+
+
+def uses_answers(values: Mapping[str, Any]) -> bool:
+    """Whether conversations are checked and tokenised by us, for LlamaFactory's trainer of them."""
+    return values.get("stage", "sft") == "sft" and values.get("overlong") is not None
 
 
 def uses_selection(values: Mapping[str, Any]) -> bool:
@@ -97,8 +109,8 @@ def problems(values: Mapping[str, Any]) -> list[str]:
     found = []
     for key in given_keys(values):
         where: tuple[str, ...] = PAIR_STAGES if key in PAIR_KEYS else RATIO_STAGES
-        where = LENGTH_STAGES if key in ("overlong", "max_prompt_length") else where
-        where = ANSWER_STAGES if key == "max_target_length" else where
+        own = {"overlong": OVERLONG_STAGES, "max_prompt_length": LENGTH_STAGES, "max_target_length": ANSWER_STAGES}
+        where = own.get(key, where)
         if stage not in where and key != "image_root":
             found.append(f"{key}: has no meaning in stage: {stage}; it holds in stage: {', '.join(where)}")
     found += value_problems(values)
@@ -110,6 +122,8 @@ def problems(values: Mapping[str, Any]) -> list[str]:
                 "score_margin: -1 compares all pairs of a prompt, which a stream does not have at once; give a "
                 "threshold, or `streaming: false`"
             )
+    if uses_answers(values):
+        found += [f"{key}: {why}; remove the key, or `overlong`" for key, why in _NOT_WHOLE.items() if values.get(key)]
     ours = uses_rows(values) or runs_on_resonance(values)
     if ours and values.get("max_length") is not None and values.get("cutoff_len") is None:
         found.append(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields, make_dataclass
 from typing import Any
 
-from . import chat, data, feedback, parameters, policy, preference, reward_model, tracking
+from . import chat, data, feedback, parameters, policy, preference, rates, reward_model, tracking
 
 
 @dataclass
@@ -18,6 +18,7 @@ class Keys(
     feedback.FeedbackKeys,
     chat.ChatKeys,
     tracking.TrackingKeys,
+    rates.RateKeys,
 ):
     r"""All keys of ours that are not about rows."""
 

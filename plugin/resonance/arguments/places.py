@@ -18,6 +18,7 @@ from typing import Any
 from ..rows.fields import SCORE_FIELDS
 
 DATASET_INFO = "dataset_info.json"
+_WITHOUT_PAIRS = {"ppo": "stage: ppo takes prompts", "sft": "stage: sft takes answers"}
 
 
 def dataset_problems(values: Mapping[str, Any]) -> list[str]:
@@ -54,9 +55,9 @@ def dataset_problems(values: Mapping[str, Any]) -> list[str]:
             if wrong := _entry_problem(info[name]):
                 found.append(f"{key}: {name!r} in {path}: {wrong}")
                 continue
-            if values.get("stage") == "ppo":
+            if takes := _WITHOUT_PAIRS.get(values.get("stage", "sft")):
                 if info[name].get("ranking"):
-                    found.append(f"{key}: {name!r} in {path} has pairs; stage: ppo takes prompts, without `ranking`")
+                    found.append(f"{key}: {name!r} in {path} has pairs; {takes}, without `ranking`")
                 continue
             if values.get("stage") == "kto":
                 if info[name].get("ranking"):

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from .beyond import ImageKeys
 from .curriculum import CurriculumKeys
+from .rates import asks as asks_for_rates
 from .reference import ReferenceKeys
 from .resume import ResumeKeys
 from .weights import WeightKeys, loss_name
@@ -155,6 +156,7 @@ def runs_on_resonance(values: Mapping[str, Any]) -> bool:
         or values["score_order"] is not None
         or values["precompute_ref_log_probs"] is not False
         or evaluates_only(values)
+        or asks_for_rates(values)
     )
 
 

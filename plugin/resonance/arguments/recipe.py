@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from ..upstream import DataArguments, FinetuningArguments, TrainingArguments
-from . import data, feedback, parameters, policy, preference, reward_model, tracking
+from . import data, feedback, parameters, policy, preference, rates, reward_model, tracking
 from .environment import may_have_other_keys
 from .grouping import grouping_problems
 from .idle import does_nothing, given_without_effect
@@ -25,14 +25,25 @@ from .roads import road_problems, v1_problems
 from .speedups import compile_problems
 
 logger = logging.getLogger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
-# What is checked of the training arguments; which of the last two there is depends on Transformers.
-_OF_A_RUN = ("do_train", "do_eval", "output_dir", "train_sampling_strategy", "group_by_length")
+# What is checked of the training arguments; which of the two about lengths there is depends on Transformers.
+_OF_A_RUN = (
+    "do_train", "do_eval", "output_dir", "train_sampling_strategy", "group_by_length", "predict_with_generate",
+    "optim", "deepspeed", "learning_rate",
+)  # fmt: skip
 
 
 def needs_resonance(given: Mapping[str, Any]) -> bool:
     """Whether a recipe asks for anything that only exists with this package."""
     ours = preference.runs_on_resonance(given) or policy.is_policy_stage(given)
-    mine = (*preference.KEYS, *data.KEYS, *policy.KEYS, *reward_model.KEYS, *feedback.KEYS, *tracking.KEYS)
+    mine = (
+        *preference.KEYS,
+        *data.KEYS,
+        *policy.KEYS,
+        *reward_model.KEYS,
+        *feedback.KEYS,
+        *tracking.KEYS,
+        *rates.KEYS,
+    )
     return ours or any(key in given for key in mine)
 
 
@@ -79,8 +90,10 @@ def check(given: Mapping[str, Any], parser: ModuleType) -> None:
     variant = policy_recipe.variant_problems(given.get("stage"))
     found += [line for line in choice_problems(given, parser) if not (variant and line.startswith("stage:"))]
     found += data.problems(given) + road_problems(given, known, given) + policy_recipe.stage_problems(given)
+    found += rates.problems(given)
     trains_policy = policy.is_policy_stage(given)
-    if trains_policy or reward_model.trains_pairs(given) or data.uses_rows(given):
+    checked = data.uses_rows(given) or data.uses_answers(given)
+    if trains_policy or reward_model.trains_pairs(given) or checked:
         found += name_problems(given)
     found += policy_recipe.problems(given, given) if trains_policy else _problems_without_policy(given)
     if found:
@@ -92,7 +105,7 @@ def _problems_without_policy(given: Mapping[str, Any]) -> list[str]:
     found = given_without_effect(given)
     if preference.runs_on_resonance(given):
         found += parameters.problems(given)
-    if reward_model.trains_pairs(given) or data.uses_rows(given):
+    if reward_model.trains_pairs(given) or data.uses_rows(given) or data.uses_answers(given):
         return found + _problems_of_pairs(given)
     return found + stage_problems(given)
 
@@ -105,7 +118,7 @@ def _problems_of_pairs(values: Mapping[str, Any]) -> list[str]:
         return feedback.problems(values) + token_problems(values)
     if preference.runs_on_resonance(values):
         return run_problems(values)
-    if data.uses_rows(values):
+    if data.uses_rows(values) or data.uses_answers(values):
         return dataset_problems(values) + output_problems(values.get("output_dir"))
     return []
 
@@ -136,6 +149,7 @@ def check_parsed(
         flags = {**vars(data_args), **values}
         flags |= {name: getattr(training_args, name, None) for name in _OF_A_RUN}
         found = data.problems(flags) + road_problems(flags, values) + policy_recipe.stage_problems(flags)
+        found += rates.problems(flags)
         if trains_policy:
             found += policy_recipe.problems(flags | vars(training_args) | vars(generating_args), read(given))
         else:

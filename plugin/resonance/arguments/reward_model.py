@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from . import feedback, preference
+from . import feedback, preference, rates
 from .grouping import grouping_problems
 from .parameters import engine_problems
 from .places import card_problems, dataset_problems, output_problems
@@ -74,7 +74,7 @@ def reads_scores(data_args: Any, finetuning_args: Any) -> bool:
 
 def runs_on_resonance(values: Mapping[str, Any]) -> bool:
     """Whether a recipe's RM stage is run by us. Missing keys take their defaults."""
-    asked = values.get("rm_engine", "llamafactory") != "llamafactory" or needs_scores(values)
+    asked = values.get("rm_engine", "llamafactory") != "llamafactory" or needs_scores(values) or rates.asks(values)
     return values.get("stage") == STAGE and asked
 
 

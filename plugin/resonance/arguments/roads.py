@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from . import data, feedback, preference, reward_model, tracking
+from . import data, feedback, preference, rates, reward_model, tracking
 from .environment import is_env_enabled
 
 
@@ -63,7 +63,7 @@ def road_problems(
     if road is None:
         return []
     cure = f"remove {road.switch}" if road.in_recipe else f"unset {road.switch}"
-    found, keys = [], [*data.given_keys(values), *tracking.given_keys(values)]
+    found, keys = [], [*data.given_keys(values), *tracking.given_keys(values), *rates.given_keys(values)]
     if preference.runs_on_resonance(values):
         loss = values.get("pref_loss", preference.DEFAULTS["pref_loss"])
         found = [f"{road.switch}: pref_loss: {loss} runs on Resonance's trainer, not on that back-end; {cure}"]
@@ -78,11 +78,8 @@ def road_problems(
 
 def v1_problems(given: Mapping[str, Any]) -> list[str]:
     """Our keys in a recipe for LlamaFactory's v1 trainers, which read none of them."""
-    keys = [
-        key
-        for key in given
-        if key in (*preference.KEYS, *data.KEYS, *reward_model.KEYS, *feedback.KEYS, *tracking.KEYS)
-    ]
+    rooms = (preference, data, reward_model, feedback, tracking, rates)
+    keys = [key for key in given if any(key in room.KEYS for room in rooms)]
     keys += [] if keys or not preference.runs_on_resonance(given) else ["pref_loss"]
     return [
         f"{key}: USE_V1=1 runs LlamaFactory's v1 trainers, where nothing of Resonance runs; unset USE_V1, or remove "

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import partial, wraps
 from typing import Any
 
+from ..arguments import rates
 from ..arguments.idle import does_nothing
 from ..arguments.resume import goes_on_from_ours
 from ..arguments.tracking import named, unread
@@ -107,6 +108,10 @@ def run_stage(original: Callable[..., Any]) -> Callable[..., Any]:
             on_all_ranks(lambda: check_continuation(*four, ours=route is not None and route.leaves_record))
         if route is None:
             return original(*args, **kwargs)
+        if keys := rates.given_keys(values):
+            from ..training.rates import check_model
+
+            check_model(four[0], keys)
         with registry.rebound(*routes.scopes(values)):
             from ..training.run import until_precomputed
 

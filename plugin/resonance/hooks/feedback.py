@@ -3,28 +3,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from .. import TESTED_LLAMAFACTORY
-from .patch import Patch, Scope
+from .declare import in_run
 
 _WORKFLOW = "llamafactory.train.kto.workflow"
 _AS_DPO = {"why": "as for the same name of the DPO stage", "remove_when": "as there"}
 
-
-def _in(scope: Scope, target: str, replacement: str, parameters: tuple[str, ...], **more: Any) -> Patch:
-    return Patch(target, f"resonance.{replacement}", scope, parameters, versions=TESTED_LLAMAFACTORY, **more)
-
-
 KTO_PATCHES = (
-    _in(
+    in_run(
         "kto_rows",
         f"{_WORKFLOW}.get_dataset",
         "rows.tokenized_path:get_dataset",
         ("template", "model_args", "data_args", "training_args", "stage"),
         **_AS_DPO,
     ),
-    _in(
+    in_run(
         "kto_rows",
         "llamafactory.data.loader.FeedbackDatasetProcessor",
         "rows.feedback:FeedbackDatasetProcessor",
@@ -32,22 +24,22 @@ KTO_PATCHES = (
         why="as for PairwiseDatasetProcessor; a row's answer and the borrowed one are laid out as a pair",
         remove_when="as for PairwiseDatasetProcessor",
     ),
-    _in("kto_rows", f"{_WORKFLOW}.KTODataCollatorWithPadding", "rows.collate:PreferenceCollator", (), **_AS_DPO),
-    _in(
+    in_run("kto_rows", f"{_WORKFLOW}.KTODataCollatorWithPadding", "rows.collate:PreferenceCollator", (), **_AS_DPO),
+    in_run(
         "kto_trainer",
         f"{_WORKFLOW}.load_model",
         "training.weights:load_model",
         ("tokenizer", "model_args", "finetuning_args", "is_trainable", "add_valuehead"),
         **_AS_DPO,
     ),
-    _in(
+    in_run(
         "kto_trainer",
         f"{_WORKFLOW}.create_ref_model",
         "training.weights:create_ref_model",
         ("model_args", "finetuning_args", "add_valuehead"),
         **_AS_DPO,
     ),
-    _in(
+    in_run(
         "kto_trainer",
         f"{_WORKFLOW}.plot_loss",
         "training.curves:plot_loss",
@@ -55,7 +47,7 @@ KTO_PATCHES = (
         optional=True,
         **_AS_DPO,
     ),
-    _in(
+    in_run(
         "kto_trainer",
         f"{_WORKFLOW}.CustomKTOTrainer",
         "training.feedback:FeedbackTrainer",

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""With feedback.py and tables.py every name of LlamaFactory's that we rebind; what `always` ones become: always.py.
+"""Every name of LlamaFactory that we rebind, with feedback.py, stock.py and tables.py; `always` ones: always.py.
 
 Imported by the start-up hook while LlamaFactory is, so other rooms are imported inside functions. `resonance doctor`
 prints this list.
@@ -10,19 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 from .. import SUPPORTED_LLAMAFACTORY, TESTED_LLAMAFACTORY
+from .declare import always as _always
+from .declare import in_run as _in
 from .feedback import KTO_PATCHES
-from .patch import Patch, Scope
 from .registry import Registry
+from .stock import STOCK_PATCHES
 from .tables import TABLES
-
-
-def _always(scope: Scope, target: str, replacement: str, parameters: tuple[str, ...], **more: Any) -> Patch:
-    return _in(scope, target, f"hooks.always:{replacement}", parameters, always=True, **more)
-
-
-def _in(scope: Scope, target: str, replacement: str, parameters: tuple[str, ...], **more: Any) -> Patch:
-    return Patch(target, f"resonance.{replacement}", scope, parameters, versions=TESTED_LLAMAFACTORY, **more)
-
 
 _ARGS = ("model_args", "data_args", "training_args")
 _RUN = (*_ARGS, "finetuning_args")
@@ -246,6 +239,7 @@ PATCHES = (
         remove_when="LlamaFactory's DPO trainer takes its loss from a registry",
     ),
     *KTO_PATCHES,
+    *STOCK_PATCHES,
 )
 
 registry = Registry("llamafactory", SUPPORTED_LLAMAFACTORY, TESTED_LLAMAFACTORY, PATCHES)

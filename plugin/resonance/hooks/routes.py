@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..arguments import data, feedback, policy, preference, reward_model, tracking
+from ..arguments import data, feedback, policy, preference, rates, reward_model, tracking
 from ..upstream import DataArguments, FinetuningArguments, ModelArguments, TrainingArguments
 from .patch import Scope
 
@@ -98,6 +98,7 @@ def scopes(values: Mapping[str, Any]) -> tuple[Scope, ...]:
     apart = data.leaves_rows_out(values) or bool(values.get("sample_weights"))  # training sets from evaluation sets
     more: tuple[Scope, ...] = ("selection",) if apart else ()
     more += ("rm_trainer",) if route.stage == "rm" and _resumes(values) else ()
+    more += _RATES.get(route.stage, ()) if rates.asks(values) and not feedback.runs_on_resonance(values) else ()
     return tuple(dict.fromkeys((*EVERY, *route.scopes, *more)))
 
 
@@ -154,6 +155,12 @@ def _prepare_prompts(_: ModelArguments, data_args: DataArguments, training_args:
     prepare_rows(data_args, training_args, kind="prompts")
 
 
+def _prepare_answers(_: ModelArguments, data_args: DataArguments, training_args: TrainingArguments, *__: Any) -> None:
+    from ..training.run import prepare_rows
+
+    prepare_rows(data_args, training_args, kind="answers")
+
+
 def _watched(callbacks: Callbacks) -> Callbacks:
     from ..training.run import watched
 
@@ -165,6 +172,8 @@ EVERY: tuple[Scope, ...] = ("arguments", "launcher")
 _RUN: dict[str, Scope] = {
     "dpo": "run_dpo", "rm": "run_rm", "sft": "run_sft", "pt": "run_pt", "kto": "run_kto", "ppo": "run_ppo",
 }  # fmt: skip
+# whose patch gives LlamaFactory's own trainer learning rates of parts; trainers of ours read them
+_RATES: dict[str, tuple[Scope, ...]] = {"sft": ("sft_trainer",), "pt": ("pt_trainer",), "kto": ("kto_rates",)}
 ROUTES = (
     # a preference loss on our trainer
     Route(
@@ -197,8 +206,20 @@ ROUTES = (
         _prepare_feedback,
         _watched,
     ),
+    # conversations checked and tokenized by us, for LlamaFactory's own trainer, which ours makes resumable
+    Route(
+        "sft",
+        data.uses_answers,
+        ("run_sft", "align", "rows", "sft_rows", "sft_trainer"),
+        _prepare_answers,
+        _watched,
+    ),
     # a fraction of the rows, for LlamaFactory's own trainers
     Route("sft", data.uses_selection, ("run_sft", "align"), _prepare_rows),
     Route("pt", data.uses_selection, ("run_pt", "align"), _prepare_rows),
     Route("kto", data.uses_selection, ("run_kto", "align"), _prepare_rows),
+    # learning rates of parts
+    Route("sft", rates.asks, ("run_sft",), _prepare_nothing, _watched),
+    Route("pt", rates.asks, ("run_pt",), _prepare_nothing, _watched),
+    Route("kto", rates.asks, ("run_kto",), _prepare_nothing, _watched),
 )

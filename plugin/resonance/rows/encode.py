@@ -8,7 +8,7 @@ of a pair is tokenized once.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
@@ -44,6 +44,28 @@ class PairIds:
         return Lengths(len(self.prompt), len(self.chosen), len(self.rejected), image + answers)
 
 
+@dataclass(frozen=True)
+class AnswerIds(PairIds):
+    """Token ids of one conversation: up to its last answer, that answer as `chosen`, and nothing as `rejected`.
+
+    Attributes:
+        labels: of all tokens; those of earlier answers are learned, too.
+    """
+
+    labels: list[int] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, ids: list[int], labels: list[int]) -> AnswerIds:
+        """Split where the tokens begin that are learned last."""
+        start = next((i for i in range(len(labels), 0, -1) if labels[i - 1] == IGNORE_INDEX), 0)
+        return cls(ids[:start], ids[start:], [], labels)
+
+    @property
+    def ids(self) -> list[int]:
+        """Of the whole conversation."""
+        return self.prompt + self.chosen
+
+
 class MediaTokenError(ValueError):
     """A text holds a token of the model for media, for which there is no medium: the model would fail on the batch."""
 
@@ -62,7 +84,7 @@ class PairEncoder:
         self.tokenizer = RememberingTokenizer(tokenizer)
         self.media_tokens = media_tokens(template.mm_plugin, processor)
         endless = SimpleNamespace(cutoff_len=sys.maxsize)
-        self._llamafactory = PairwiseDatasetProcessor(template, self.tokenizer, processor, endless)
+        self._llamafactory: Any = PairwiseDatasetProcessor(template, self.tokenizer, processor, endless)
 
     def __call__(self, row: dict[str, Any]) -> PairIds:
         """Encode one row: ``_prompt``, ``_response`` (two messages), ``_system``, ``_tools`` and media.
@@ -70,10 +92,16 @@ class PairEncoder:
         Raises:
             MediaTokenError: if a text holds what the model reads as a medium; whatever the model's processor raises.
         """
+        chosen, labels, rejected, _ = self.encode(row)
+        prompt = next((i for i, label in enumerate(labels) if label != IGNORE_INDEX), len(labels))
+        return PairIds(chosen[:prompt], chosen[prompt:], rejected[prompt:])
+
+    def encode(self, row: dict[str, Any]) -> tuple[list[int], ...]:
+        """What LlamaFactory's processor makes of a row, without a cutoff; raises as a call does."""
         if (found := media_token(row, self.media_tokens)) is not None:
             raise MediaTokenError(found)
         with counting_from_headers(self.template.mm_plugin, self.processor):
-            chosen, labels, rejected, _ = self._llamafactory._encode_data_example(
+            return self._llamafactory._encode_data_example(
                 prompt=row["_prompt"],
                 response=row["_response"],
                 system=row["_system"],
@@ -82,8 +110,6 @@ class PairEncoder:
                 videos=row["_videos"] or [],
                 audios=row["_audios"] or [],
             )
-        prompt = next((i for i, label in enumerate(labels) if label != IGNORE_INDEX), len(labels))
-        return PairIds(chosen[:prompt], chosen[prompt:], rejected[prompt:])
 
     def media_ids(self, row: dict[str, Any]) -> frozenset[int]:
         """Return the token ids that stand for the row's media: their own, and the marks around and between them."""

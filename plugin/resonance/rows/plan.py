@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from .fields import CARRIED, Column
 
-Kind = Literal["pairs", "prompts", "feedback", "other"]
+Kind = Literal["pairs", "prompts", "feedback", "answers", "other"]
 Corruption = Literal["crop", "noise", "blank"]
 CORRUPTIONS: tuple[Corruption, ...] = get_args(Corruption)
 """Values of the recipe's `mdpo_image`: what becomes of images that are shown corrupted."""
@@ -38,8 +38,8 @@ class RowPlan:
         max_target_length: most tokens of a response, or None.
         data_ratio: fraction of the training rows to keep.
         score_margin: smallest difference of the scores of a training pair, WIDEST, or None for all pairs.
-        kind: what a row is. Pairs, prompts and feedback (an answer that is good or bad) are checked and tokenized by
-            us, other rows only selected.
+        kind: what a row is; feedback is an answer that is good or bad. All but other rows are checked and tokenized by
+            us, those are only selected.
         schema_version: raised whenever the meaning of a column changes, so that no older cache is read.
         needs_weights: whether the run reads ``weight``.
         needs_margins: whether the loss reads ``margin``.

@@ -134,31 +134,44 @@ class PromptDatasetProcessor(UnsupervisedDatasetProcessor):
             ValueError: if a row cannot be encoded; names source and row.
         """
         rows = [dict(zip(examples, values, strict=True)) for values in zip(*examples.values(), strict=True)]
-        return _columns([self._tokenized(row) for row in rows])
+        return columns_of([self._tokenized(row) for row in rows])
 
     def _tokenized(self, row: Row) -> Row:
-        try:
-            fitted: FittedPair = self.policy(row)
-        except Exception as error:
-            where = f"{row[SOURCE]}, row {row[ROW]}"
-            told = f"{where}: cannot be tokenized ({type(error).__name__}: {error}).{undecodable([row])}"
-            raise ValueError(told) from error
-        ids = fitted.ids.prompt
-        return {
-            "input_ids": ids,
-            "attention_mask": [1] * len(ids),
-            "labels": ids,
-            **{name: row[f"_{name}"] for name in MEDIA_COLUMNS},
-            META: row[ALIGNED_META],
-            MESSAGES: json.dumps(conversation(row), ensure_ascii=False),
-            SOURCE: row[SOURCE],
-            ROW: row[ROW],
-            OVERLONG: fitted.overlong.dumps() if fitted.overlong else "",
-            IMAGE_SIZES: json.dumps(fitted.sizes) if fitted.sizes else "",
-        }
+        found = tokenized(row, self.policy, lambda ids: {"input_ids": ids.prompt, "labels": ids.prompt})
+        return found | {META: row[ALIGNED_META], MESSAGES: json.dumps(conversation(row), ensure_ascii=False)}
 
 
-def _columns(rows: Sequence[Row]) -> dict[str, list[Any]]:
+def tokenized(row: Row, policy: OverlongPolicy, inputs: Callable[[Any], dict[str, list[int]]]) -> Row:
+    """A row of one sequence, tokenized, with its origin and what `overlong` did to it.
+
+    Args:
+        row: aligned.
+        policy: encodes it, and applies the run's limits.
+        inputs: from what the policy's encoder gives to `input_ids` and `labels`.
+
+    Raises:
+        ValueError: if it cannot be encoded; names source and row.
+    """
+    try:
+        fitted: FittedPair = policy(row)
+    except Exception as error:
+        where = f"{row[SOURCE]}, row {row[ROW]}"
+        told = f"{where}: cannot be tokenized ({type(error).__name__}: {error}).{undecodable([row])}"
+        raise ValueError(told) from error
+    found = inputs(fitted.ids)
+    return {
+        **found,
+        "attention_mask": [1] * len(found["input_ids"]),
+        **{name: row[f"_{name}"] for name in MEDIA_COLUMNS},
+        SOURCE: row[SOURCE],
+        ROW: row[ROW],
+        OVERLONG: fitted.overlong.dumps() if fitted.overlong else "",
+        IMAGE_SIZES: json.dumps(fitted.sizes) if fitted.sizes else "",
+    }
+
+
+def columns_of(rows: Sequence[Row]) -> dict[str, list[Any]]:
+    """Rows as `datasets` wants a batch of them; none of no rows."""
     return {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
 
 

@@ -73,6 +73,8 @@ def settings(
     limits = {name: getattr(model_args, name, None) for name in ("image_max_pixels", "image_min_pixels")}
     texts = {name: getattr(data_args, name) for name in ("template", "cutoff_len")}
     texts |= {name: getattr(data_args, name, None) for name in ("max_samples", "val_size")}
+    if plan.kind == "answers":  # what is learned of them
+        texts |= {name: getattr(data_args, name) for name in ("train_on_prompt", "mask_history")}
     sources = {key: source_fingerprints(getattr(data_args, key), data_args.dataset_dir) for key in _SOURCES}
     seed = sampling_seed(training_args) if plan.data_ratio < 1 else None
     return {**texts, **limits, **asked, **sources, "seed": seed}

@@ -21,6 +21,7 @@ from typing_extensions import override
 
 from ..forward.readers import Value
 from ..reward_model.head import base_of
+from .rates import set_apart
 from .resume import ResumableTrainer
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
@@ -192,13 +193,8 @@ class CriticTrainer(ResumableTrainer):
         optimizer = super().create_optimizer(*args, **kwargs)
         if self.critic is None or not made:
             return optimizer
-        ids = set(map(id, own_weights(self.critic).values()))
-        for group in list(optimizer.param_groups):  # of weights that decay, and of others
-            own = [p for p in group["params"] if id(p) in ids]
-            group["params"] = [p for p in group["params"] if id(p) not in ids]
-            decay = group["weight_decay"]
-            if own:
-                optimizer.add_param_group({"params": own, "lr": self.critic_learning_rate, "weight_decay": decay})
+        own, base = list(own_weights(self.critic).values()), self.args.learning_rate
+        set_apart(optimizer, "critic", own, self.critic_learning_rate, base)
         return optimizer
 
     @override

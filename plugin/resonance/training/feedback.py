@@ -24,6 +24,7 @@ from ..rows.fields import TAG
 from .context import current_run
 from .finite import ROWS, NamingCollator
 from .meters import BatchResult, Meter, MeteredTrainer, Split
+from .rates import RatesTrainer
 from .reference import BeforeTraining, CachedReference
 from .referenced import ReferencedTrainer
 from .resume import ResumableTrainer
@@ -45,7 +46,9 @@ class FeedbackMeter(Meter):
         return {**found, "rewards/margins": rewards[0] - rewards[1]} if len(rewards) == 2 else found
 
 
-class FeedbackTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, ReferencedTrainer, CustomKTOTrainer):
+class FeedbackTrainer(
+    RatesTrainer, MeteredTrainer, ResumableTrainer, GroupingTrainer, ReferencedTrainer, CustomKTOTrainer
+):
     """Trains KTO.
 
     Differences from LlamaFactory's trainer: models get every input that the collator makes; one call of a model reads

@@ -29,6 +29,7 @@ from .experience import ExperienceSource
 from .meters import BatchResult, MeteredTrainer, Split
 from .phases import UpdateTimer
 from .policy_eval import GeneratingEvaluation
+from .rates import RatesTrainer
 from .rollouts import MicroBatch, Sizes
 from .samples import PageWriter, SampleLog
 from .symptoms import SymptomWatch
@@ -53,7 +54,7 @@ _PASSED = {"old_logps": "logp", "values": "value"}
 STATE = "rollout_state_{}.pt"
 
 
-class PolicyTrainer(GeneratingEvaluation, MeteredTrainer, CriticTrainer):
+class PolicyTrainer(RatesTrainer, GeneratingEvaluation, MeteredTrainer, CriticTrainer):
     """Trains a policy on its own completions.
 
     A step of the Trainer is an optimizer step. Before the first of `settings.updates` steps a rollout is made; its

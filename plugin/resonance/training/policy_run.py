@@ -80,12 +80,18 @@ def run_policy(
         for line in check_servers(trainer, values):
             logger.info_rank0(line)
         return
-    trainer.stop_after, trainer.norm_counts = finetuning_args.stop_after_nonfinite, not training_args.fp16
+    _follow(trainer, finetuning_args)
     if tokenizer_module["processor"] is not None:
         trainer.add_callback(SaveProcessorCallback(tokenizer_module["processor"]))
     _train_and_evaluate(trainer, training_args, finetuning_args.plot_loss)
     trainer.completer.rollout.close()
     create_modelcard_and_push(trainer, model_args, data_args, training_args, finetuning_args)
+
+
+def _follow(trainer: PolicyTrainer, finetuning_args: Any) -> None:
+    """What LlamaFactory's trainers are constructed with."""
+    trainer.finetuning_args, trainer.stop_after = finetuning_args, finetuning_args.stop_after_nonfinite
+    trainer.norm_counts = not trainer.args.fp16
 
 
 def _train_and_evaluate(trainer: PolicyTrainer, training_args: Any, draws: bool) -> None:

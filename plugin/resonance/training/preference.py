@@ -32,6 +32,7 @@ from .context import current_run
 from .finite import NamingCollator
 from .meters import BatchResult, MeteredTrainer, Split
 from .opening import opening
+from .rates import RatesTrainer
 from .reference import BeforeTraining, CachedReference
 from .referenced import Referenced, ReferencedTrainer
 from .resume import BaselineCallback, MarginsCallback, ResumableTrainer
@@ -45,7 +46,9 @@ WEIGHT = "weight"
 _OFF = 1e-6  # LlamaFactory's threshold below which a modifier's coefficient is off
 
 
-class PreferenceTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, ReferencedTrainer, CustomDPOTrainer):
+class PreferenceTrainer(
+    RatesTrainer, MeteredTrainer, ResumableTrainer, GroupingTrainer, ReferencedTrainer, CustomDPOTrainer
+):
     """Trains `pref_loss` for pairs of responses, with scores when the loss asks for them.
 
     Differences from LlamaFactory's trainer: the loss is looked up in `resonance.losses`; models are called by an

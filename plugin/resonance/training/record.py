@@ -45,7 +45,8 @@ _MODEL = (
 _DATA = (
     "template", "cutoff_len", "max_samples", "val_size", "mix_strategy", "interleave_probs", "streaming",
     "buffer_size", "packing", "tool_format", "default_system", "enable_thinking", "ignore_pad_token_for_loss",
-    "overlong", "data_ratio", "score_margin", "max_prompt_length", "max_target_length",
+    "overlong", "data_ratio", "score_margin", "max_prompt_length", "max_target_length", "train_on_prompt",
+    "mask_history",
 )  # fmt: skip
 _TRAINING = (
     "seed", "data_seed", "learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "warmup_ratio",

@@ -40,6 +40,7 @@ from .critic import taken_out
 from .engine import Engine
 from .finite import ROWS, NamingCollator
 from .meters import BatchResult, MeteredTrainer, Split
+from .rates import RatesTrainer
 from .reference import BeforeTraining
 from .resume import ResumableTrainer
 from .reward_model_resume import ResumedPairwiseTrainer
@@ -80,7 +81,7 @@ def reward_trainer(finetuning_args: Any, processor: Any, **kwargs: Any) -> Any:
     return trainer(finetuning_args=finetuning_args, processor=processor, **kwargs)
 
 
-class RewardTrainer(MeteredTrainer, ResumableTrainer, GroupingTrainer, PairwiseTrainer):
+class RewardTrainer(RatesTrainer, MeteredTrainer, ResumableTrainer, GroupingTrainer, PairwiseTrainer):
     """Trains a value head, and the model below it, on pairs.
 
     Differences from LlamaFactory's trainer: models are called by an `Engine`, which reads the head where responses are

@@ -3,6 +3,7 @@
 
 The prompt is cut as text, before it is encoded: the markup of roles, the system message and the expansion of every
 placeholder are then whole by construction. Responses are cut as tokens, so that one that was cut has no end token.
+A conversation of supervised fine-tuning, whose earlier answers are learned, too, loses its end alone.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import re
 from bisect import bisect_left
 
 from llamafactory.data.processor.processor_utils import infer_seqlen
+from llamafactory.extras.constants import IGNORE_INDEX
 
-from ..encode import MEDIA, PairEncoder, PairIds
+from ..encode import MEDIA, AnswerIds, PairEncoder, PairIds
 from ..types import Row
 from .lengths import Limits
 from .shrink_image import CannotFitError
@@ -61,6 +63,26 @@ def cut_text(row: Row, encoder: PairEncoder, limits: Limits, max_prompt_length: 
     prompt = encoder(_without(row, characters)).prompt
     rest = limits.cutoff_len - len(prompt)
     return PairIds(prompt, chosen[:rest], rejected[:rest])
+
+
+def cut_end(ids: AnswerIds, media: frozenset[int], limits: Limits) -> AnswerIds:
+    """Leave out the end of a conversation.
+
+    Args:
+        ids: of the whole.
+        media: token ids that stand for media.
+        limits: of which `cutoff_len` is kept.
+
+    Raises:
+        CannotFitError: media are in the end, or nothing that is learned is left.
+    """
+    kept = limits.cutoff_len
+    last = max((i for i, token in enumerate(ids.ids, 1) if token in media), default=0)
+    if last > kept:
+        raise CannotFitError(f"its media end at token {last}")
+    if all(label == IGNORE_INDEX for label in ids.labels[:kept]):
+        raise CannotFitError(f"nothing that is learned is among its first {kept} tokens")
+    return AnswerIds.of(ids.ids[:kept], ids.labels[:kept])
 
 
 def _shortest(response: list[int], media: frozenset[int]) -> int:

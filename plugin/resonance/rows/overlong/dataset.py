@@ -175,7 +175,7 @@ def _entry(pair: Overlong, **more: object) -> Row:
 def _in_words(pair: Overlong) -> str:
     tokens = pair.tokens
     media = f"; {tokens.image_tokens} of these for media" if tokens.image_tokens else ""
-    answers = f", chosen {tokens.chosen}, rejected {tokens.rejected}" if tokens.response else ""
+    answers = f", chosen {tokens.chosen}, rejected {tokens.rejected}" if tokens.rejected else ""
     if tokens.chosen and not tokens.rejected:  # a row of one answer
         answers = f", answer {tokens.chosen}"
     parts = f"prompt {tokens.prompt}{answers}{media}"

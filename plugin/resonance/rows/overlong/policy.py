@@ -6,11 +6,11 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
-from ..encode import PairEncoder, PairIds
+from ..encode import AnswerIds, PairEncoder, PairIds
 from ..fields import OVERLONG, ROW, SOURCE
 from ..plan import Policy, RowPlan
 from ..types import Row
-from .cut_text import cut_text
+from .cut_text import cut_end, cut_text
 from .lengths import Lengths, make_limits
 from .shrink_image import CannotFitError, Size, shrink_images
 
@@ -96,6 +96,8 @@ class OverlongPolicy:
         try:
             if policy == "shrink_image":
                 fitting, sizes = shrink_images(row, self.encoder, self.limits)
+            elif policy == "cut_text" and isinstance(ids, AnswerIds):
+                fitting = cut_end(ids, media, self.limits)
             elif policy == "cut_text":
                 fitting = cut_text(row, self.encoder, self.limits, self.plan.max_prompt_length)
         except CannotFitError as error:

@@ -38,7 +38,7 @@ def answer_findings(row: Row) -> Iterator[Finding]:
 
 
 def placeholder_findings(row: Row) -> Iterator[Finding]:
-    """Compare media with placeholders, for prompt + chosen and prompt + rejected alike, as the template will.
+    """Compare media with placeholders, for the prompt with each of its answers, as the template will.
 
     Without responses the prompt is looked at alone.
     """
@@ -48,7 +48,8 @@ def placeholder_findings(row: Row) -> Iterator[Finding]:
         if not row["_response"] and in_prompt != media:
             plural = "s" * (media != 1)
             yield Finding("placeholder count", f"{media} {name}{plural} but {in_prompt} `{placeholder}` in the prompt")
-        for answer, message in zip(("chosen", "rejected"), row["_response"], strict=False):
+        answers = ("answer",) if len(row["_response"]) == 1 else ("chosen", "rejected")
+        for answer, message in zip(answers, row["_response"], strict=False):
             wanted = in_prompt + message["content"].count(placeholder)
             if wanted != media:
                 plural = "s" * (media != 1)

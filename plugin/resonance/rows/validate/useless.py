@@ -48,5 +48,21 @@ def feedback_skip_reason(row: Row) -> str | None:
     return EMPTY_RESPONSE if content is None or (isinstance(content, str) and not content.strip()) else None
 
 
-SKIP_REASONS = {"pairs": skip_reason, "prompts": prompt_skip_reason, "feedback": feedback_skip_reason}
+def answer_skip_reason(row: Row) -> str | None:
+    """Return why a row is no conversation to learn: turns that do not alternate, or no answer at its end."""
+    prompt, response = row["_prompt"], row["_response"]
+    if len(prompt) % 2 != 1 or len(response) != 1:  # what LlamaFactory itself drops
+        return INVALID_TURNS
+    if any(message["content"] is None for message in prompt) or response[0]["role"] not in ANSWER_ROLES:
+        return INVALID_TURNS
+    answer = response[0]["content"]
+    return EMPTY_RESPONSE if answer is None or (isinstance(answer, str) and not answer.strip()) else None
+
+
+SKIP_REASONS = {
+    "pairs": skip_reason,
+    "prompts": prompt_skip_reason,
+    "feedback": feedback_skip_reason,
+    "answers": answer_skip_reason,
+}
 """By what a row is."""
