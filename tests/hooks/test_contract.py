@@ -135,7 +135,7 @@ def test_every_scope_has_patches_and_a_run_that_needs_it() -> None:
     assert {patch.scope for patch in PATCHES} == set(SCOPES)
     # `selection` is added where rows are left out, `v1` only refuses our keys; a template is missed where it is named
     needed = {*EVERY, *(scope for route in ROUTES for scope in route.scopes), *NOT_OF_A_RUN}
-    needed |= {"pt_trainer", "kto_rates"}  # where parts have learning rates
+    needed |= {"pt_trainer"}  # where parts have learning rates
     assert needed == set(SCOPES)
 
 

@@ -26,21 +26,21 @@ KTO_PATCHES = (
     ),
     in_run("kto_rows", f"{_WORKFLOW}.KTODataCollatorWithPadding", "rows.collate:PreferenceCollator", (), **_AS_DPO),
     in_run(
-        "kto_trainer",
+        "kto_models",
         f"{_WORKFLOW}.load_model",
         "training.weights:load_model",
         ("tokenizer", "model_args", "finetuning_args", "is_trainable", "add_valuehead"),
         **_AS_DPO,
     ),
     in_run(
-        "kto_trainer",
+        "kto_models",
         f"{_WORKFLOW}.create_ref_model",
         "training.weights:create_ref_model",
         ("model_args", "finetuning_args", "add_valuehead"),
         **_AS_DPO,
     ),
     in_run(
-        "kto_trainer",
+        "kto_models",
         f"{_WORKFLOW}.plot_loss",
         "training.curves:plot_loss",
         ("save_dictionary", "keys"),
@@ -50,9 +50,10 @@ KTO_PATCHES = (
     in_run(
         "kto_trainer",
         f"{_WORKFLOW}.CustomKTOTrainer",
-        "training.feedback:FeedbackTrainer",
+        "training.feedback:kto_trainer",
         ("model", "ref_model", "finetuning_args", "processor", "disable_dropout"),
-        why="LlamaFactory's KTO hands models neither videos nor positions of images, and encodes each image twice",
+        why="LlamaFactory's KTO hands models neither videos nor positions of images, and encodes each image twice; "
+        "`vision_lr` and `projector_lr` on its own trainer",
         remove_when="LlamaFactory's KTO trainer forwards whatever its collator makes",
     ),
 )

@@ -35,7 +35,7 @@ Scope = Literal[
     "rm_rows",
     "ppo_rows",
     "kto_rows",
-    "kto_rates",
+    "kto_models",
     "sft_rows",
     "sft_trainer",
     "pt_trainer",

@@ -98,7 +98,7 @@ def scopes(values: Mapping[str, Any]) -> tuple[Scope, ...]:
     apart = data.leaves_rows_out(values) or bool(values.get("sample_weights"))  # training sets from evaluation sets
     more: tuple[Scope, ...] = ("selection",) if apart else ()
     more += ("rm_trainer",) if route.stage == "rm" and _resumes(values) else ()
-    more += _RATES.get(route.stage, ()) if rates.asks(values) and not feedback.runs_on_resonance(values) else ()
+    more += _RATES.get(route.stage, ()) if rates.asks(values) else ()
     return tuple(dict.fromkeys((*EVERY, *route.scopes, *more)))
 
 
@@ -173,7 +173,7 @@ _RUN: dict[str, Scope] = {
     "dpo": "run_dpo", "rm": "run_rm", "sft": "run_sft", "pt": "run_pt", "kto": "run_kto", "ppo": "run_ppo",
 }  # fmt: skip
 # whose patch gives LlamaFactory's own trainer learning rates of parts; trainers of ours read them
-_RATES: dict[str, tuple[Scope, ...]] = {"sft": ("sft_trainer",), "pt": ("pt_trainer",), "kto": ("kto_rates",)}
+_RATES: dict[str, tuple[Scope, ...]] = {"sft": ("sft_trainer",), "pt": ("pt_trainer",), "kto": ("kto_trainer",)}
 ROUTES = (
     # a preference loss on our trainer
     Route(
@@ -202,7 +202,7 @@ ROUTES = (
     Route(
         "kto",
         feedback.runs_on_resonance,
-        ("run_kto", "align", "rows", "kto_rows", "kto_trainer"),
+        ("run_kto", "align", "rows", "kto_rows", "kto_models", "kto_trainer"),
         _prepare_feedback,
         _watched,
     ),

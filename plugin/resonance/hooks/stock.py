@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from .declare import in_run
 
-_SFT, _PT, _KTO = (f"llamafactory.train.{stage}.workflow" for stage in ("sft", "pt", "kto"))
+_SFT, _PT = (f"llamafactory.train.{stage}.workflow" for stage in ("sft", "pt"))
 _RATES = {
     "why": "`vision_lr` and `projector_lr` on LlamaFactory's own trainers",
     "remove_when": "LlamaFactory has learning rates of the vision tower and the projector",
@@ -35,5 +35,4 @@ STOCK_PATCHES = (
         why="a `tokenized_path` made under another policy or limit holds other rows, and would be read in silence",
         remove_when="LlamaFactory keeps the settings of a tokenized set beside it",
     ),
-    in_run("kto_rates", f"{_KTO}.CustomKTOTrainer", "training.stock:RatesKTOTrainer", (), **_RATES),
 )

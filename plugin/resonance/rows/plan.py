@@ -73,9 +73,8 @@ class RowPlan:
     @property
     def carried(self) -> tuple[Column, ...]:
         """The columns of CARRIED that each row brings along."""
-        asked = {"scores": self.needs_scores or self.score_order, "weights": self.needs_weights}
-        asked["margins"] = self.needs_margins
-        return tuple(column for column in CARRIED if asked[column.group])
+        by_order = {"scores"} if self.score_order else set[str]()
+        return tuple(c for c in CARRIED if c.group in by_order or getattr(self, f"needs_{c.group}"))
 
     @property
     def read(self) -> tuple[Column, ...]:

@@ -15,7 +15,7 @@ import torch
 from llamafactory.extras import logging
 from llamafactory.train.kto.trainer import CustomKTOTrainer
 
-from ..arguments.feedback import loss_parameters
+from ..arguments.feedback import loss_parameters, runs_on_resonance
 from ..forward.call import Prepared
 from ..forward.readers import Logp
 from ..forward.result import TokenLogps, sums
@@ -30,6 +30,7 @@ from .referenced import ReferencedTrainer
 from .resume import ResumableTrainer
 from .run import check_columns
 from .sampling import GroupingTrainer
+from .stock import RatesKTOTrainer
 
 logger = logging.get_logger(f"llamafactory.{__name__}")  # below LlamaFactory's logger: its format, its log files
 WEIGHT = "weight"
@@ -44,6 +45,12 @@ class FeedbackMeter(Meter):
         found = super().means()
         rewards = [found[name] for side in SIDES if (name := f"rewards/{side}") in found]
         return {**found, "rewards/margins": rewards[0] - rewards[1]} if len(rewards) == 2 else found
+
+
+def kto_trainer(finetuning_args: Any, **kwargs: Any) -> Any:
+    """Ours, or LlamaFactory's with learning rates of parts."""
+    own = runs_on_resonance(vars(finetuning_args))
+    return (FeedbackTrainer if own else RatesKTOTrainer)(finetuning_args=finetuning_args, **kwargs)
 
 
 class FeedbackTrainer(
