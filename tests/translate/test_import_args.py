@@ -269,3 +269,18 @@ def test_a_step_of_each_stage(name: str, project: Path, capsys: Output, train: C
     small |= {"max_new_tokens": 8} if recipe["stage"] == "ppo" else {}
     done = train(recipe | small)
     assert done.state["global_step"] == 1 and "loss" in str(done.state["log_history"])
+
+
+@pytest.mark.parametrize(
+    ("name", "template"),
+    [
+        ("HuggingFaceM4/idefics2-8b", "idefics2"),
+        ("models/Idefics3-8B-Llama3", "idefics3"),
+        ("HuggingFaceTB/SmolVLM2-2.2B-Instruct", "smolvlm"),
+    ],
+)
+def test_models_that_this_package_brings_templates_for_stay(name: str, template: str) -> None:
+    found = models.find(name)
+    assert found is not None and (found.template, found.instead) == (template, "")
+    old = models.find("HuggingFaceM4/idefics-9b-instruct")
+    assert old is not None and old.instead

@@ -128,9 +128,9 @@ class _Kept:
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer, self.texts = tokenizer, list[str]()
 
-    def __call__(self, texts: list[str], **kwargs: Any) -> Any:
-        self.texts = texts
-        return self._tokenizer(texts, **kwargs)
+    def __call__(self, text: list[str], **kwargs: Any) -> Any:
+        self.texts = text
+        return self._tokenizer(text, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._tokenizer, name)
