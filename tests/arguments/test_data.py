@@ -39,8 +39,14 @@ def problems(**changes):
         ({"streaming": True, "data_ratio": 0.5}, "data_ratio: the rows of a stream cannot be counted"),
         ({"streaming": True, "score_margin": -1}, "score_margin: -1 compares all pairs of a prompt"),
         ({"max_length": 1024}, "max_length: is the length of generated text.* did you mean cutoff_len?"),
-        ({"stage": "pt", "overlong": "drop"}, "overlong: has no meaning in stage: pt; .* stage: dpo, rm, ppo, sft"),
-        ({"stage": "sft", "max_prompt_length": 9}, "max_prompt_length: has no meaning in stage: sft; .* dpo, rm, ppo"),
+        (
+            {"stage": "pt", "overlong": "drop"},
+            "overlong: has no meaning in stage: pt; .* stage: dpo, rm, kto, ppo, sft",
+        ),
+        (
+            {"stage": "sft", "max_prompt_length": 9},
+            "max_prompt_length: has no meaning in stage: sft; .* dpo, rm, kto, ppo",
+        ),
         ({"stage": "sft", "overlong": "drop", "packing": True}, "packing: LlamaFactory packs conversations that it"),
         ({"stage": "sft", "overlong": "drop", "neat_packing": True}, "neat_packing: LlamaFactory packs conversations"),
         (

@@ -114,3 +114,19 @@ def test_a_key_that_llamafactorys_trainer_does_not_read(tmp_path):
 def test_the_key_belongs_to_its_stage(tmp_path):
     given = {**recipe(tmp_path, kto_engine="resonance"), "stage": "sft"}
     assert stage_problems(given) == ["kto_engine: has a meaning in stage: kto only"]
+
+
+def test_a_changed_weight_of_a_side_is_another_recipe(tmp_path):
+    """What a run goes on from was made with the same weights; other stages do not read them."""
+    from llamafactory.hparams import get_train_args
+
+    from resonance.training.context import RunArguments
+    from resonance.training.record import run_record
+
+    kept = {}
+    for stage in ("kto", "dpo"):
+        given = {**recipe(tmp_path, {"kto": TAGGED if stage == "kto" else PAIRS}), "stage": stage}
+        args = get_train_args({**given, "kto_rejected_weight": 0.5})
+        kept[stage] = run_record(RunArguments(*args[:4]))["settings"]
+    assert kept["kto"]["kto_rejected_weight"] == 0.5 and "kto_rejected_weight" not in kept["dpo"]
+    assert "kto_engine" not in kept["kto"]

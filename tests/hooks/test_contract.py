@@ -32,7 +32,7 @@ RESUMED = {
     "_load_best_model": (),
     "_save_rng_state": ("output_dir",),
 }
-STOCK = ("CustomSeq2SeqTrainer", "CustomTrainer", "CustomKTOTrainer")
+STOCK = ("CustomSeq2SeqTrainer", "CustomTrainer")
 # Methods that classes of ours override, with the parameters their callers give by position.
 OVERRIDDEN = {
     "DatasetAttr": {"join": ("attr",)},
@@ -77,6 +77,21 @@ OVERRIDDEN = {
         "_save_rng_state": ("output_dir",),
         **RATES,
     },
+    "CustomKTOTrainer": {
+        "__init__": ("model", "ref_model", "finetuning_args", "processor"),
+        "compute_loss": ("model", "inputs", "return_outputs"),
+        "prediction_step": ("model", "inputs", "prediction_loss_only", "ignore_keys"),
+        "evaluation_loop": ("dataloader",),
+        "save_model": ("output_dir", "_internal_call"),
+        "_get_train_sampler": (),  # `*args`: not every version of the Trainer gives the data set
+        "_get_eval_sampler": ("eval_dataset",),
+        "evaluate": ("eval_dataset", "ignore_keys", "metric_key_prefix"),
+        "log": ("logs",),
+        "_load_from_checkpoint": ("resume_from_checkpoint", "model"),
+        "_load_best_model": (),
+        "_save_rng_state": ("output_dir",),
+        **RATES,
+    },
 }
 NOT_OF_A_RUN = ("selection", "v1", "ray", "chat", "families")
 CLASSES = [patch for patch in PATCHES if patch.name in OVERRIDDEN]
@@ -88,13 +103,16 @@ def original(patch: Patch) -> Any:
 
 
 def classes(patch: Patch) -> tuple[type, ...]:
-    """What stands in the place of a class; a function chooses between the two trainers of reward models."""
+    """What stands in the place of a class; a function chooses between two trainers of a stage."""
     replacement = patch.load_replacement()
     if inspect.isclass(replacement):
         return (replacement,)
+    from resonance.training.feedback import FeedbackTrainer, RatesKTOTrainer
     from resonance.training.reward_model import ResumedPairwiseTrainer, RewardTrainer
 
-    return RewardTrainer, ResumedPairwiseTrainer
+    return {"kto_trainer": (FeedbackTrainer, RatesKTOTrainer), "rm_trainer": (RewardTrainer, ResumedPairwiseTrainer)}[
+        patch.scope
+    ]
 
 
 def overrides(patch: Patch) -> set[str]:

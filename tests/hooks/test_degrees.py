@@ -108,8 +108,11 @@ def test_a_recipe_that_relies_on_the_parameters_stops_with_path_and_both_signatu
         ({"data_ratio": 0.5}, "run_sft align selection"),
         ({"stage": "kto", "data_ratio": 0.5}, "run_kto align selection"),
         ({"stage": "dpo", "sample_weights": True}, "run_dpo align rows dpo_rows trainer selection"),
-        ({"stage": "kto", "kto_engine": "resonance"}, "run_kto align rows kto_rows kto_trainer"),
-        ({"stage": "kto", "overlong": "drop", "data_ratio": 0.5}, "run_kto align rows kto_rows kto_trainer selection"),
+        ({"stage": "kto", "kto_engine": "resonance"}, "run_kto align rows kto_rows kto_models kto_trainer"),
+        (
+            {"stage": "kto", "overlong": "drop", "data_ratio": 0.5},
+            "run_kto align rows kto_rows kto_models kto_trainer selection",
+        ),
         ({"stage": "pt", "data_ratio": 0.5}, "run_pt align selection"),
         ({"stage": "sft", "image_root": "pictures"}, ""),
     ],

@@ -146,3 +146,65 @@ def test_what_llamafactory_drops_is_read(family, video, dropped, tmp_path):
     assert means["logps/chosen"] == pytest.approx(float(plain[[0, 2]].mean()), rel=1e-5)
     assert means["logps/rejected"] == pytest.approx(float(plain[1]), rel=1e-5)
     assert 0 < float(result.loss) < 1.3
+
+
+def test_the_tower_sees_each_image_once_for_both_answers(tmp_path):
+    """LlamaFactory's calls it for the own and for the borrowed answers, of the policy and of the reference."""
+    policy, reference = models("llava")
+    ours, theirs = batches(policy)
+    seen: list[int] = []
+    tower = policy.model.vision_tower
+    tower.register_forward_pre_hook(
+        lambda _, args, kwargs: seen.append(len(kwargs.get("pixel_values", args[0] if args else None))),
+        with_kwargs=True,
+    )
+    mine = trainer(tmp_path, policy, reference, pref_speedups="auto")
+    mine.loss_of(policy, ours, "train")  # the first batch is computed both ways
+    seen.clear()
+    mine.loss_of(policy, ours, "train")
+    assert seen == [len(TAGS)]
+    seen.clear()
+    llamafactory(policy, reference).get_batch_loss_metrics(policy, theirs)
+    assert seen == [len(TAGS)] * 2
+
+
+@pytest.mark.parametrize("tag", [1.0, 0.0], ids=["good alone", "bad alone"])
+def test_rows_of_one_side_and_repeated_rows(tag, tmp_path):
+    """Of a batch of three whose last row only fills it up, two rows count, in the KL divergence as in all else."""
+    policy, reference = models("qwen2")
+    ours, _ = batches(policy)
+    ours |= {TAG: torch.full((3,), tag), ROWS: RowNames([{TAG: tag}] * 3)}
+    mine = trainer(tmp_path, policy, reference)
+    whole = mine.loss_of(policy, ours, "eval")
+    mine.meters["eval"].means()
+    mine.counted = 2
+    part = mine.loss_of(policy, ours, "eval")
+    side, other = ("chosen", "rejected") if tag else ("rejected", "chosen")
+    means = mine.meters["eval"].means()
+    assert part.count == 2 and part.loss.isfinite() and float(part.metrics["kl"]) != float(whole.metrics["kl"])
+    assert f"rewards/{side}" in means and f"rewards/{other}" not in means and "rewards/margins" not in means
+
+
+def test_weights_and_the_chosen_answers_likelihood(tmp_path):
+    """Weights multiply losses; `pref_ftx` adds the mean log-likelihood a token of good answers, over all rows."""
+    policy, reference = models("qwen2")
+    ours, _ = batches(policy)
+    weights = torch.tensor([0.5, 2.0, 1.0])
+    plain = trainer(tmp_path, policy, reference)
+    losses = [float(plain.loss_of(policy, one_row(ours, row), "train").loss) for row in range(3)]
+    kls = [float(plain.loss_of(policy, one_row(ours, row), "train").metrics["kl"]) for row in range(3)]
+    weighted = trainer(tmp_path, policy, reference, sample_weights=True, pref_ftx=0.3)
+    for row in range(3):
+        batch = {**one_row(ours, row), "weight": weights[row : row + 1]}
+        found = weighted.loss_of(policy, batch, "train")
+        labels = batch["labels"][0, 1:] != -100
+        logps = plain.engine.on_batch(policy, {k: v for k, v in batch.items() if k != "weight"})
+        likelihood = float(logps.values[0].sum() / labels.sum()) * TAGS[row]
+        assert float(found.loss) == pytest.approx(float(weights[row]) * (losses[row] - 0.3 * likelihood), rel=1e-5)
+        assert float(found.metrics["kl"]) == pytest.approx(kls[row], rel=1e-5)
+        assert float(weighted.loss_of(policy, batch, "eval").loss) == pytest.approx(losses[row] - 0.3 * likelihood)
+
+
+def one_row(batch: dict[str, Any], row: int) -> dict[str, Any]:
+    text = {name: batch[name][[row, row + 3]] for name in ("input_ids", "attention_mask", "labels")}
+    return {**text, TAG: batch[TAG][row : row + 1], ROWS: RowNames(batch[ROWS].rows[row : row + 1])}

@@ -111,9 +111,10 @@ def _optimizer_problems(keys: str, values: Mapping[str, Any]) -> list[str]:
         found.append(f"optim: {optim} does not keep learning rates of groups, which {keys} needs; take another one")
     if values.get("loraplus_lr_ratio") is not None and values.get("learning_rate") == 0:
         found.append(f"learning_rate: 0 leaves no ratio between it and {keys}, which loraplus_lr_ratio keeps")
-    for section in _sections(values.get("deepspeed")):
+    given = values.get("deepspeed")
+    for section in _sections(given):
         found.append(
-            f"deepspeed: {values['deepspeed']!r:.80} has `{section}`, by which DeepSpeed gives all weights one "
+            f"deepspeed: {given if isinstance(given, str) else str(given)[:80]} has `{section}`, by which DeepSpeed gives all weights one "
             f"learning rate; remove it from there, and Transformers makes one that knows {keys}"
         )
     return found

@@ -47,10 +47,12 @@ class FeedbackMeter(Meter):
         return {**found, "rewards/margins": rewards[0] - rewards[1]} if len(rewards) == 2 else found
 
 
-def kto_trainer(finetuning_args: Any, **kwargs: Any) -> Any:
-    """Ours, or LlamaFactory's with learning rates of parts."""
-    own = runs_on_resonance(vars(finetuning_args))
-    return (FeedbackTrainer if own else RatesKTOTrainer)(finetuning_args=finetuning_args, **kwargs)
+def kto_trainer(model: Any, ref_model: Any, finetuning_args: Any, processor: Any, **kwargs: Any) -> Any:
+    """The trainer of a recipe: ours, or LlamaFactory's for one that only has learning rates of parts."""
+    ours = runs_on_resonance({**vars(current_run().data), **vars(finetuning_args)})
+    return (FeedbackTrainer if ours else RatesKTOTrainer)(
+        model=model, ref_model=ref_model, finetuning_args=finetuning_args, processor=processor, **kwargs
+    )
 
 
 class FeedbackTrainer(
