@@ -113,9 +113,10 @@ def _optimizer_problems(keys: str, values: Mapping[str, Any]) -> list[str]:
         found.append(f"learning_rate: 0 leaves no ratio between it and {keys}, which loraplus_lr_ratio keeps")
     given = values.get("deepspeed")
     for section in _sections(given):
+        where = given if isinstance(given, str) else f"{given!r:.80}"
         found.append(
-            f"deepspeed: {given if isinstance(given, str) else str(given)[:80]} has `{section}`, by which DeepSpeed gives all weights one "
-            f"learning rate; remove it from there, and Transformers makes one that knows {keys}"
+            f"deepspeed: {where} has `{section}`, by which DeepSpeed gives all weights one learning rate; remove it "
+            f"from there, and Transformers makes one that knows {keys}"
         )
     return found
 
