@@ -54,14 +54,16 @@ def prompt_skip_reason(row: Row) -> str | None:
 
 
 def answer_skip_reason(row: Row) -> str | None:
-    """Return why a row is no conversation to learn: turns that do not alternate, or no answer at its end."""
+    """Return why a row is no conversation to learn: turns that do not alternate, or no answer at its end.
+
+    One that is empty text is learned, as by LlamaFactory.
+    """
     prompt, response = row["_prompt"], row["_response"]
     if len(prompt) % 2 != 1 or len(response) != 1:  # what LlamaFactory itself drops
         return INVALID_TURNS
     if any(message["content"] is None for message in prompt) or response[0]["role"] not in ANSWER_ROLES:
         return INVALID_TURNS
-    answer = response[0]["content"]
-    return EMPTY_RESPONSE if answer is None or (isinstance(answer, str) and not answer.strip()) else None
+    return EMPTY_RESPONSE if response[0]["content"] is None else None
 
 
 SKIP_REASONS: dict[str, Callable[[Row], str | None]] = {
@@ -82,12 +84,12 @@ def placeholder_findings(row: Row) -> Iterator[Finding]:
         if not row["_response"] and in_prompt != media:
             plural = "s" * (media != 1)
             yield Finding("placeholder count", f"{media} {name}{plural} but {in_prompt} `{placeholder}` in the prompt")
-        answers = ("answer",) if len(row["_response"]) == 1 else ("chosen", "rejected")
-        for answer, message in zip(answers, row["_response"], strict=False):
+        places = ("prompt + chosen", "prompt + rejected") if len(row["_response"]) > 1 else ("the messages",)
+        for place, message in zip(places, row["_response"], strict=False):
             wanted = in_prompt + message["content"].count(placeholder)
             if wanted != media:
                 plural = "s" * (media != 1)
-                text = f"{media} {name}{plural} but {wanted} `{placeholder}` in prompt + {answer}"
+                text = f"{media} {name}{plural} but {wanted} `{placeholder}` in {place}"
                 yield Finding("placeholder count", text)
                 break
 
