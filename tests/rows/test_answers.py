@@ -152,7 +152,7 @@ def test_bad_rows_stop_the_run_together_and_useless_ones_are_skipped(data, rows,
         *rows,
         talk("<image>Which colour?", "Red.", images=["images/none.png"]),
         talk("Which colour?", "Red.", images=["images/0.png"]),
-        talk("Which colour?", " "),
+        talk("Which colour?", None),
         talk("Which colour?"),
     ]
     path = data.write(bad, "talks.jsonl", "talks", scores=False, **ENTRY)
@@ -160,7 +160,7 @@ def test_bad_rows_stop_the_run_together_and_useless_ones_are_skipped(data, rows,
         sft()
     message = str(caught.value)
     assert f"{path}, row 3: image " in message and "does not exist" in message
-    assert f"{path}, row 4: 1 image but 0 `<image>` in prompt + answer" in message
+    assert f"{path}, row 4: 1 image but 0 `<image>` in the messages" in message
     data.write([*rows, *bad[5:]], "talks.jsonl", "talks", scores=False, **ENTRY)
     loaded = sft()
     assert len(loaded.train) == 3

@@ -141,16 +141,11 @@ class Judge:
             yield "empty prompt", "the prompt is empty"
 
     def _placeholders(self, aligned: dict[str, Any]) -> Iterator[Found]:
-        if self.entry.ranking:
-            found = [finding.message for finding in placeholder_findings(aligned)]
-        else:
+        if not self.entry.ranking:
             joined = "".join(message["content"] for message in aligned["_response"])
-            whole = {**aligned, "_response": [{"content": joined}]}
-            found = [
-                finding.message.replace("prompt + chosen", "the messages") for finding in placeholder_findings(whole)
-            ]
-        for message in found:
-            yield "placeholder count", message
+            aligned = {**aligned, "_response": [{"content": joined}]}
+        for finding in placeholder_findings(aligned):
+            yield "placeholder count", finding.message
 
     def _media(self, aligned: dict[str, Any]) -> Iterator[Found]:
         for image in aligned["_images"] or ():

@@ -48,12 +48,12 @@ def placeholder_findings(row: Row) -> Iterator[Finding]:
         if not row["_response"] and in_prompt != media:
             plural = "s" * (media != 1)
             yield Finding("placeholder count", f"{media} {name}{plural} but {in_prompt} `{placeholder}` in the prompt")
-        answers = ("answer",) if len(row["_response"]) == 1 else ("chosen", "rejected")
-        for answer, message in zip(answers, row["_response"], strict=False):
+        places = ("prompt + chosen", "prompt + rejected") if len(row["_response"]) > 1 else ("the messages",)
+        for place, message in zip(places, row["_response"], strict=False):
             wanted = in_prompt + message["content"].count(placeholder)
             if wanted != media:
                 plural = "s" * (media != 1)
-                text = f"{media} {name}{plural} but {wanted} `{placeholder}` in prompt + {answer}"
+                text = f"{media} {name}{plural} but {wanted} `{placeholder}` in {place}"
                 yield Finding("placeholder count", text)
                 break
 

@@ -49,14 +49,16 @@ def feedback_skip_reason(row: Row) -> str | None:
 
 
 def answer_skip_reason(row: Row) -> str | None:
-    """Return why a row is no conversation to learn: turns that do not alternate, or no answer at its end."""
+    """Return why a row is no conversation to learn: turns that do not alternate, or no answer at its end.
+
+    One that is empty text is learned, as by LlamaFactory.
+    """
     prompt, response = row["_prompt"], row["_response"]
     if len(prompt) % 2 != 1 or len(response) != 1:  # what LlamaFactory itself drops
         return INVALID_TURNS
     if any(message["content"] is None for message in prompt) or response[0]["role"] not in ANSWER_ROLES:
         return INVALID_TURNS
-    answer = response[0]["content"]
-    return EMPTY_RESPONSE if answer is None or (isinstance(answer, str) and not answer.strip()) else None
+    return EMPTY_RESPONSE if response[0]["content"] is None else None
 
 
 SKIP_REASONS = {
