@@ -63,4 +63,4 @@ def test_what_it_names_is_there(page: Path) -> None:
         assert name in IMPORTERS
     if page.stem == "resonance_guide":
         launched = {"config_file", "num_processes", "file", "out"}
-        assert set(re.findall(r"--([a-z]\w+)", text)) <= set(ARGUMENTS) | launched
+        assert set(re.findall(r"--([a-z]\w+)\b(?!-)", text)) <= set(ARGUMENTS) | launched
