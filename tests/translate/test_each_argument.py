@@ -102,5 +102,11 @@ def test_it_is_in_the_commands(name: str, capsys: pytest.CaptureFixture[str]) ->
     assert expected in printed(name, given, capsys, data=data)
 
 
+def test_it_takes_the_checkpoint_that_transformers_reads(capsys: pytest.CaptureFixture[str]) -> None:
+    text = printed("model_name_or_path", "liuhaotian/llava-v1.6-mistral-7b", capsys)
+    assert "\nmodel_name_or_path: llava-hf/llava-v1.6-mistral-7b-hf\n" in text
+    assert "in place of liuhaotian/llava-v1.6-mistral-7b: Transformers reads the -hf checkpoint" in text
+
+
 def test_no_argument_is_left_out() -> None:
     assert {*CASES, *PRINTED} == {*DOCUMENTED, *RECOMMENDED}
