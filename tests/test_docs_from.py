@@ -51,7 +51,7 @@ def test_its_commands_are_taken(page: Path, tmp_path: Path, monkeypatch: pytest.
             assert main(command) == 0
 
 
-@each_page
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "docs" / "sources.md"], ids=lambda page: page.stem)
 def test_what_it_names_is_there(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     folders = "|".join(path.name for path in EXAMPLES.iterdir() if path.is_dir())

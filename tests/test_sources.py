@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import yaml
 
 from examples.test_source_settings import OPENVLTHINKER, PIPELINE
+from resonance.cli.main import build_parser
 from translate.guide import DOCUMENTED, RECOMMENDED
 
 ROOT = Path(__file__).parents[1]
@@ -70,6 +72,13 @@ def test_every_row_has_its_tests_and_they_are_there(title: str) -> None:
 def test_nothing_of_a_document_is_missing(title: str) -> None:
     first = "\n".join(there for there, _, _ in tables()[title])
     assert [name for name in NEEDED[title] if not re.search(rf"(?<![\w-]){re.escape(name)}(?!\w)", first)] == []
+
+
+@pytest.mark.parametrize("title", NEEDED)
+def test_commands_are_taken(title: str) -> None:
+    here = "\n".join(here for _, here, _ in tables()[title])
+    for command in re.findall(r"`resonance ((?:data import|cp|import-args --file) [^`]+)`", here):
+        build_parser().parse_args(shlex.split(command))
 
 
 def test_no_table_is_left_out() -> None:
