@@ -20,8 +20,10 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
+from conftest import DATA
 from examples.test_recipe_steps import NOT_HERE, PICTURE, family, write_model
 from importers import cases_messages, cases_rated
+from importers.case import write
 from resonance.cli.main import main
 
 ROOT = Path(__file__).parents[1]
@@ -30,11 +32,19 @@ TRAIN = re.compile(r"((?:FORCE_TORCHRUN|NPROC_PER_NODE)=\d+ )*llamafactory-cli t
 
 
 class Page(NamedTuple):
-    """What stands in for downloads: a case of tests/importers below the name of its set, and the model's name."""
+    """What stands in for downloads.
+
+    Attributes:
+        hub_set: name of the set of pairs or answers.
+        case: of tests/importers, whose rows are in it.
+        model: its name.
+        prompts: name of a set for reinforcement learning.
+    """
 
     hub_set: str
     case: str
     model: str
+    prompts: str = ""
 
 
 PAGES = {
@@ -43,7 +53,9 @@ PAGES = {
         "MMInstruction/VLFeedback", "vlfeedback, parquet: each prompt's widest pair", "Qwen/Qwen2-VL-2B-Instruct"
     ),
     "trl_llava": Page("openbmb/RLAIF-V-Dataset", "rlaif_v", "llava-hf/llava-v1.6-mistral-7b-hf"),
-    "openvlthinker": Page("ydeng9/OpenVLThinker-sft-iter3", "openvlthinker", "Qwen/Qwen2.5-VL-7B-Instruct"),
+    "openvlthinker": Page(
+        "ydeng9/OpenVLThinker-sft-iter3", "openvlthinker", "Qwen/Qwen2.5-VL-7B-Instruct", "ydeng9/medium_grpo_only"
+    ),
     "qwen3_vl_pipeline": Page("helehan/topic-overwrite", "topic_overwrite", "Qwen/Qwen3-VL-4B-Instruct"),
 }
 
@@ -54,6 +66,10 @@ def lay_out(page: Page, folder: Path) -> None:
     case.lay_out(folder / page.hub_set)
     if (images := folder / page.hub_set / "MM-RLHF").is_dir():  # these are in archives of another set
         images.rename(folder / "MM-RLHF")
+    if page.prompts:
+        pictures = [picture.read_bytes() for picture in sorted((DATA / "images").iterdir())[:2]]
+        rows = [{"problem": "<image>How many?", "answer": "1", "images": [{"bytes": each}]} for each in pictures]
+        write(folder / page.prompts / "rows.parquet", rows)
     write_model(family({"model_name_or_path": page.model}), folder / page.model)
     shutil.copy(PICTURE, folder / "photo.jpg")
 
@@ -63,6 +79,8 @@ def small(recipe: Path) -> Path:
     keys: dict[str, Any] = yaml.safe_load(recipe.read_text(encoding="utf-8"))
     left = {key: value for key, value in keys.items() if key not in NOT_HERE}
     left |= {"max_steps": 1, "gradient_accumulation_steps": 1, "logging_steps": 1, "plot_loss": False}
+    if keys["stage"] == "ppo":
+        left |= {"max_new_tokens": 4, "per_device_train_batch_size": 2, "num_generations": 2, "ppo_buffer_size": 1}
     recipe.write_text(yaml.safe_dump(left | {"use_cpu": True, "report_to": "none"}))
     return recipe.parent / keys["output_dir"]
 
