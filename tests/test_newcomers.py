@@ -37,26 +37,28 @@ class Page(NamedTuple):
     Attributes:
         hub_set: name of the set of pairs or answers.
         case: of tests/importers, whose rows are in it.
-        model: its name.
+        models: their names.
         prompts: name of a set for reinforcement learning.
     """
 
     hub_set: str
     case: str
-    model: str
+    models: tuple[str, ...]
     prompts: str = ""
 
 
 PAGES = {
-    "uni_dpo": Page("psp-dada/Uni-DPO", "uni_dpo, multimodal, with paths of two other machines", "Qwen/Qwen2-VL-2B"),
+    "uni_dpo": Page(
+        "psp-dada/Uni-DPO", "uni_dpo, multimodal, with paths of two other machines", ("Qwen/Qwen2-VL-2B",)
+    ),
     "resonance_guide": Page(
-        "MMInstruction/VLFeedback", "vlfeedback, parquet: each prompt's widest pair", "Qwen/Qwen2-VL-2B-Instruct"
+        "MMInstruction/VLFeedback", "vlfeedback, parquet: each prompt's widest pair", ("Qwen/Qwen2-VL-2B-Instruct",)
     ),
-    "trl_llava": Page("openbmb/RLAIF-V-Dataset", "rlaif_v", "llava-hf/llava-v1.6-mistral-7b-hf"),
+    "trl_llava": Page("openbmb/RLAIF-V-Dataset", "rlaif_v", ("llava-hf/llava-v1.6-mistral-7b-hf",)),
     "openvlthinker": Page(
-        "ydeng9/OpenVLThinker-sft-iter3", "openvlthinker", "Qwen/Qwen2.5-VL-7B-Instruct", "ydeng9/medium_grpo_only"
+        "ydeng9/OpenVLThinker-sft-iter3", "openvlthinker", ("Qwen/Qwen2.5-VL-7B-Instruct",), "ydeng9/medium_grpo_only"
     ),
-    "qwen3_vl_pipeline": Page("helehan/topic-overwrite", "topic_overwrite", "Qwen/Qwen3-VL-4B-Instruct"),
+    "qwen3_vl_pipeline": Page("helehan/topic-overwrite", "topic_overwrite", ("Qwen/Qwen3-VL-4B-Instruct",)),
 }
 
 
@@ -70,7 +72,8 @@ def lay_out(page: Page, folder: Path) -> None:
         pictures = [picture.read_bytes() for picture in sorted((DATA / "images").iterdir())[:2]]
         rows = [{"problem": "<image>How many?", "answer": "1", "images": [{"bytes": each}]} for each in pictures]
         write(folder / page.prompts / "rows.parquet", rows)
-    write_model(family({"model_name_or_path": page.model}), folder / page.model)
+    for model in page.models:
+        write_model(family({"model_name_or_path": model}), folder / model)
     shutil.copy(PICTURE, folder / "photo.jpg")
 
 
@@ -107,7 +110,8 @@ def test_from_an_empty_folder_to_an_answer(
             (tmp_path / "ask.py").write_text(text)
             code, output = run_script(tmp_path / "ask.py", cwd=tmp_path)
             assert code == 0 and trained, output[-3000:]
-            answered = bool(output.rpartition("all params: ")[2].partition("\n")[2].strip())  # behind the log
+            answered = True
+            assert output.rpartition("all params: ")[2].partition("\n")[2].strip(), "no answer behind the log"
         elif match := TRAIN.fullmatch(text):
             trained.append(small(tmp_path / match[2]))
             code, output = run_script("llamafactory-cli", "train", match[2], cwd=tmp_path)
