@@ -14,6 +14,7 @@ import pytest
 import transformers as tf
 import yaml
 
+import idefics.models
 from forward.tiny import _TEXT, FAMILIES, make
 from rows.vision.conftest import load_script, make_case
 
@@ -27,6 +28,9 @@ FAMILY = {  # of a model's name in lower case, the first that fits
     "qwen3-vl": "qwen3_vl",
     "llava-1.5": "llava",
     "llava": "llava_next",
+    "idefics2": "idefics2",
+    "idefics3": "idefics3",
+    "smolvlm": "smolvlm",
     "llama-3": "llama",
     "gemma-2": "gemma2",
     "qwen2.5": "qwen2",
@@ -59,6 +63,9 @@ PAIRS = pairs()
 
 def write_model(kind: str, folder: Path) -> None:
     """A model of three layers, with the processor or the tokenizer of its family."""
+    if kind in idefics.models.KINDS:
+        idefics.models.write_model(kind, folder)
+        return
     if kind in TEXT:
         tokenizer = load_script().make_tokenizer({})
         config = TEXT[kind](**{**_TEXT, "vocab_size": 400, "head_dim": 8})

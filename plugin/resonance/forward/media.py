@@ -17,13 +17,15 @@ from typing import Any
 import numpy as np
 import torch
 
-_ANY_MEDIA = re.compile(r"pixel_values|image_|video_|second_per_grid")
-# By kind: the pixels, what else has a row a picture, and the grids among that, of which pixels are stretches.
+_ANY_MEDIA = re.compile(r"pixel_|image_|video_|second_per_grid")
+# By kind: the pixels, what has their rows, what else has a row a picture, and the grids among that, of which pixels
+# are stretches.
 PIXELS = {"image": "pixel_values", "video": "pixel_values_videos"}
+WITH_PIXELS: dict[str, tuple[str, ...]] = {"image": ("pixel_attention_mask",), "video": ()}
 BESIDE = {"image": ("image_grid_thw", "image_sizes"), "video": ("video_grid_thw", "second_per_grid_ts")}
 GRIDS = {"image": "image_grid_thw", "video": "video_grid_thw"}
 TOKENS = {"image": ("image_token_id", "image_token_index"), "video": ("video_token_id", "video_token_index")}
-KNOWN = {*PIXELS.values(), *(name for names in BESIDE.values() for name in names)}
+KNOWN = {*PIXELS.values(), *(name for names in (BESIDE, WITH_PIXELS) for kind in names for name in names[kind])}
 _SAMPLES = 16  # numbers of a row's pixels that are looked at before all of them are compared
 
 
@@ -109,6 +111,7 @@ def _merge_equal(media: Media, batch: Mapping[str, Any], kind: str) -> list[list
     """`media.rows`, in which a row with the pictures of an earlier row names that one's."""
     pixels, offsets = batch[PIXELS[kind]].detach(), list(accumulate(media.lengths, initial=0))
     stretches = {r: slice(offsets[row[0]], offsets[row[-1] + 1]) for r, row in enumerate(media.rows) if row}
+    rowwise = [pixels, *(batch[name] for name in WITH_PIXELS[kind] if name in batch)]
     beside = [batch[name] for name in BESIDE[kind] if name in batch]
     beside = [values.tolist() if isinstance(values, torch.Tensor) else values for values in beside]
     flat, width = pixels.reshape(-1), prod(pixels.shape[1:])
@@ -121,7 +124,7 @@ def _merge_equal(media: Media, batch: Mapping[str, Any], kind: str) -> list[list
         row = rows[number]
         key = (*sample, *(media.lengths[i] for i in row), *(repr(values[i]) for values in beside for i in row))
         earlier = seen.setdefault(key, [])
-        same = next((o for o in earlier if torch.equal(pixels[stretches[o]], pixels[stretch])), None)
+        same = next((o for o in earlier if all(torch.equal(v[stretches[o]], v[stretch]) for v in rowwise)), None)
         if same is None:
             earlier.append(number)
         else:
@@ -163,7 +166,8 @@ def encode(
     """
     used = sorted(set(shown)) if once else shown
     beside = [media.beside[number] for number in used]
-    inputs = {PIXELS[kind]: take(batch[PIXELS[kind]], used, media.lengths)}
+    rowwise = (PIXELS[kind], *WITH_PIXELS[kind])
+    inputs = {name: take(batch[name], used, media.lengths) for name in rowwise if name in batch}
     inputs |= {name: take(batch[name], beside) for name in BESIDE[kind] if name in batch}
     order = [used.index(number) for number in shown] if once else list(range(len(shown)))
     grids = None if media.grids is None else media.grids[used]
@@ -172,7 +176,7 @@ def encode(
 
 def of_kind(batch: Mapping[str, Any], kind: str) -> dict[str, Any]:
     """The tensors of a batch that describe pictures of one kind."""
-    return {name: batch[name] for name in (PIXELS[kind], *BESIDE[kind]) if name in batch}
+    return {name: batch[name] for name in (PIXELS[kind], *WITH_PIXELS[kind], *BESIDE[kind]) if name in batch}
 
 
 def take(value: Any, numbers: Sequence[int], lengths: Sequence[int] | None = None) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from .media import take
 from .walk import modules_of
@@ -126,6 +127,19 @@ def _arranged(values: Any, order: Sequence[int], lengths: Sequence[int], one_eac
     if not one_each:
         return type(values)(take(layer, order, lengths) for layer in values)
     return type(values)(values[number] for number in order) if len(values) == len(lengths) else None
+
+
+def with_fields(features: Any) -> Any:
+    """Features whose `pooler_output` is one of their fields, with a row for each that was encoded.
+
+    Idefics' stand beside the fields, where no copy finds them, and Idefics2's are the tokens of all pictures in a row.
+    """
+    found = getattr(features, "pooler_output", None)
+    if found is None or "pooler_output" in features:
+        return features
+    rows = len(features.last_hidden_state)
+    found = found if len(found) == rows else found.unflatten(0, (rows, -1))
+    return BaseModelOutputWithPooling(last_hidden_state=features.last_hidden_state, pooler_output=found)
 
 
 def join(parts: Sequence[Any]) -> Any:

@@ -12,7 +12,7 @@ import torch
 
 from .media import Encoded, take
 from .ranks import agreed
-from .tower import FEATURES, arranged, has_adapters, is_frozen, owner_of_features, tower_parameters
+from .tower import FEATURES, arranged, has_adapters, is_frozen, owner_of_features, tower_parameters, with_fields
 
 # Towers that only compute lengths and positions from the grids of pictures, as Python numbers or indices on the host.
 _GRIDS_ON_HOST = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe")
@@ -96,7 +96,8 @@ def pictures(
             frozen = (no_graph or cache is not None) and is_frozen(model)
             how = encoded.get(kinds[name])
             tower = None if how is None or how.grids is None else _reads_on_host(model)
-            call = original if tower is None else partial(_with_windows_on_host, tower, original)
+            call = partial(_encoded, original)
+            call = call if tower is None else partial(_with_windows_on_host, tower, call)
             call = partial(cache.encode, name, call) if cache is not None and frozen else call
             with torch.no_grad() if frozen else nullcontext():
                 result = _encode(call, args, kwargs, how, tower is not None)
@@ -142,6 +143,10 @@ def _reads_on_host(model: torch.nn.Module) -> Any:
     return getattr(owner_of_features(model), "visual", None) if known else None
 
 
+def _encoded(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    return with_fields(original(*args, **kwargs))
+
+
 def _with_windows_on_host(tower: Any, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call `original`; if it is given grids on the host, blocks with windows (Qwen2.5-VL's) read their ends there.
 
@@ -180,7 +185,7 @@ def _encode(
     def repeated(value: Any) -> Any:
         if not isinstance(value, torch.Tensor) or not value.ndim or len(value) not in (count, rows):
             return value
-        return take(value, how.order, how.lengths if value.is_floating_point() else None)
+        return take(value, how.order, how.lengths if len(value) == rows else None)
 
     once = original(*map(placed, args), **{name: placed(value) for name, value in kwargs.items()})
     if how.as_encoded:

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""The only file that names LlamaFactory's internals: every name we rebind; what `always` ones become is in always.py.
+"""With tables.py what names LlamaFactory's internals: every name we rebind; what `always` ones become is in always.py.
 
 Imported by the start-up hook while LlamaFactory is, so other rooms are imported inside functions. `resonance doctor`
 prints this list.
@@ -12,6 +12,7 @@ from typing import Any
 from .. import SUPPORTED_LLAMAFACTORY, TESTED_LLAMAFACTORY
 from .patch import Patch, Scope
 from .registry import Registry
+from .tables import TABLES
 
 
 def _always(scope: Scope, target: str, replacement: str, parameters: tuple[str, ...], **more: Any) -> Patch:
@@ -68,6 +69,7 @@ _HEAD = {
 }
 
 PATCHES = (
+    *TABLES,
     _always("arguments", f"{_PARSED}.finetuning_args.FinetuningArguments", "finetuning_arguments", (), **_KEYS),
     _always("arguments", f"{_PARSED}.data_args.DataArguments", "data_arguments", (), **_KEYS),
     _always(

@@ -20,6 +20,7 @@ Scope = Literal[
     "launcher",
     "ray",
     "chat",
+    "families",
     "v1",
     "run_dpo",
     "run_rm",
@@ -49,7 +50,8 @@ class Patch:
         replacement: `package.module:attribute` of ours. With `always` it is called with the original and returns the
             new object; otherwise it is the new object.
         scope: the part of a run that needs the patch.
-        parameters: leading parameter names of the original (a class: of its constructor) that we rely on.
+        parameters: leading parameter names of the original (a class: of its constructor) that we rely on; none of a
+            table.
         why: what would be missing without it.
         versions: upstream versions in which the target was seen with this signature.
         remove_when: the upstream change that makes this patch unnecessary.
@@ -88,6 +90,8 @@ class Patch:
 
 def parameter_names(obj: Any) -> tuple[str, ...]:
     """Parameter names of a function or of a class's constructor, without `self`; `*args` ends the list."""
+    if not callable(obj):
+        return ()
     parameters = inspect.signature(obj).parameters.values()
     names = tuple("*" + p.name if p.kind is p.VAR_POSITIONAL else p.name for p in parameters)
     return names[1:] if names[:1] == ("self",) else names

@@ -23,6 +23,8 @@
 Prompts of reinforcement learning go the same way, without scores: `prompts` converts and tokenizes them, `rollouts`
 collates them, alone and with completions.
 
+`idefics/` puts models that LlamaFactory lacks into its tables.
+
 `fields` names the columns, `types` what is read of LlamaFactory's objects. Light, without LlamaFactory: `fields`,
 `plan`, `types`, and in `validate/` all but `dataset`, `row_log` and `raw_columns`.
 """

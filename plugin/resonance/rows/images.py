@@ -22,10 +22,11 @@ from PIL import Image
 SHOWN = "shown_images"  # entry of a batch whose pixels hold each image once: `Shown` by kind
 _PIXELS = {"image": "pixel_values", "video": "pixel_values_videos"}
 _GRIDS = {"image": "image_grid_thw", "video": "video_grid_thw"}
-_TILES = "image_num_patches"  # InternVL's: rows of pixels an image
+TILES = "image_num_patches"  # InternVL's and Idefics': rows of pixels an image
+_WITH_PIXELS = {"image": {"pixel_attention_mask"}, "video": set[str]()}  # has the rows that the pixels have
 # What else processors return of which every entry belongs to one image or video, in their order.
 _BESIDE = {
-    "image": {"image_grid_thw", "image_sizes", _TILES},
+    "image": {"image_grid_thw", "image_sizes", TILES},
     "video": {"video_grid_thw", "second_per_grid_ts"},
 }
 
@@ -51,6 +52,8 @@ def reading_once(plugin: Any, keep_once: Callable[[], bool]) -> Any:
     """
     result = copy.copy(plugin)
     result._get_mm_inputs = partial(_process_once, plugin._get_mm_inputs, keep_once)
+    if hasattr(result, "tiles_as_rows"):  # Idefics'
+        result.tiles_as_rows = True
     return result
 
 
@@ -72,7 +75,7 @@ def _process_once(
         kind: [media[numbers[kind].index(n)] for n in sorted(set(numbers[kind]))] for kind, media in given.items()
     }
     found = process(distinct["image"], distinct["video"], audios, processor)
-    known = {*_PIXELS.values(), *_BESIDE["image"], *_BESIDE["video"]}
+    known = {*_PIXELS.values(), *(name for names in (_BESIDE, _WITH_PIXELS) for kind in names for name in names[kind])}
     lengths = {kind: _lengths(found, kind, len(media)) for kind, media in distinct.items() if media}
     if not set(found) <= known or not all(lengths.values()):
         return process(images, videos, audios, processor) if repeated else found
@@ -80,8 +83,8 @@ def _process_once(
     for kind in lengths:
         for name in _BESIDE[kind] & set(found):
             result[name] = _take(found[name], numbers[kind], [1] * len(distinct[kind]))
-        if not keep_once():
-            result[_PIXELS[kind]] = _take(found[_PIXELS[kind]], numbers[kind], lengths[kind])
+        for name in ({_PIXELS[kind]} | _WITH_PIXELS[kind]) & set(found) if not keep_once() else ():
+            result[name] = _take(found[name], numbers[kind], lengths[kind])
     if keep_once():
         result[SHOWN] = {kind: Shown(numbers[kind], rows) for kind, rows in lengths.items()}
     return result
@@ -117,7 +120,7 @@ def _lengths(found: Mapping[str, Any], kind: str, count: int) -> list[int]:
     if _GRIDS[kind] in found:
         lengths = found[_GRIDS[kind]].prod(-1).tolist()
     else:
-        lengths = [int(n) for n in found[_TILES]] if kind == "image" and _TILES in found else [1] * count
+        lengths = [int(n) for n in found[TILES]] if kind == "image" and TILES in found else [1] * count
     return lengths if len(lengths) == count and sum(lengths) == len(pixels) else []
 
 

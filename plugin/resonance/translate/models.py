@@ -43,6 +43,9 @@ MODELS = (
     Model(r"llava-v1\.6-vicuna", "llava_next", "llava-hf/llava-v1.6-vicuna-7b-hf", _OTHER_FORM),
     Model(r"internvl.*-hf", "intern_vl"),
     Model(r"gemma-3", "gemma3"),
+    Model(r"idefics2", "idefics2"),
+    Model(r"idefics3", "idefics3"),
+    Model(r"smolvlm", "smolvlm"),
     Model(r"instructblip|internlm-xcomposer|idefics", "qwen2_vl", "Qwen/Qwen2.5-VL-7B-Instruct", _NO_PLUGIN),
     Model(r"dialogpt|^gpt2", "qwen2_vl", "Qwen/Qwen2-VL-2B-Instruct", "{name} is a text model, which reads no image"),
 )

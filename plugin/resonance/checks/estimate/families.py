@@ -10,6 +10,8 @@ from .shapes import Decoder, Vision
 # Bytes of half precision an activation function keeps for each element of its input: quick GELU keeps x and its
 # sigmoid, the others x alone.
 _SAVED_BY_ACTIVATION = {"quick_gelu": 4}
+# Into how many the published processors cut a picture up, at most: quarters and the whole, 4 x 4 and the whole.
+_TILES = {"idefics2": 5, "idefics3": 17, "smolvlm": 17}
 
 
 def routed_share(text: Any) -> float:
@@ -74,7 +76,9 @@ def vision_of(config: Any) -> Vision:
         tile = (size // patch) ** 2 or None
         if ratio := getattr(config, "downsample_ratio", None):
             patches = 1 / ratio**2
-        elif (tokens := getattr(config, "mm_tokens_per_image", None)) and tile:
+        elif scale := getattr(config, "scale_factor", None):
+            patches = float(scale**2)
+        elif (tokens := _tokens_of_a_tile(config)) and tile:
             patches = tile / tokens
     full = getattr(vision, "fullatt_block_indexes", None)
     window = (getattr(vision, "window_size", 0) // patch) ** 2 if full is not None else 0
@@ -92,8 +96,15 @@ def vision_of(config: Any) -> Vision:
         saved_trained=saved + (16 if gated else 10) * width + 2 * inner,
         pixel_bytes=4 * 3 * patch**2 * getattr(vision, "temporal_patch_size", 1),
         token_pixels=(patch * merge) ** 2 if merge else 0,
-        tiles=1 + most_tiles(getattr(config, "image_grid_pinpoints", None), size),
+        tiles=_TILES.get(config.model_type) or 1 + most_tiles(getattr(config, "image_grid_pinpoints", None), size),
     )
+
+
+def _tokens_of_a_tile(config: Any) -> int | None:
+    """Gemma3's, and what Idefics2's resampler makes of it."""
+    resampler = getattr(config, "perceiver_config", None)
+    found: int | None = getattr(config, "mm_tokens_per_image", None) or getattr(resampler, "resampler_n_latents", None)
+    return found
 
 
 def most_tiles(pinpoints: Any, size: int) -> int:

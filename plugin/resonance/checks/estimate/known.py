@@ -59,6 +59,26 @@ def _llava(inner: Config) -> Config:
     return {"model_type": "llava", "text_config": inner | {"model_type": "llama"}, "vision_config": vision}
 
 
+def _siglip(image_size: int) -> Config:
+    vision = {"hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 27, "num_attention_heads": 16}
+    return vision | {"image_size": image_size, "patch_size": 14}
+
+
+def _idefics2(inner: Config) -> Config:
+    resampler = {"hidden_size": 4096, "resampler_n_latents": 64, "resampler_depth": 3, "resampler_n_heads": 16}
+    resampler |= {"resampler_head_dim": 96, "num_key_value_heads": 4}
+    text = inner | {"model_type": "mistral"}
+    return {
+        "model_type": "idefics2", "text_config": text, "vision_config": _siglip(980), "perceiver_config": resampler,
+        "tie_word_embeddings": False,
+    }  # fmt: skip
+
+
+def _idefics3(inner: Config, image_size: int, scale: int) -> Config:
+    parts = {"text_config": inner | {"model_type": "llama"}, "vision_config": _siglip(image_size)}
+    return {"model_type": "idefics3", "scale_factor": scale, "tie_word_embeddings": False, **parts}
+
+
 def _gemma3(hidden: int, inner: int, layers: int, heads: int, kv: int) -> Config:
     text = _text(hidden, inner, layers, heads, kv, 262208, True) | {"head_dim": 256, "sliding_window": 1024}
     vision = {"hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 27, "num_attention_heads": 16}
@@ -81,6 +101,9 @@ KNOWN: dict[str, tuple[Config, float]] = {
     "Qwen/Qwen3-VL-32B-Instruct": (_qwen3_vl(True, 5120, 25600, 64, 64, 8, 151936), 33.4),
     "llava-hf/llava-1.5-7b-hf": (_llava(_text(4096, 11008, 32, 32, 32, 32064)), 7.06),
     "llava-hf/llava-1.5-13b-hf": (_llava(_text(5120, 13824, 40, 40, 40, 32064)), 13.4),
+    "HuggingFaceM4/idefics2-8b": (_idefics2(_text(4096, 14336, 32, 32, 8, 32003)), 8.40),
+    "HuggingFaceM4/Idefics3-8B-Llama3": (_idefics3(_text(4096, 14336, 32, 32, 8, 128259), 364, 2), 8.46),
+    "HuggingFaceTB/SmolVLM-Instruct": (_idefics3(_text(2048, 8192, 24, 32, 32, 49155), 384, 3), 2.25),
     "google/gemma-3-4b-it": (_gemma3(2560, 10240, 34, 8, 4), 4.3),
     "google/gemma-3-12b-it": (_gemma3(3840, 15360, 48, 16, 8), 12.2),
     "Qwen/Qwen2.5-7B-Instruct": (_text(3584, 18944, 28, 28, 4, 152064) | {"model_type": "qwen2"}, 7.62),

@@ -16,6 +16,7 @@ from .known import KNOWN, known_config, nearest
 from .shapes import Model, Part
 
 _POSITIONS = re.compile(r"pos_embed|position_embed|class_embed|cls_token|mask_token")
+_ON_PATCHES = re.compile(r"modality_projection\.(gate|up|down)_proj\.")  # the part of a projector before a resampler
 _EXPERTS = re.compile(r"\bexperts\b")
 # 4 bits: the blocks' scales, themselves quantised (bitsandbytes, double quantisation); 8 bits: a scale a row.
 _QUANTISED_BYTES = {4: 4.127 / 8, 8: 1.0}
@@ -104,6 +105,7 @@ def count_parts(base: Any, config: Any, model_args: Any, projector_keys: list[st
     for name, parameter in base.named_parameters():
         # Qwen3-VL's further mergers are of the tower for LlamaFactory's freezing, but work on image tokens
         projector = "merger" in name or any(re.search(rf"(^|\.){re.escape(key)}\.", name) for key in projector_keys)
+        projector = projector and not _ON_PATCHES.search(name)
         vision = "projector" if projector else "pixels" if "patch_embed" in name else "tower"
         part = owner.get(id(parameter), vision)
         numel, trains = parameter.numel(), parameter.requires_grad

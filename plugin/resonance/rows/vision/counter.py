@@ -149,7 +149,7 @@ def make_counter(template: Any, processor: Any) -> ImageCounter | None:
 
 def _compared_counter(plugin: Any, processor: Any) -> ImageCounter | None:
     name = type(plugin).__name__
-    outputs = FAMILIES.get(name) if type(plugin).__module__.startswith("llamafactory.") else None
+    outputs = FAMILIES.get(name) if type(plugin).__module__.startswith(("llamafactory.", "resonance.")) else None
     if plugin.image_token is None or getattr(processor, "image_processor", None) is None:
         return None  # text only
     if outputs is None:

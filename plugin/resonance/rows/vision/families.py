@@ -44,12 +44,23 @@ def dynamic_tiles(image_processor: Any, sizes: Sizes, **kwargs: Any) -> dict[str
     return {"num_patches": tiles, "pixel_values": torch.empty(sum(tiles), 0)}
 
 
+def tiles_in_a_grid(image_processor: Any, sizes: Sizes, **kwargs: Any) -> dict[str, Any]:
+    """Idefics3, SmolVLM: rows and columns of tiles. Exact if the longest edge is some whole tiles."""
+    if image_processor.size["longest_edge"] % image_processor.max_image_size["longest_edge"]:
+        raise NotCountable
+    grids = [image_processor.get_number_of_image_patches(height, width, {})[1:] for height, width in sizes]
+    return {"rows": [[rows for rows, _ in grids]], "cols": [[columns for _, columns in grids]]}
+
+
 def not_asked(image_processor: Any, sizes: Sizes, **kwargs: Any) -> dict[str, Any]:
-    """Gemma3: a fixed number of tokens unless pan and scan cuts the image up, which we leave to the real processor."""
+    """Gemma3: a fixed number of tokens unless pan and scan cuts the image up, which we leave to the real processor.
+
+    Idefics2: a fixed number.
+    """
     raise NotCountable
 
 
-# By the exact class of LlamaFactory's plugin: what derives from one may count in another way.
+# By the exact class of the plugin: what derives from one may count in another way.
 FAMILIES: dict[str, Outputs] = {
     "Qwen2VLPlugin": qwen_grid,
     "Qwen3VLPlugin": qwen_grid,
@@ -57,6 +68,8 @@ FAMILIES: dict[str, Outputs] = {
     "LlavaNextPlugin": tiles_of_any_resolution,
     "InternVLPlugin": dynamic_tiles,
     "Gemma3Plugin": not_asked,
+    "Idefics2Plugin": not_asked,
+    "Idefics3Plugin": tiles_in_a_grid,
 }
 
 
