@@ -54,7 +54,9 @@ PAGES = {
     "resonance_guide": Page(
         "MMInstruction/VLFeedback", "vlfeedback, parquet: each prompt's widest pair", ("Qwen/Qwen2-VL-2B-Instruct",)
     ),
-    "trl_llava": Page("openbmb/RLAIF-V-Dataset", "rlaif_v", ("llava-hf/llava-v1.6-mistral-7b-hf",)),
+    "trl_llava": Page(
+        "openbmb/RLAIF-V-Dataset", "rlaif_v", ("llava-hf/llava-v1.6-mistral-7b-hf", "HuggingFaceTB/SmolVLM-Instruct")
+    ),
     "openvlthinker": Page(
         "ydeng9/OpenVLThinker-sft-iter3", "openvlthinker", ("Qwen/Qwen2.5-VL-7B-Instruct",), "ydeng9/medium_grpo_only"
     ),

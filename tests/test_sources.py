@@ -25,6 +25,7 @@ UNI_DPO += ["--pref_loss", "--pref_beta", "--dpo_average_log_prob", "change_data
 UNI_DPO += ["convert_jsonl_to_llamafactory.py", *(f"Qwen2_VL_2B_{loss}.sh" for loss in ("uni_dpo", "dpo", "simpo"))]
 TRL = ["openbmb/RLAIF-V-Dataset", "flaviagiammarino/vqa-rad", "apply_chat_template", "thumbnail", "DPOTrainer"]
 TRL += ["LoraConfig", "LlavaNextForConditionalGeneration", "generate", "wandb.init", "train_split", "RLHF-V"]
+TRL += ["HuggingFaceM4/idefics2-8b"]
 NEEDED = {
     "Uni-DPO": UNI_DPO,
     "The Resonance training guide": [f"--{name}" for name in (*DOCUMENTED, *RECOMMENDED)]

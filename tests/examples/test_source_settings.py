@@ -65,6 +65,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "trl_llava/llava_next_mistral": _LLAVA | {"model_name_or_path": "llava-hf/llava-v1.6-mistral-7b-hf"},
     "trl_llava/llava_next_vicuna": _LLAVA | {"model_name_or_path": "llava-hf/llava-v1.6-vicuna-7b-hf"},
     "trl_llava/llava_next_llama3": _LLAVA | {"model_name_or_path": "llava-hf/llama3-llava-next-8b-hf"},
+    "trl_llava/idefics2_8b": _LLAVA | {"model_name_or_path": "HuggingFaceM4/idefics2-8b"},
     "trl_llava/vqa_rad_sft": _TRL | {"stage": "sft", "dataset": "vqa_rad"},
     "resonance_guide/sft_demo": {"stage": "sft", "dataset": "demo_sft", "cutoff_len": 512, "num_train_epochs": 1.0}
     | {"per_device_train_batch_size": 2, "learning_rate": 5e-5, "lora_rank": 16, "report_to": "none"},
