@@ -17,7 +17,9 @@ from conftest import Run, base_recipe
 from resonance.arguments import recipe, roads, tracking
 from resonance.hooks import always, routes
 from resonance.training import record
+from training import policies
 
+OFFLINE = {"WANDB_MODE": "offline", "WANDB_SILENT": "true"}
 GIVEN = {"project_name": "digits", "group_name": "ablation"}
 
 
@@ -103,17 +105,15 @@ def read_back(folder: Path) -> tuple[Any, dict[str, Any]]:
 
 
 @pytest.fixture
-def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """wandb's settings for a folder of this test; skips where it is not installed."""
-    pytest.importorskip("wandb")
-    (tmp_path / "wandb").mkdir()
-    variables = {"WANDB_MODE": "offline", "WANDB_DIR": str(tmp_path / "wandb"), "WANDB_SILENT": "true"}
-    for name, value in variables.items():
+def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where offline runs in the folder of this test are written."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in OFFLINE.items():
         monkeypatch.setenv(name, value)
-    return variables
+    return tmp_path / "wandb"
 
 
-def test_wandb_gets_them_in_a_stage_without_a_route(offline: dict[str, str], tmp_path: Path) -> None:
+def test_wandb_gets_them_in_a_stage_without_a_route(offline: Path, tmp_path: Path) -> None:
     """Transformers' own callback in the run function of a stock recipe."""
     from transformers import TrainerControl, TrainerState, TrainingArguments
     from transformers.integrations import WandbCallback
@@ -126,17 +126,26 @@ def test_wandb_gets_them_in_a_stage_without_a_route(offline: dict[str, str], tmp
 
     args = TrainingArguments(str(tmp_path / "out"), run_name="first try", report_to="wandb", use_cpu=True)
     always.run_stage(run_sft)(SimpleNamespace(), SimpleNamespace(), args, SimpleNamespace(stage="sft", **GIVEN))
-    run, metrics = read_back(tmp_path / "wandb")
+    run, metrics = read_back(offline)
     assert (run.project, run.run_group, run.display_name) == ("digits", "ablation", "first try")
     assert (metrics["train/loss"], metrics["train/rewards/margins"]) == ("0.5", "1.5")
 
 
+WHOLE = {  # changes to `base_recipe`, and metrics of ours
+    "dpo": ({"pref_loss": "uni_dpo"}, {"train/rewards/margins", "train/w_qual"}),
+    "ppo": ({}, {"train/reward", "train/kl", "train/completions/mean_length"}),
+}
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("stage", WHOLE)
 def test_wandb_gets_them_in_a_whole_run(
-    offline: dict[str, str], train: Callable[..., Run], recipe: Callable[..., dict[str, Any]], tmp_path: Path
+    stage: str, offline: Path, train: Callable[..., Run], recipe: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
-    named = recipe(pref_loss="uni_dpo", run_name="first try", report_to="wandb", max_steps=2, **GIVEN)
-    train(named, **offline)
-    run, metrics = read_back(tmp_path / "wandb")
+    changes, ours = WHOLE[stage]
+    if stage == "ppo":
+        changes = policies.policy_recipe(policies.write_policy(tmp_path))
+    train(recipe(**{**changes, "run_name": "first try", "report_to": "wandb", "max_steps": 2, **GIVEN}), **OFFLINE)
+    run, metrics = read_back(offline)
     assert (run.project, run.run_group, run.display_name) == ("digits", "ablation", "first try")
-    assert {"train/loss", "train/learning_rate", "train/rewards/margins", "train/w_qual"} <= set(metrics)
+    assert {"train/loss", "train/learning_rate"} | ours <= set(metrics)

@@ -405,8 +405,13 @@ CASES = [
                 "conversations": [{"from": "user", "value": "What is it?"}, {"from": "assistant", "value": "A bus."}],
             },
             {"conversations": [{"from": "user", "value": "Hello?"}, {"from": "assistant", "value": "Hello."}]},
+            {"image": "a/1.png", "conversations": llava("A bus.")},  # LLaVA's own sets, as LAION-CC-SBU
         ],
-        [answer("<image>What is it?", "A bus.", GREEN), answer("Hello?", "Hello.", images=[])],
+        [
+            answer("<image>What is it?", "A bus.", GREEN),
+            answer("Hello?", "Hello.", images=[]),
+            answer("<image>\nDescribe this image.", "A bus.", GREEN),
+        ],
         suffix=".json",
         media={"root/a/1.png": GREEN},
         flags=("--image-root", "{folder}/root"),

@@ -15,6 +15,14 @@ from resonance.cli.main import main
 from resonance.importers.source import Files, Hub, find_source
 from resonance.importers.table import IMPORTERS
 
+UNI_DPO = (
+    "UltraFeedback-GPT-4o",
+    "UltraFeedback-Qwen2_5_72B",
+    "Llama-3-8B-Instruct-UltraFeedback-GPT-4o",
+    "Llama-3-8B-Instruct-UltraFeedback-ArmoRM",
+    "Llama-3-8B-Instruct-UltraFeedback-ArmoRM-GPT-4o",
+    "Gemma-2-9B-IT-UltraFeedback-GPT-4o",
+)
 ROWS = [{"n": n} for n in range(300)]  # more than one batch of a table
 
 
@@ -157,10 +165,7 @@ def test_a_hub_set_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFix
         (["uni_dpo"], "Multimodal/uni_dpo_image_only_mcq_short_long_50k.json"),
         (["uni_dpo", "--kind", "math"], "Math/Train_Qwen_2_5_math_7B.jsonl"),
         (["uni_dpo", "--kind", "textual"], "Textual/UltraFeedback-GPT-4o/train.jsonl"),
-        (
-            ["uni_dpo", "--kind", "textual", "--subset", "Gemma-2-9B-IT-UltraFeedback-GPT-4o"],
-            "Textual/Gemma-2-9B-IT-UltraFeedback-GPT-4o/train.jsonl",
-        ),
+        *((["uni_dpo", "--kind", "textual", "--subset", name], f"Textual/{name}/train.jsonl") for name in UNI_DPO),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )

@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from conftest import MODEL, Run
+from conftest import MODEL
+from examples.test_recipe_steps import NOT_HERE, family, write_model
+from importers import cases_rated
 from loaded import loaded
 from resonance.cli.main import main
 from resonance.translate import launch, models
@@ -253,22 +254,32 @@ def test_it_does_without_torch() -> None:
     assert loaded(code, "torch", "transformers", "llamafactory", "numpy") == []
 
 
+# The sets that commands without a file read, in folders that are named as on the hub.
+DOWNLOADED = {"MMInstruction/VLFeedback": "vlfeedback, parquet", "openbmb/RLHF-V-Dataset": "rlhfv, embedded"}
+# What makes a step a short one on a CPU; whatever needs a GPU is left out.
+SMALL = {"max_steps": 1, "use_cpu": True, "report_to": "none", "logging_steps": 1, "save_strategy": "no"}
+SMALL |= {"gradient_accumulation_steps": 1, "per_device_train_batch_size": 2}
+SMALL_POLICY = {"max_new_tokens": 8, "ppo_buffer_size": 1, "ppo_epochs": 1}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["quick demo", "little memory", "ppo"])
-def test_a_step_of_each_stage(name: str, project: Path, capsys: Output, train: Callable[..., Run]) -> None:
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_step_of_each(name: str, project: Path, capsys: Output) -> None:
+    from llamafactory.train.tuner import run_exp
+
     recipe, text = translated(COMMANDS[name], capsys)
-    import_data(text)
-    for key in (
-        "quantization_bit",
-        "quantization_method",
-        "preprocessing_num_workers",
-    ):  # for a GPU, and for many rows
-        recipe.pop(key, None)
-    small = {"model_name_or_path": str(MODEL), "dataset_dir": str(project / "data"), "max_steps": 1, "use_cpu": True}
-    small |= {"output_dir": str(project / "out"), "report_to": "none", "logging_steps": 1, "seed": 42}
-    small |= {"max_new_tokens": 8} if recipe["stage"] == "ppo" else {}
-    done = train(recipe | small)
-    assert done.state["global_step"] == 1 and "loss" in str(done.state["log_history"])
+    Path("data/dataset_info.json").unlink()  # the commands make the sets
+    Path("imgs").mkdir()
+    for folder, case in DOWNLOADED.items():
+        next(each for each in cases_rated.CASES if each.id.startswith(case)).lay_out(project / folder)
+    assert main(shlex.split(text.split("# Data:")[1].split("`")[1])[1:]) == 0
+    if recipe["template"] != "qwen2_vl":
+        write_model(family(recipe), project / "model")
+    small = {key: value for key, value in recipe.items() if key not in (*NOT_HERE, "tf32", "output_dir")} | SMALL
+    small |= {"model_name_or_path": str(MODEL) if recipe["template"] == "qwen2_vl" else "model", "output_dir": "out"}
+    run_exp(small | (SMALL_POLICY if recipe["stage"] == "ppo" else {}))
+    state = json.loads(Path("out/trainer_state.json").read_text())
+    assert state["global_step"] == 1 and "loss" in str(state["log_history"])
 
 
 @pytest.mark.parametrize(

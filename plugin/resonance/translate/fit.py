@@ -81,10 +81,10 @@ def _model(recipe: Recipe, template: str | None) -> list[str]:
         recipe.model = f"{found.instead} in place of {name}: {found.why.format(name=name)}"
         recipe.keys["model_name_or_path"] = found.instead
         recipe.notes["model_name_or_path"] = recipe.model
-        old = str(recipe.keys.get("lora_target", "")).split(",")
-        if any(layer in models.RENAMED_LAYERS for layer in old):
-            recipe.keys["lora_target"] = ",".join(models.RENAMED_LAYERS.get(layer, layer) for layer in old)
-            recipe.notes["lora_target"] = f"{','.join(old)} by the names that {found.instead} has"
+    layers = str(recipe.keys.get("lora_target", "")).split(",")
+    if found is not None and any(layer in models.RENAMED_LAYERS for layer in layers):
+        recipe.keys["lora_target"] = ",".join(models.RENAMED_LAYERS.get(layer, layer) for layer in layers)
+        recipe.notes["lora_target"] = f"{','.join(layers)} by the names that {recipe.keys['model_name_or_path']} has"
     if recipe.keys.get("lora_target") == "auto":
         recipe.keys["lora_target"] = "all"
         recipe.notes["lora_target"] = "--lora_target_modules auto; all linear layers that are not frozen"

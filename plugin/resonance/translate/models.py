@@ -49,7 +49,7 @@ MODELS = (
     Model(r"instructblip|internlm-xcomposer|idefics", "qwen2_vl", "Qwen/Qwen2.5-VL-7B-Instruct", _NO_PLUGIN),
     Model(r"dialogpt|^gpt2", "qwen2_vl", "Qwen/Qwen2-VL-2B-Instruct", "{name} is a text model, which reads no image"),
 )
-# Linear layers of Qwen-VL's first version, by their names in the models that take its place.
+# Linear layers of Qwen-VL's first version, which the guide's examples name, by their names in the models above.
 RENAMED_LAYERS = {
     "c_attn": "q_proj,k_proj,v_proj",
     "attn.c_proj": "o_proj",
