@@ -185,10 +185,7 @@ def test_score_that_is_text_in_every_row(data, load, make_pair, streaming, exten
 def test_loss_needs_scores_but_the_entry_declares_none(data, load, make_pair, streaming):
     data.write([make_pair(0)], scores=False)
     message = refused(load, streaming=streaming)
-    assert (
-        "no column for `score_chosen`: the loss, `score_margin` or `score_order` of this recipe needs scores"
-        in message
-    )
+    assert "for `score_chosen`: the loss, `score_margin` or `score_order` of this recipe needs scores" in message
     assert 'add `"score_chosen": "<col' in message
     assert 'add `"score_rejected": "<column>"` under "columns"' in message
     assert "Columns in the data: instruction, chosen, rejected, images, score_chosen, score_rejected." in message
