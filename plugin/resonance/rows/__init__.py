@@ -21,7 +21,8 @@
 | `collate` | images resized and processed once (`images`), scores beside them | batch: tensors |
 
 Prompts of reinforcement learning go the same way, without scores: `prompts` converts and tokenizes them, `rollouts`
-collates them, alone and with completions.
+collates them, alone and with completions. So do conversations of supervised fine-tuning: `answers` tokenizes and
+collates them.
 
 `fields` names the columns, `types` what is read of LlamaFactory's objects. Light, without LlamaFactory: `fields`,
 `plan`, `types`, and in `validate/` all but `dataset`, `row_log` and `raw_columns`.
