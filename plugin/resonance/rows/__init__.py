@@ -22,7 +22,8 @@
 
 Answers of KTO, good or bad, go the same way: `feedback` makes a pair of each and the answer of another row.
 Prompts of reinforcement learning go the same way, without scores: `prompts` converts and tokenizes them, `rollouts`
-collates them, alone and with completions.
+collates them, alone and with completions. So do conversations of supervised fine-tuning: `answers` tokenizes and
+collates them.
 
 `idefics/` puts models that LlamaFactory lacks into its tables.
 

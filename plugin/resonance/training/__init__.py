@@ -8,6 +8,7 @@
 | `speedups.py` | which speed-ups an engine uses; `features.py`: whether it keeps features of pictures |
 | `reference.py` | log-probabilities of pairs on disk in place of a reference model |
 | `preference.py` | the trainer of preference losses; `feedback.py`: of KTO; `referenced.py`: what both have |
+| `rates.py` | learning rates of vision tower and projector; `stock.py`: on LlamaFactory's own trainers |
 | `opening.py` | the line that a preference run begins its log with |
 | `finite.py` | a run whose numbers are not finite stops and saves none of them |
 | `meters.py`, `resume.py`, `sampling.py` | what trainers have in common: log lines, checkpoints, order of rows |
