@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import os
 import struct
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -93,15 +94,21 @@ def read_back(folder: Path) -> tuple[Any, dict[str, Any]]:
     from wandb.proto import wandb_internal_pb2
 
     (path,) = folder.rglob("*.wandb")
-    run, metrics = None, {}
-    for data in records(path):
-        entry = wandb_internal_pb2.Record()
-        entry.ParseFromString(data)
-        if entry.WhichOneof("record_type") == "run":
-            run = entry.run
-        if entry.WhichOneof("record_type") == "history":
-            metrics |= {item.key or "/".join(item.nested_key): item.value_json for item in entry.history.item}
-    return run, metrics
+    last = time.monotonic() + 60
+    while True:  # a process of its own writes the file, on a busy machine after `finish` has returned
+        run, metrics, kinds = None, dict[str, Any](), set()
+        for data in records(path):
+            entry = wandb_internal_pb2.Record()
+            entry.ParseFromString(data)
+            kinds.add(kind := entry.WhichOneof("record_type"))
+            if kind == "run":
+                run = entry.run
+            if kind == "history":
+                metrics |= {item.key or "/".join(item.nested_key): item.value_json for item in entry.history.item}
+        if "exit" in kinds or time.monotonic() > last:
+            assert {"run", "history", "exit"} <= kinds, kinds
+            return run, metrics
+        time.sleep(0.2)
 
 
 @pytest.fixture
