@@ -42,12 +42,12 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def full(folder):
-    """All at once: pictures, weights, `pref_ftx`, evaluation, checkpoints."""
+    """All at once: pictures, weights, `pref_ftx`, the projector's learning rate, evaluation, checkpoints."""
     evaluated = {"eval_dataset": "held", "eval_strategy": "steps", "eval_steps": 2, "per_device_eval_batch_size": 4}
     saved = {"save_strategy": "steps", "save_steps": 2, "save_only_model": False}
     return {
         **OURS, **STEPS, **evaluated, **saved, "dataset_dir": str(folder), "sample_weights": True, "pref_ftx": 0.1,
-        "kto_rejected_weight": 0.2,
+        "kto_rejected_weight": 0.2, "freeze_multi_modal_projector": False, "projector_lr": 5e-5, "learning_rate": 1e-4,
     }  # fmt: skip
 
 
@@ -72,6 +72,8 @@ def test_what_is_logged(whole):
     wanted = {"eval_loss", "eval_kl", "eval_rewards/chosen", "eval_logps/chosen"}
     assert wanted <= evaluations[0].keys() and "eval_weight" not in evaluations[0]
     assert "eval_rewards/rejected" not in evaluations[0], "the set has good answers alone"
+    rates = whole.logged("learning_rate", "learning_rate/projector")
+    assert len(rates) == 4 and all(projector == pytest.approx(rate / 2) for rate, projector in rates)
     assert "rows: 32 good, 32 bad answers to train on" in whole.output
 
 
