@@ -33,6 +33,6 @@ def test_which_losses_have_no_gold_case():
     covered = {RENAMED.get(case["loss"], case["loss"]) for case in GOLD["cases"]}
     by_hand = {"kto_pair", "bco_pair", "dpop", "focalpo", "mm_dpo", "odpo", "sft"}  # these are in test_worked.py
     by_hand |= {"ddpo", "ddpo_segments"}  # and those in tests/training/test_ddpo.py, which read tokens
-    by_hand |= {"mdpo"}  # in test_mdpo.py
+    by_hand |= {"mdpo", "chip_visual"}  # in test_mdpo.py and test_chip.py
     by_trl = {"cpo", "rpo", "f_dpo_js", "f_dpo_alpha", "sigmoid_norm", "odds_ratio"}  # and these in test_trl.py
     assert set(LOSSES) - covered == by_hand | by_trl

@@ -21,7 +21,8 @@ from resonance.losses import LOSSES, LossOutput, Pairs, check_params, declare, g
 FOLDER = Path(resonance.losses.__file__).parent
 ISSUED = """uni_dpo sigmoid hinge ipo kto_pair orpo simpo robust exo_pair nca_pair bco_pair sppo_hard aot aot_unpaired
     apo_zero apo_down discopop dpop sigmoid_norm rpo cpo f_dpo_js f_dpo_alpha focalpo wpo mm_dpo mm_dpo_released
-    beta_dpo alpha_dpo rpo_bwd_kl rpo_fwd_kl rpo_sq odpo odds_ratio sft ddpo ddpo_segments mdpo""".split()
+    beta_dpo alpha_dpo rpo_bwd_kl rpo_fwd_kl rpo_sq odpo odds_ratio sft ddpo ddpo_segments mdpo
+    chip_visual""".split()
 
 WITHOUT_REFERENCE = {"simpo", "orpo", "odds_ratio", "cpo", "sft"}
 
@@ -97,7 +98,7 @@ def test_what_losses_need():
     assert {name for name, spec in LOSSES.items() if spec.needs_on_policy} == {"wpo"}
     assert {name for name, spec in LOSSES.items() if spec.needs_ranks} == {"mm_dpo_released", "beta_dpo", "alpha_dpo"}
     assert {name for name, spec in LOSSES.items() if spec.needs_changed} == {"ddpo", "ddpo_segments"}
-    assert {name for name, spec in LOSSES.items() if spec.needs_corrupted} == {"mdpo"}
+    assert {name for name, spec in LOSSES.items() if spec.needs_corrupted} == {"mdpo", "chip_visual"}
     assert {name for name, spec in LOSSES.items() if not spec.per_pair} == {"aot", "aot_unpaired"}
     assert {name for name, spec in LOSSES.items() if spec.baseline} == {"bco_pair"}
 

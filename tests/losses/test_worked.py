@@ -76,6 +76,7 @@ ONE_PAIR = {
         {"mdpo_delta": 0.25, "mdpo_image_weight": 2.0, "mdpo_anchor_weight": 0.5},
         softplus(-1) + 2 * softplus(-0.25) + 0.5 * softplus(0.75),
     ),
+    "chip_visual": ({}, softplus(-1.25)),
     "odds_ratio": ({}, 0.5 * softplus(-2 + math.log(1 - math.exp(-3)) - math.log(1 - math.exp(-5)))),
     "sft": ({}, 3.0),
 }

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import io
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from resonance.rows.corrupt import Corrupter
+from resonance.rows.corrupt import _KEPT, Corrupter
 from resonance.rows.fields import ROW, SOURCE
 from resonance.rows.plan import CORRUPTIONS, RowPlan
 
@@ -53,6 +54,15 @@ def test_a_crop_shows_up_to_a_fifth():
 def test_noise_is_in_no_image_and_blank_is_black():
     (noise,), (blank,) = (Corrupter(how, 0)(row(0, ramp())) for how in ("noise", "blank"))
     assert len(set(noise.tobytes())) == 256 and set(blank.tobytes()) == {0}
+
+
+def test_diffusion_leaves_an_image_under_noise():
+    """By the schedule of CHiP's code, of which half of the steps leave 0.7448 of an image's variance."""
+    assert pytest.approx(0.744799, abs=1e-6) == _KEPT
+    (noisy,) = Corrupter("diffusion", 0)(row(0, Image.new("RGB", (200, 200), (140, 127, 110))))
+    red = np.asarray(noisy)[..., 0]
+    # the distance from CLIP's mean, 122.77, times sqrt(0.7448); noise of sqrt(0.2552) times CLIP's deviation, 68.5
+    assert red.mean() == pytest.approx(122.77 + 0.86302 * 17.23, abs=0.7) and red.std() == pytest.approx(34.6, abs=0.7)
 
 
 def test_images_in_every_form(tmp_path):

@@ -24,7 +24,17 @@ LN2 = math.log(2)
 # Policy and reference are the same model, so every log-ratio is 0; those whose loss is then a constant (beta 0.1).
 FIRST_LOSS = {
     **dict.fromkeys(
-        ("sigmoid_norm", "f_dpo_js", "f_dpo_alpha", "mm_dpo", "mm_dpo_released", "beta_dpo", "ddpo", "ddpo_segments"),
+        (
+            "sigmoid_norm",
+            "f_dpo_js",
+            "f_dpo_alpha",
+            "mm_dpo",
+            "mm_dpo_released",
+            "beta_dpo",
+            "ddpo",
+            "ddpo_segments",
+            "chip_visual",
+        ),
         LN2,
     ),
     "mdpo": 3 * LN2,

@@ -95,7 +95,7 @@ def test_the_collator_corrupts_as_the_recipe_asks(make_trainer):
 def test_what_does_not_go_with_it():
     assert parameters.problems({**MDPO, "mdpo_image": "blank", "pref_loss_params": WEIGHTS}) == []
     found = parameters.problems({**MDPO, "mdpo_image": "cut", "precompute_ref_log_probs": True, "ld_alpha": 0.5})
-    assert found[0] == "mdpo_image: 'cut' is not one of crop, noise, blank"
+    assert found[0] == "mdpo_image: 'cut' is not one of crop, noise, diffusion, blank"
     assert [line.partition(":")[0] for line in found[1:]] == ["precompute_ref_log_probs", "ld_alpha"]
     assert "beside corrupted images too" in found[1]
 
@@ -103,7 +103,7 @@ def test_what_does_not_go_with_it():
 @pytest.mark.parametrize("given", ["crop", "noise"])
 def test_images_are_not_corrupted_for_another_loss(given):
     (found,) = idle.given_without_effect({"stage": "dpo", "pref_loss": "sigmoid", "mdpo_image": given})
-    assert found == "mdpo_image: is a parameter of `pref_loss: mdpo`, and pref_loss: sigmoid"
+    assert found == "mdpo_image: is a parameter of `pref_loss: mdpo` and `chip_visual`, and pref_loss: sigmoid"
     assert idle.given_without_effect({**MDPO, "mdpo_image": given}) == []
     assert idle.given_without_effect({"stage": "dpo", "pref_loss": "mdpo,sft", "mdpo_image": given}) == []
     assert preference.runs_on_resonance(MDPO)

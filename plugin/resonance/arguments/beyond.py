@@ -23,8 +23,9 @@ class ImageKeys:
         default="crop",
         metadata={
             "help": (
-                "mDPO: what becomes of the images that the chosen response is compared on: crop (a random 1 to 20 % "
-                "of the image, enlarged to its size), noise (random pixels) or blank (black)."
+                "mDPO and CHiP: what becomes of the images that the chosen response is compared on: crop (a random 1 "
+                "to 20 % of the image, enlarged to its size), noise (random pixels), diffusion (noise over the image) "
+                "or blank (black)."
             )
         },
     )

@@ -56,7 +56,7 @@ def _of_another_loss(given: Mapping[str, Any], ours: bool) -> list[str]:
             owner = "`pref_loss: uni_dpo`" if own else "another loss"
             found.append(f"{key}: is a parameter of {owner}, and {named}")
     if IMAGE in given and not spec.needs_corrupted:
-        found.append(f"{IMAGE}: is a parameter of `pref_loss: mdpo`, and {named}")
+        found.append(f"{IMAGE}: is a parameter of `pref_loss: mdpo` and `chip_visual`, and {named}")
     if given.get("pref_loss_params") and not ours:
         found.append(f"pref_loss_params: LlamaFactory's trainer, which runs {loss} here, reads none; remove the key")
     if ours and not spec.needs_reference and given.get("pref_bco_weight"):

@@ -14,6 +14,7 @@ from .aot import aot, aot_unpaired
 from .apo import apo_down, apo_zero
 from .bco import bco_pair
 from .beta_dpo import beta_dpo
+from .chip import chip_visual
 from .compute import pairs_loss
 from .cpo import cpo
 from .ddpo import ddpo, ddpo_segments
@@ -83,6 +84,7 @@ LOSSES = make_table(
     ddpo,
     ddpo_segments,
     mdpo,
+    chip_visual,
     odds_ratio,
     sft,
 )

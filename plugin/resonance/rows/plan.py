@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from .fields import CARRIED, Column
 
 Kind = Literal["pairs", "prompts", "feedback", "answers", "other"]
-Corruption = Literal["crop", "noise", "blank"]
+Corruption = Literal["crop", "noise", "diffusion", "blank"]
 CORRUPTIONS: tuple[Corruption, ...] = get_args(Corruption)
 """Values of the recipe's `mdpo_image`: what becomes of images that are shown corrupted."""
 

@@ -1,0 +1,42 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""CHiP's preference of images against the authors' code: values, rewards and gradients."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from losses.conftest import FOLDER
+from losses.test_mdpo import corrupted_of
+from resonance.losses import preference_loss
+
+GOLD = json.loads((FOLDER / "chip.json").read_text())
+
+
+@pytest.mark.parametrize("case", GOLD["cases"], ids=lambda case: f"beta {case['beta']}")
+def test_values_and_gradients_of_the_authors_code(case, gold):
+    batch = gold("sum")
+    ours, corrupted = corrupted_of(batch)
+    output = preference_loss("chip_visual", **batch, corrupted=corrupted, beta=case["beta"])
+    output.losses.sum().backward()
+    found = {
+        "losses": output.losses.detach(),
+        "chosen_rewards": output.chosen_rewards,
+        "rejected_rewards": output.rejected_rewards,
+        "grad_policy_chosen": batch["policy_chosen_logps"].grad,
+        "grad_policy_rejected": batch["policy_rejected_logps"].grad,
+        "grad_policy_corrupted": ours.grad,
+    }
+    for name, values in found.items():
+        expected = torch.tensor(case[name], dtype=torch.float64)
+        torch.testing.assert_close(values, expected, rtol=0, atol=1e-9, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_margins_of_images_are_logged(gold):
+    batch = gold("sum")
+    _, corrupted = corrupted_of(batch)
+    output = preference_loss("chip_visual", **batch, corrupted=corrupted, beta=0.3)
+    torch.testing.assert_close(output.stats["chip_image_margins"], 0.3 * corrupted.logits.detach())
+    assert output.stats["chip_image_accuracies"].tolist() == [float(m > 0) for m in corrupted.logits.tolist()]
