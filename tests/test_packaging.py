@@ -95,7 +95,7 @@ def test_tests_run_from_an_unpacked_source_distribution(env: LayeredEnv, unpacke
     tests = ["tests/losses/test_gold.py", "tests/forward/test_masks.py", "tests/examples/test_recipes.py"]
     command = [env.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", *tests]
     done = env.run(*command, cwd=unpacked)
-    assert re.search(r"^\d+ passed", done.stdout, re.MULTILINE), done.stdout[-2000:]
+    assert re.search(r"^(=+ )?\d+ passed", done.stdout, re.MULTILINE), done.stdout[-2000:]
 
 
 @pytest.mark.slow
