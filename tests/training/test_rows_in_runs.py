@@ -27,7 +27,7 @@ RUNS = {
     "reward-stock": {**REWARD, "cutoff_len": 512},
     "reward-rows": {**REWARD, "cutoff_len": 512, "overlong": "error"},
     "sft-ratio": {"stage": "sft", "dataset": "sft", "data_ratio": 0.25, "per_device_train_batch_size": 1},
-    "sft-wrong": {"stage": "sft", "dataset": "sft", "overlong": "drop", "score_margin": 0.5},
+    "sft-wrong": {"stage": "sft", "dataset": "sft", "max_target_length": 8, "score_margin": 0.5},
     "kto-ratio": {"stage": "kto", "dataset": "kto", "data_ratio": 0.5, **SHORT},
     "pt-ratio": {"stage": "pt", "dataset": "pt", "data_ratio": 0.5, **SHORT},
 }
@@ -111,4 +111,4 @@ def test_data_ratio_in_other_stages(runs, name, kept):
 def test_keys_of_pairs_in_another_stage(runs):
     text = runs["sft-wrong"].output
     assert runs["sft-wrong"].returncode and "the recipe has 2 problems" in text
-    assert "overlong: has no meaning in stage: sft; it holds in stage: dpo, rm" in text
+    assert "max_target_length: has no meaning in stage: sft; it holds in stage: dpo, rm, kto" in text
