@@ -61,6 +61,7 @@ def test_kernels_are_operations_that_compute_also_in_the_backward(counting):
     assert kernels.names["mm"] == 2 and kernels.total > 3
 
 
+@pytest.mark.slow
 def test_the_script_counts_both_trainers(tmp_path):
     rows = tmp_path / "rows.json"
     size = ["--pairs", "2", "--layers", "1", "--blocks", "1", "--repetitions", "1"]

@@ -19,6 +19,7 @@ def script(monkeypatch):
     sys.modules.pop("benchmark_regimes")
 
 
+@pytest.mark.slow
 def test_no_regime_is_worse(script):
     chosen = [regime for regime in script.regimes() if regime.quick]
     rows = list(script.run(chosen))

@@ -8,9 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "benchmark_data.py"
 
 
+@pytest.mark.slow
 def test_it_runs_and_the_bytes_agree(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     command = [sys.executable, SCRIPT, "--rows", "30", "--images", "3", "--no-decode", "--json", report]

@@ -51,6 +51,7 @@ def test_every_weight_is_in_the_file_and_the_head_is_its_own(folder: Path) -> No
     assert not model.config.tie_word_embeddings and not model.config.text_config.tie_word_embeddings
 
 
+@pytest.mark.slow
 def test_same_seed_same_files_other_seed_other_weights(folder: Path, tmp_path: Path) -> None:
     again, other = make(tmp_path / "again"), make(tmp_path / "other", "--seed", "1")
     names = sorted(path.name for path in folder.iterdir())

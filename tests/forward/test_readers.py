@@ -306,6 +306,7 @@ def test_callers_never_see_log_probabilities_as_logits():
     handle.remove()
 
 
+@pytest.mark.slow
 def test_two_ranks_learn_from_every_column(tmp_path):
     """DDP and FSDP average gradients of the model, its head and a value head as one process with both batches has."""
     script = Path(__file__).with_name("reader_ranks.py")

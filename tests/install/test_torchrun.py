@@ -51,6 +51,7 @@ def started(env: LayeredEnv, folder: Path, path: Path, loss: str) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.slow
 # conda puts another environment's folder on PATH, pyenv and asdf a script that selects a Python, of theirs
 @pytest.mark.parametrize("layout", ["conda/envs/other/bin", ".pyenv/shims"])
 def test_ranks_of_our_recipes_are_of_this_environment(env: LayeredEnv, tmp_path: Path, layout: str) -> None:

@@ -96,6 +96,7 @@ def test_a_reference_on_disk_gives_the_same_numbers(whole, full, train, recipe):
     assert (cached.output_dir / "ref_log_probs" / "manifest.json").is_file()
 
 
+@pytest.mark.slow
 def test_two_ranks_equal_one_with_a_batch_twice_as_large(whole, full, train, recipe):
     """Some batches have good or bad answers alone; in the last of the evaluation one rank has no row of its own."""
     halves = {"per_device_train_batch_size": 2, "per_device_eval_batch_size": 2}

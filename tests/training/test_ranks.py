@@ -63,6 +63,7 @@ def one_rank(train_many):
     return runs
 
 
+@pytest.mark.slow
 def test_ddp(one_rank, recipe, train):
     """By torchrun; what goes on from its checkpoint are forks, as in the tests below."""
     compare(one_rank["full"], train_and_resume(recipe(**RECIPE, **EVALUATED, **SAVED), train, fork=False))

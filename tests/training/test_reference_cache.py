@@ -230,6 +230,7 @@ def test_computing_needs_no_training(train_many, tmp_path):
     assert one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
+@pytest.mark.slow
 def test_command(cli_env, tmp_path):
     """`resonance precompute` computes, says what to put into the recipe, and trains nothing."""
     (tmp_path / "datasets.py").write_text("raise SystemExit('a file of the working folder was executed')\n")

@@ -84,6 +84,7 @@ def checked(run_script, folder, fake, cwd, *words):
     return run_script("resonance", "rollout-check", cwd / "recipe.yaml", *words, cwd=cwd, fork=False)
 
 
+@pytest.mark.slow
 def test_rollout_check_of_the_right_server(run_script, folder, fake, tmp_path):
     code, output = checked(run_script, folder, fake, tmp_path)
     found = [line.split(":")[0] for line in output.splitlines() if line.startswith(("PASS", "FAIL"))]
@@ -91,6 +92,7 @@ def test_rollout_check_of_the_right_server(run_script, folder, fake, tmp_path):
     assert code == 0 and not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_rollout_check_of_the_wrong_server(run_script, folder, fake, tmp_path):
     fake.deaf, fake.rank, fake.logprobs_mode = True, 2, "processed_logprobs"
     code, output = checked(run_script, folder, fake, tmp_path)

@@ -46,6 +46,7 @@ def test_bit_equal_without_us(name, recipe, train, tmp_path, with_sft_set):
     assert sum("loss" in entry for entry in numbers(live)) == 4
 
 
+@pytest.mark.slow
 def test_bit_equal_to_an_environment_without_the_package(recipe, train, tmp_path):
     """With evaluation and checkpoints, so that those pass through stock code too."""
     evaluated = {"eval_dataset": "pairs", "eval_strategy": "steps", "eval_steps": 4, "save_strategy": "steps"}
