@@ -33,6 +33,22 @@ RESUMED = {
     "_save_rng_state": ("output_dir",),
 }
 STOCK = ("CustomSeq2SeqTrainer", "CustomTrainer")
+# What both trainers against a reference override.
+REFERENCED: dict[str, tuple[str, ...]] = {
+    "__init__": ("model", "ref_model", "finetuning_args", "processor"),
+    "compute_loss": ("model", "inputs", "return_outputs"),
+    "prediction_step": ("model", "inputs", "prediction_loss_only", "ignore_keys"),
+    "evaluation_loop": ("dataloader",),
+    "save_model": ("output_dir", "_internal_call"),
+    "_get_train_sampler": (),  # `*args`: not every version of the Trainer gives the data set
+    "_get_eval_sampler": ("eval_dataset",),
+    "evaluate": ("eval_dataset", "ignore_keys", "metric_key_prefix"),
+    "log": ("logs",),
+    "_load_from_checkpoint": ("resume_from_checkpoint", "model"),
+    "_load_best_model": (),
+    "_save_rng_state": ("output_dir",),
+    **RATES,
+}
 # Methods that classes of ours override, with the parameters their callers give by position.
 OVERRIDDEN = {
     "DatasetAttr": {"join": ("attr",)},
@@ -61,37 +77,8 @@ OVERRIDDEN = {
         **RATES,
     },
     **{name: {**RATES, **RESUMED, "__init__": (), "log": ("logs",)} for name in STOCK},
-    "CustomDPOTrainer": {
-        "__init__": ("model", "ref_model", "finetuning_args", "processor"),
-        "compute_loss": ("model", "inputs", "return_outputs"),
-        "prediction_step": ("model", "inputs", "prediction_loss_only", "ignore_keys"),
-        "evaluation_loop": ("dataloader",),
-        "save_model": ("output_dir", "_internal_call"),
-        "get_batch_loss_metrics": ("model", "batch", "train_eval"),
-        "_get_train_sampler": (),  # `*args`: not every version of the Trainer gives the data set
-        "_get_eval_sampler": ("eval_dataset",),
-        "evaluate": ("eval_dataset", "ignore_keys", "metric_key_prefix"),
-        "log": ("logs",),
-        "_load_from_checkpoint": ("resume_from_checkpoint", "model"),
-        "_load_best_model": (),
-        "_save_rng_state": ("output_dir",),
-        **RATES,
-    },
-    "CustomKTOTrainer": {
-        "__init__": ("model", "ref_model", "finetuning_args", "processor"),
-        "compute_loss": ("model", "inputs", "return_outputs"),
-        "prediction_step": ("model", "inputs", "prediction_loss_only", "ignore_keys"),
-        "evaluation_loop": ("dataloader",),
-        "save_model": ("output_dir", "_internal_call"),
-        "_get_train_sampler": (),  # `*args`: not every version of the Trainer gives the data set
-        "_get_eval_sampler": ("eval_dataset",),
-        "evaluate": ("eval_dataset", "ignore_keys", "metric_key_prefix"),
-        "log": ("logs",),
-        "_load_from_checkpoint": ("resume_from_checkpoint", "model"),
-        "_load_best_model": (),
-        "_save_rng_state": ("output_dir",),
-        **RATES,
-    },
+    "CustomDPOTrainer": {**REFERENCED, "get_batch_loss_metrics": ("model", "batch", "train_eval")},
+    "CustomKTOTrainer": REFERENCED,
 }
 NOT_OF_A_RUN = ("selection", "v1", "ray", "chat", "families")
 CLASSES = [patch for patch in PATCHES if patch.name in OVERRIDDEN]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from losses.conftest import FOLDER
-from losses.test_mdpo import corrupted_of
+from losses.test_mdpo import corrupted_of, equals_the_authors_code
 from resonance.losses import preference_loss
 
 GOLD = json.loads((FOLDER / "chip.json").read_text())
@@ -17,21 +17,7 @@ GOLD = json.loads((FOLDER / "chip.json").read_text())
 
 @pytest.mark.parametrize("case", GOLD["cases"], ids=lambda case: f"beta {case['beta']}")
 def test_values_and_gradients_of_the_authors_code(case, gold):
-    batch = gold("sum")
-    ours, corrupted = corrupted_of(batch)
-    output = preference_loss("chip_visual", **batch, corrupted=corrupted, beta=case["beta"])
-    output.losses.sum().backward()
-    found = {
-        "losses": output.losses.detach(),
-        "chosen_rewards": output.chosen_rewards,
-        "rejected_rewards": output.rejected_rewards,
-        "grad_policy_chosen": batch["policy_chosen_logps"].grad,
-        "grad_policy_rejected": batch["policy_rejected_logps"].grad,
-        "grad_policy_corrupted": ours.grad,
-    }
-    for name, values in found.items():
-        expected = torch.tensor(case[name], dtype=torch.float64)
-        torch.testing.assert_close(values, expected, rtol=0, atol=1e-9, msg=lambda text, name=name: f"{name}: {text}")
+    equals_the_authors_code("chip_visual", case, gold("sum"))
 
 
 def test_margins_of_images_are_logged(gold):

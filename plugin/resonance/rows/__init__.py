@@ -20,6 +20,7 @@
 | `tokenized_path` | around all of the above: a saved set and its settings | |
 | `collate` | images resized and processed once (`images`), scores beside them | batch: tensors |
 
+What the processors of all kinds of rows have in common is in `fitting`.
 Answers of KTO, good or bad, go the same way: `feedback` makes a pair of each and the answer of another row.
 Prompts of reinforcement learning go the same way, without scores: `prompts` converts and tokenizes them, `rollouts`
 collates them, alone and with completions. So do conversations of supervised fine-tuning: `answers` tokenizes and

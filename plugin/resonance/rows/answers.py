@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,8 +18,7 @@ from llamafactory.data.processor.supervised import SupervisedDatasetProcessor
 from .collate import at_counted_size, describe_rows, undecodable
 from .encode import AnswerIds, PairEncoder
 from .fields import IMAGE_SIZES, MEDIA_COLUMNS
-from .overlong.policy import OverlongPolicy
-from .plan import get_plan
+from .fitting import FitsRows
 from .prompts import columns_of, tokenized
 from .types import Row
 
@@ -41,18 +39,12 @@ class AnswerEncoder(PairEncoder):
         return AnswerIds.of(*self.encode(row))
 
 
-class AnswerDatasetProcessor(SupervisedDatasetProcessor):
+class AnswerDatasetProcessor(FitsRows, SupervisedDatasetProcessor):
     """Tokenize conversations whole. One that is too long is marked, as pairs are: `overlong/dataset` sees all."""
 
-    @cached_property
-    def policy(self) -> OverlongPolicy:
-        """What applies the run's limits; made where it is used, for each worker has its own."""
-        encoder = AnswerEncoder(self.template, self.tokenizer, self.processor, self.data_args)
-        return OverlongPolicy(encoder, get_plan(self.data_args), self.data_args.cutoff_len)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What a worker gets and a cache is keyed by: nothing that work leaves behind."""
-        return {name: value for name, value in vars(self).items() if name != "policy"}
+    def make_encoder(self) -> AnswerEncoder:
+        """Of conversations."""
+        return AnswerEncoder(self.template, self.tokenizer, self.processor, self.data_args)
 
     def preprocess_dataset(self, examples: dict[str, list[Any]]) -> dict[str, list[Any]]:
         """Tokenize a batch of aligned rows.

@@ -8,13 +8,10 @@ They are tokenized as a pair of these two answers to one prompt, so all that is 
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cached_property
 from typing import Any
 
 from .encode import PairEncoder, PairIds
 from .fields import own_answer
-from .overlong.policy import OverlongPolicy
-from .plan import get_plan
 from .tokenize import PreferenceDatasetProcessor
 from .types import Batch, Row
 
@@ -38,11 +35,9 @@ class FeedbackEncoder(PairEncoder):
 class FeedbackDatasetProcessor(PreferenceDatasetProcessor):
     """Tokenize judged answers; each borrows that of the row before it in the batch, as in LlamaFactory."""
 
-    @cached_property
-    def policy(self) -> OverlongPolicy:
-        """What applies the run's limits; made where it is used, for each worker has its own."""
-        encoder = FeedbackEncoder(self.template, self.tokenizer, self.processor)
-        return OverlongPolicy(encoder, get_plan(self.data_args), self.data_args.cutoff_len)
+    def make_encoder(self) -> FeedbackEncoder:
+        """Of judged answers."""
+        return FeedbackEncoder(self.template, self.tokenizer, self.processor)
 
     def _encode_data_example(self, *args: Any, **kwargs: Any) -> tuple[list[int], list[int], list[int], list[int]]:
         """As for pairs; the borrowed answer is cut to the room that the prompt leaves it."""

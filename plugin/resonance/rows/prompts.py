@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from llamafactory.data.processor.unsupervised import UnsupervisedDatasetProcessor
@@ -17,8 +16,8 @@ from llamafactory.data.processor.unsupervised import UnsupervisedDatasetProcesso
 from .collate import undecodable
 from .encode import PairEncoder, PairIds
 from .fields import IMAGE_SIZES, MEDIA_COLUMNS, MESSAGES, META, OVERLONG, ROW, SOURCE, conversation, meta_problem
+from .fitting import FitsRows
 from .overlong.policy import FittedPair, OverlongPolicy
-from .plan import get_plan
 from .types import DatasetAttr, Row
 
 ALIGNED_META = f"_{META}"
@@ -90,8 +89,6 @@ def _plain(value: Any) -> Any:
 def prompt_converter(inner: Callable[[Row], Row], attr: DatasetAttr) -> PromptConverter:
     """The converter of an entry in dataset_info.json, around LlamaFactory's."""
     named = [getattr(attr, name, None) for name in (*_READ, *MEDIA_COLUMNS)]
-    given: Any = getattr(attr, META, None)
-    meta = [given] if isinstance(given, str) else given
     tags: Any = tuple(getattr(attr, f"{name}_tag") for name in ("role", "content", "user", "assistant"))
     meta = getattr(attr, META, None)
     if problem := meta_problem(meta):
@@ -114,18 +111,12 @@ class PromptEncoder(PairEncoder):
         return PairIds(super().__call__({**row, "_response": list(_NO_ANSWER)}).prompt, [], [])
 
 
-class PromptDatasetProcessor(UnsupervisedDatasetProcessor):
+class PromptDatasetProcessor(FitsRows, UnsupervisedDatasetProcessor):
     """Tokenize prompts whole. One that is too long is marked, as pairs are: `overlong/dataset` sees all of them."""
 
-    @cached_property
-    def policy(self) -> OverlongPolicy:
-        """What applies the run's limits; made where it is used, for each worker has its own."""
-        encoder = PromptEncoder(self.template, self.tokenizer, self.processor)
-        return OverlongPolicy(encoder, get_plan(self.data_args), self.data_args.cutoff_len)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What a worker gets and a cache is keyed by: nothing that work leaves behind."""
-        return {name: value for name, value in vars(self).items() if name != "policy"}
+    def make_encoder(self) -> PromptEncoder:
+        """Of prompts."""
+        return PromptEncoder(self.template, self.tokenizer, self.processor)
 
     def preprocess_dataset(self, examples: dict[str, list[Any]]) -> dict[str, list[Any]]:
         """Tokenize a batch of aligned rows.

@@ -8,34 +8,23 @@ be dropped or must stop the run is only marked here (column OVERLONG): `overlong
 from __future__ import annotations
 
 import json
-from functools import cached_property
 from typing import Any
 
 from llamafactory.data.processor.pairwise import PairwiseDatasetProcessor
 
 from .collate import undecodable
-from .encode import PairEncoder
 from .fields import CARRIED, IMAGE_SIZES, OVERLONG, ROW, SOURCE
-from .overlong.policy import FittedPair, OverlongPolicy
+from .fitting import FitsRows
+from .overlong.policy import FittedPair
 from .plan import get_plan
 
 KEPT = {SOURCE: SOURCE, ROW: ROW, **{column.aligned: column.name for column in CARRIED}}
 
 
-class PreferenceDatasetProcessor(PairwiseDatasetProcessor):
+class PreferenceDatasetProcessor(FitsRows, PairwiseDatasetProcessor):
     """Tokenize pairs; what belongs to a row stays with it even if the base class drops a neighbour."""
 
     fitted: FittedPair
-
-    @cached_property
-    def policy(self) -> OverlongPolicy:
-        """What applies the run's limits; made where it is used, for each worker has its own."""
-        encoder = PairEncoder(self.template, self.tokenizer, self.processor)
-        return OverlongPolicy(encoder, get_plan(self.data_args), self.data_args.cutoff_len)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What a worker gets and a cache is keyed by: nothing that work leaves behind."""
-        return {name: value for name, value in vars(self).items() if name not in ("policy", "fitted")}
 
     def _encode_data_example(
         self, prompt: Any, response: Any, system: Any, tools: Any, images: Any, videos: Any, audios: Any
