@@ -151,6 +151,18 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading).strip().replace(" ", "-") for heading in plain}
 
 
+@pytest.mark.parametrize(
+    "page", sorted(path.relative_to(ROOT / "docs" / "zh").as_posix() for path in ROOT.glob("docs/zh/**/*.md"))
+)
+def test_a_translation_has_the_headings_and_blocks_of_its_original(page: str) -> None:
+    original, translated = ROOT / "docs" / page, ROOT / "docs" / "zh" / page
+    levels = [re.findall(r"^(#+) ", path.read_text(encoding="utf-8"), re.M) for path in (original, translated)]
+    assert levels[0] == levels[1]
+    assert [block.text for block in blocks(original) if block.kind != "text"] == [
+        block.text for block in blocks(translated) if block.kind != "text"
+    ]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page: Path) -> None:
     text = re.sub(r"^ *```.*?^ *```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
@@ -177,7 +189,7 @@ def test_the_formulas_are_those_of_the_code() -> None:
     assert losses_page.PAGE.read_text(encoding="utf-8") == losses_page.page(), "python scripts/losses_page.py"
 
 
-@pytest.mark.parametrize("page", ["docs/troubleshooting.md"])
+@pytest.mark.parametrize("page", ["docs/troubleshooting.md", "docs/zh/troubleshooting.md"])
 def test_messages_are_those_of_the_code(page: str) -> None:
     """What a heading quotes stands in LlamaFactory, its libraries or this package."""
     quoted = re.findall(r"^### `([^`]*)`", (ROOT / page).read_text(encoding="utf-8"), re.M)
