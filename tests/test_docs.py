@@ -1,14 +1,14 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""The documents: the site builds, links lead somewhere, and every block is run, checked, or says why not.
+"""The documents: the site builds, links lead somewhere, and every block is run, or says why not.
 
 A comment before a block, or at the top of a page for all of its blocks without one, says what becomes of it:
 
-    <!-- run -->                 run here, in an empty folder (python), or its `resonance` commands (bash)
+    <!-- run -->                 run here, in an empty folder; Python only
     <!-- test: tests/PATH -->    run by that test
     <!-- not run: WHY -->
 
-Blocks without either are checked: commands are taken by the parser, recipes by the list of keys, JSON and Python by
-theirs. Blocks of `text` are output.
+All of them are checked besides: commands are taken by the parser, keys of recipes exist, JSON and Python can be read.
+Blocks of `text` are output.
 """
 
 from __future__ import annotations
@@ -72,16 +72,14 @@ each = pytest.mark.parametrize("block", BLOCKS, ids=str)
 
 
 @each
-def test_a_block_is_run_or_checked_or_says_why_not(block: Block, tmp_path: Path) -> None:
-    if block.marker:
+def test_a_block_is_run_or_says_why_not(block: Block, tmp_path: Path) -> None:
+    if block.kind != "text":
         match = MARKER.fullmatch(block.marker)
-        assert match, f"{block}: {block.marker!r} is no marker"
+        assert match, f"{block}: needs a comment before it; found {block.marker!r}\n{__doc__}"
         if match["path"]:
             assert (ROOT / match["path"].partition("::")[0]).is_file(), f"{block}: {match['path']} is not there"
-        if block.marker != "run":
-            return
     check = globals().get(f"check_{block.kind or 'none'}")
-    assert check, f"{block}: blocks of {block.kind!r} are neither checked nor marked"
+    assert check, f"{block}: give the block a language that is checked: bash, json, python, text or yaml"
     check(block, tmp_path)
 
 
