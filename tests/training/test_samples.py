@@ -9,8 +9,9 @@ from types import SimpleNamespace
 
 from PIL import Image
 
+from resonance.report.completions import CHARACTERS, COMPLETIONS, PROMPTS, ROLLOUTS
 from resonance.training.phases import Timer, UpdateTimer
-from resonance.training.samples import CHARACTERS, COMPLETIONS, PROMPTS, ROLLOUTS, PageWriter, SampleLog
+from resonance.training.samples import PageWriter, SampleLog
 
 EVIL = "<script>alert('x')</script> & <img src=x onerror=y>"
 
