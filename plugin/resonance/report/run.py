@@ -72,7 +72,7 @@ class Run:
         import yaml
 
         try:
-            found = yaml.safe_load(self._file(RECIPE_FILE).read_text(encoding="utf-8"))
+            found = yaml.safe_load(self.file(RECIPE_FILE).read_text(encoding="utf-8"))
         except (OSError, yaml.YAMLError):
             return {}
         return found if isinstance(found, dict) else {}
@@ -80,15 +80,16 @@ class Run:
     @cached_property
     def _record(self) -> dict[str, Any]:
         try:
-            found = json.loads(self._file(RUN_FILE).read_text(encoding="utf-8"))["settings"]
+            found = json.loads(self.file(RUN_FILE).read_text(encoding="utf-8"))["settings"]
         except (OSError, ValueError, KeyError, TypeError):
             return {}
         return found if isinstance(found, dict) else {}
 
-    def _file(self, name: str) -> Path:
-        """A file of the run: in its folder, or in that of its newest checkpoint."""
+    def file(self, name: str) -> Path:
+        """A file of the run: in its folder, in its newest checkpoint, or of a checkpoint in the run's folder."""
         newest = newest_complete(str(self.folder))
-        places = [self.folder, *([newest] if newest else []), self.folder.absolute().parent]
+        places = [self.folder, *([newest] if newest else [])]
+        places += [self.folder.absolute().parent] if self.folder.absolute().name.startswith("checkpoint-") else []
         return next((place / name for place in places if (place / name).is_file()), self.folder / name)
 
 
