@@ -73,7 +73,9 @@ def look(drawn: Drawn, one: Series, names: Sequence[str]) -> tuple[str, str, str
     curves = list(dict.fromkeys((other.metric, other.split) for other in drawn.series))
     metrics = list(dict.fromkeys(other.metric for other in drawn.series))
     splits = list(dict.fromkeys(other.split for other in drawn.series))
-    parts = [one.metric] * (len(metrics) > 1 or len(splits) == 1) + [one.split] * (len(splits) > 1)
+    family = {metric.rpartition("/")[0] for metric in metrics}
+    metric = one.metric.rpartition("/")[2] if len(metrics) > 1 and len(family) == 1 else one.metric
+    parts = [metric] * (len(metrics) > 1 or len(splits) == 1) + [one.split] * (len(splits) > 1)
     label = ", ".join(parts)
     if len(names) == 1:
         dash = DASHES[0] if one.split == "train" else DASHES[1]
