@@ -14,6 +14,8 @@ from browser import opened
 from report.runs import preference_log, write_run
 from resonance.cli.main import main
 from resonance.report.page import Report, write_page
+from resonance.report.pairs import moved_most, places, read, still_wrong
+from resonance.report.plots import against_length, histograms, plane
 from resonance.report.remarks import Material, remarks_of
 from resonance.report.run import Run, read_runs, shorten_names
 from resonance.report.series import panels_of
@@ -176,3 +178,18 @@ def test_a_long_log_makes_a_page_that_says_it_is_thinned(tmp_path):
     made(tmp_path / "index.html", folder)
     text = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert "Curves of more than 1000 values" in text and len(text) < 5_200_000
+
+
+def test_where_pairs_were_first_and_last(tmp_path):
+    rows = [row for row in pairs(5) if row["step"] == 10] + pairs(5)
+    rows += [{"step": 30, "split": "train", "dataset": "d", "row": 1, "reward_margin": 9.0}]
+    write_lines(tmp_path / "pairs.jsonl", [{"step": 1, "reward_margin": None}, *rows])
+    found = places(read(tmp_path / "pairs.jsonl"))
+    assert found and found.split == "eval" and found.steps == (10, 20) and len(found.last) == 5
+    assert [change for _, change in moved_most(found)] == pytest.approx([-2.0, 2.0, -1.0, 1.0, 0.0])
+    assert [pair["row"] for pair in still_wrong(found)] == [0, 1]
+
+
+def test_pairs_of_a_reward_model_have_margins_alone(tmp_path):
+    found = places([{"step": 1, "split": "train", "dataset": "d", "row": 1, "reward_margin": 9.0, "len_chosen": None}])
+    assert found and against_length(found) is None and plane(found) is None and histograms(found) is None

@@ -17,9 +17,10 @@ from .remark import Remark
 from .remarks import Material
 from .run import Run
 from .series import POINTS, Drawn, panels_of, single_values
-from .tables import differences, last_values, number
+from .tables import differences, last_values
 
 TEMPLATE, FILE = "report.html.j2", "index.html"
+ABOUT = ("stage", "pref_loss", "ppo_variant", "dataset", "model_name_or_path")  # of the recipe, in the page's head
 PROMPTS = 4  # of a rollout that are shown with their completions
 
 
@@ -41,7 +42,6 @@ class Section:
     pairs: dict[str, Any] = field(default_factory=dict)
     rollouts: list[Any] = field(default_factory=list)
     has_pictures: bool = False
-    has_pairs_file: bool = False
     is_preference: bool = False
 
 
@@ -89,11 +89,8 @@ def write_page(path: Path, report: Report) -> None:
 
 def _head(run: Run, place: int) -> dict[str, Any]:
     steps = [line["step"] for line in run.log if "step" in line]
-    about = {
-        key: run.settings[key] for key in ("stage", "pref_loss", "ppo_variant", "dataset") if run.settings.get(key)
-    }
-    if isinstance(model := run.settings.get("model_name_or_path"), str):
-        about["model"] = model
+    told = run.recipe or run.settings  # a record has defaults of other stages, too
+    about = {key: told[key] for key in ABOUT if isinstance(told.get(key), str)}
     return {
         "name": run.name,
         "folder": run.folder,
@@ -119,7 +116,6 @@ def _graph(figures: list[Figure], title: str, note: str, figure: Figure) -> Grap
 def _section(run: Run, material: Material, figures: list[Figure]) -> Section:
     section = Section(run.name, is_preference=bool(run.curve("rewards/margins")[0]))
     if material.places:
-        section.has_pairs_file = True
         section.graphs += _pair_graphs(material.places, figures)
         wrong = pairs.still_wrong(material.places)
         section.pairs = {
@@ -144,8 +140,9 @@ def _pair_graphs(places: pairs.Places, figures: list[Figure]) -> list[Graph]:
             "Each dot is a pair: by its scores, and by its reward margin first (grey) and last. Up and right is good."
         )
         found.append(_graph(figures, "Pairs: score margin and reward margin", note, plane))
-    note = "Each dot is a pair, at the end. A slope means that length is learned."
-    found.append(_graph(figures, "Pairs: reward margin and length", note, plots.against_length(places)))
+    if lengths := plots.against_length(places):
+        note = "Each dot is a pair, at the end. A slope means that length is learned."
+        found.append(_graph(figures, "Pairs: reward margin and length", note, lengths))
     if weights := plots.histograms(places):
         note = "At the end. Pairs with a weight near 0 are not learned from any more."
         found.append(_graph(figures, "Pairs: weights", note, weights))
@@ -167,6 +164,3 @@ def _rollout_graphs(rollouts: Sequence[list[dict[str, Any]]], figures: list[Figu
         if any(groups.values()):
             found.append(_graph(figures, f"Completions: {key}", note, plots.spread(key, groups)))
     return found
-
-
-__all__ = ["FILE", "Report", "number", "write_page"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,6 @@ LISTED = 10  # pairs in a table
 LEAST = 30  # pairs of which a correlation says something
 
 Pair = dict[str, Any]
-_NUMBERS = ("step", "reward_margin", "len_chosen", "len_rejected")
 
 
 class Places(NamedTuple):
@@ -32,35 +31,28 @@ class Places(NamedTuple):
     steps: tuple[int, int]
 
 
-def read(path: Path) -> list[Pair]:
-    """Pairs of a file; lines that a killed run left half, or that lack what is drawn, are passed over."""
-    found = []
+def read(path: Path) -> Iterator[Pair]:
+    """Pairs of a file, one by one; lines that a killed run left half, or without a margin, are passed over."""
     with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
         for line in file:
             try:
                 pair = json.loads(line)
             except ValueError:
                 continue
-            if isinstance(pair, dict) and all(_is_finite(pair.get(name)) for name in _NUMBERS):
-                found.append(pair)
-    return found
+            if isinstance(pair, dict) and is_number(pair.get("step")) and is_number(pair.get("reward_margin")):
+                yield pair
 
 
 def places(pairs: Iterable[Pair]) -> Places | None:
-    """Of the evaluation where there is one, else of training; None without a pair."""
-    by_split: dict[str, list[Pair]] = {}
+    """Of the evaluation where there is one, else of training; None without a pair. Holds two lines a pair."""
+    found: dict[str, Places] = {}
     for pair in pairs:
-        by_split.setdefault(str(pair.get("split")), []).append(pair)
-    for split in ("eval", "train"):
-        if mine := sorted(by_split.get(split, ()), key=lambda pair: pair["step"]):
-            first: dict[tuple[str, int], Pair] = {}
-            last: dict[tuple[str, int], Pair] = {}
-            for pair in mine:
-                name = (str(pair.get("dataset")), pair.get("row", 0))
-                first.setdefault(name, pair)
-                last[name] = pair
-            return Places(split, first, last, (mine[0]["step"], mine[-1]["step"]))
-    return None
+        name, split, step = (str(pair.get("dataset")), pair.get("row", 0)), str(pair.get("split")), pair["step"]
+        here = found.setdefault(split, Places(split, {}, {}, (step, step)))
+        here.first.setdefault(name, pair)
+        here.last[name] = pair
+        found[split] = here._replace(steps=(here.steps[0], step))
+    return found.get("eval", found.get("train"))
 
 
 def moved_most(found: Places) -> list[tuple[Pair, float]]:
@@ -75,6 +67,11 @@ def still_wrong(found: Places) -> list[Pair]:
     return sorted(wrong, key=lambda pair: pair["reward_margin"])
 
 
+def with_lengths(pairs: Iterable[Pair]) -> list[Pair]:
+    """Those that say how long their answers are; a reward model's do not."""
+    return [pair for pair in pairs if is_number(pair.get("len_chosen")) and is_number(pair.get("len_rejected"))]
+
+
 def length_correlation(pairs: Sequence[Pair]) -> float | None:
     """Pearson's correlation of reward margin and difference of lengths; None for fewer than LEAST pairs."""
     if len(pairs) < LEAST:
@@ -87,5 +84,6 @@ def length_correlation(pairs: Sequence[Pair]) -> float | None:
     return covariance / spread if spread else None
 
 
-def _is_finite(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a value can be drawn."""
     return isinstance(value, int | float) and math.isfinite(value)

@@ -12,7 +12,7 @@ from typing import Any
 from ..datafiles.text import shorten
 from .completions import writable
 from .figure import COLOURS, look
-from .pairs import Pair, Places
+from .pairs import Pair, Places, is_number, with_lengths
 from .run import Run
 from .series import Drawn, Series, is_smoothed, running_mean, thinned
 
@@ -88,7 +88,7 @@ def _points(steps: Sequence[float], values: Sequence[float]) -> Figure:
 
 def plane(found: Places) -> Figure | None:
     """Score margin and reward margin of each pair, where it was first and where it is last; None without scores."""
-    scored = {name: pair for name, pair in found.last.items() if _is_number(pair.get("score_margin"))}
+    scored = {name: pair for name, pair in found.last.items() if is_number(pair.get("score_margin"))}
     if not scored:
         return None
     moments = [("last", list(scored.values()), COLOURS[0])]
@@ -101,20 +101,20 @@ def plane(found: Places) -> Figure | None:
     return {"data": traces, "layout": {**_layout("score margin", "reward margin"), **_crossed()}}
 
 
-def against_length(found: Places) -> Figure:
-    """Reward margin at the end and how many tokens the chosen answer has more."""
-    pairs = list(found.last.values())
+def against_length(found: Places) -> Figure | None:
+    """Reward margin at the end and how many tokens the chosen answer has more; None without lengths."""
+    pairs = with_lengths(found.last.values())
     longer = [pair["len_chosen"] - pair["len_rejected"] for pair in pairs]
     dots = _dots(longer, [pair["reward_margin"] for pair in pairs], pairs, "last", COLOURS[1])
     layout = {**_layout("tokens that the chosen answer has more", "reward margin"), **_crossed(), "showlegend": False}
-    return {"data": [dots], "layout": layout}
+    return {"data": [dots], "layout": layout} if pairs else None
 
 
 def histograms(found: Places) -> Figure | None:
     """Weights of the pairs at the end; None without weights."""
     traces = []
     for number, name in enumerate(("w_qual", "w_perf")):
-        values = [pair[name] for pair in found.last.values() if _is_number(pair.get(name))]
+        values = [pair[name] for pair in found.last.values() if is_number(pair.get(name))]
         if values:
             traces.append({"type": "histogram", "x": values, "name": name, "nbinsx": BINS, "opacity": 0.6,
                            "marker": {"color": COLOURS[number]}})  # fmt: skip
@@ -178,10 +178,6 @@ def _crossed() -> Figure:
 def _no_template(text: str) -> str:
     """Plotly fills in what stands between ``%{`` and ``}``."""
     return text.replace("%{", "% {")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def as_json(figures: Sequence[Figure]) -> str:

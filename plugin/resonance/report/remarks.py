@@ -29,8 +29,7 @@ class Material:
 
     def __init__(self, run: Run) -> None:
         path = run.file(pairs.FILE)
-        self.pairs: list[Pair] = pairs.read(path) if path.is_file() else []
-        self.places: Places | None = pairs.places(self.pairs)
+        self.places: Places | None = pairs.places(pairs.read(path)) if path.is_file() else None
         self.rollouts = first_and_last(run.file(completions.FILE))
 
 
@@ -53,7 +52,7 @@ def remarks_of(run: Run, material: Material) -> list[Remark]:
 
 
 def _of_material(material: Material) -> Iterator[Remark]:
-    if material.places and (remark := tied_to_length(list(material.places.last.values()))):
+    if material.places and (remark := tied_to_length(pairs.with_lengths(material.places.last.values()))):
         yield remark
     if len(material.rollouts) == 2 and (remark := one_answer_for_all(*material.rollouts)):
         yield remark
