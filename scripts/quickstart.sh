@@ -82,7 +82,7 @@ wall time          {seconds} s
 
 model     {out}
 answers   {out / "completions.html"}
-curves    {out}/*.png
+curves    {out / "curves.png"}
 numbers   {out}/trainer_log.jsonl, trainer_state.json, all_results.json""")
 PY
     exit 0
@@ -110,7 +110,7 @@ held-out preference accuracy (160 pairs, pictures never trained on)
 wall time          {seconds} s
 
 model     {out / "uni_dpo"}
-curves    {out / "uni_dpo"}/*.png
+curves    {out / "uni_dpo" / "curves.png"}
 numbers   {out / "uni_dpo"}/trainer_log.jsonl, trainer_state.json, all_results.json
-together  resonance compare {out / "uni_dpo"} --plot curves.png --csv numbers.csv""")
+report    resonance report {out / "uni_dpo"}""")
 PY

@@ -69,6 +69,6 @@ def tied_to_length(last: Sequence[Pair]) -> Remark | None:
         "The margin is tied to length",
         f"correlation of reward margin and length difference {correlation:.2f}, over {len(last)} pairs at step "
         f"{max(pair['step'] for pair in last)}",
-        f"The model learns that the {which} answer is the better one, whatever it says.",
-        "Use mean log-probs (dpo_average_log_prob: true, or a loss such as simpo), or balance lengths in the data.",
+        f"The model may be learning that the {which} answer is the better one, whatever it says.",
+        "Balance lengths in the data; if the loss reads sums of log-probs, take means (dpo_average_log_prob: true).",
     )
