@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from pathlib import Path
 
 import pytest
 
@@ -131,6 +133,14 @@ def test_the_offset_of_rewards_counts_where_beta_is_known(tmp_path):
     assert not_its_reference(read_run(str(write_run(tmp_path / "a", [line])))) is None
     remark = not_its_reference(read_run(str(write_run(tmp_path / "b", [line], pref_beta=0.1))))
     assert remark and "differ by 4 nats" in remark.seen
+
+
+def test_the_document_has_every_remark_and_its_pictures():
+    document = (Path(__file__).parents[2] / "docs" / "report.md").read_text(encoding="utf-8")
+    for make, run, *_ in FIRES.values():
+        assert make(run).title.removesuffix(" from the start") in document
+    for picture in re.findall(r"\]\((images/.*?)\)", document):
+        assert (Path(__file__).parents[2] / "docs" / picture).is_file()
 
 
 def test_symptoms_are_remarks_with_their_step():

@@ -7,6 +7,7 @@ import json
 import math
 
 import pytest
+from PIL import Image
 
 from report.runs import preference_log, run_of, write_run
 from resonance.report.figure import draw
@@ -92,6 +93,13 @@ def test_values_that_are_not_finite_are_read(tmp_path):
     assert math.isnan(run.curve("loss")[1][0])
     draw(tmp_path / "curves.png", [run])
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_picture_of_very_many_metrics_has_a_limit(tmp_path):
+    line = {f"accuracy/file{number}": 0.5 for number in range(9)} | {f"own/{number}": 1.0 for number in range(400)}
+    draw(tmp_path / "curves.png", [run_of({"step": 1, **line}, {"step": 2, **line})])
+    with Image.open(tmp_path / "curves.png") as picture:
+        assert picture.height < 10_000
 
 
 def test_a_name_is_no_formula(tmp_path):

@@ -82,5 +82,7 @@ def _shorten(text: str) -> str:
     return text if len(text) <= CHARACTERS else text[:CHARACTERS] + " ..."
 
 
-def _number(value: float | None) -> str:
-    return "none" if value is None else f"{value:.4g}"
+def _number(value: Any) -> str:
+    if value is None:
+        return "none"
+    return f"{value:.4g}" if isinstance(value, int | float) else _shorten(str(value))

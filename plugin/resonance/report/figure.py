@@ -14,6 +14,7 @@ from .run import Run
 from .series import Drawn, Series, is_smoothed, panels_of, running_mean, thinned
 
 COLUMNS, NAME = 3, 40
+MOST = 60  # panels of a picture; the page and the table have all
 FILE = "curves.png"
 # Colours that people with the common kinds of colour blindness tell apart (Okabe and Ito).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c6d31")
@@ -30,15 +31,17 @@ def draw(path: Path, runs: Sequence[Run], title: str = "") -> None:
     from matplotlib.figure import Figure
 
     main, rest = panels_of(runs)
-    shown = main + rest
+    shown = (main + rest)[:MOST]
     if not shown:
         raise ValueError(f"{', '.join(run.name for run in runs)}: nothing to draw was logged")
     columns = min(COLUMNS, len(shown))
     rows = math.ceil(len(shown) / columns)
     figure = Figure(figsize=(4.6 * columns, 2.7 * rows + 0.4), layout="constrained")
     FigureCanvasAgg(figure)
-    if title:
-        figure.suptitle(_plain(title), fontsize=11)
+    left_out = len(main + rest) - len(shown)
+    if title or left_out:
+        more = f"; {left_out} more metrics are in trainer_state.json" if left_out else ""
+        figure.suptitle(_plain(title) + more, fontsize=11)
     figure.supxlabel("step", fontsize=8)
     for number, drawn in enumerate(shown, 1):
         _panel(figure.add_subplot(rows, columns, number), drawn, [_plain(run.name) for run in runs])

@@ -125,7 +125,7 @@ def spread(label: str, groups: dict[str, list[float]]) -> Figure:
     """Histograms over one another, such as the rewards of the first and the last rollout."""
     colours = ["#aaaaaa", COLOURS[0]] if len(groups) > 1 else [COLOURS[0]]
     traces = [
-        {"type": "histogram", "x": [value for value in values if math.isfinite(value)], "name": plain(name),
+        {"type": "histogram", "x": [value for value in values if is_number(value)], "name": plain(name),
          "nbinsx": BINS, "opacity": 0.65, "marker": {"color": colour}}
         for (name, values), colour in zip(groups.items(), colours, strict=True)
     ]  # fmt: skip
