@@ -52,14 +52,16 @@ ARROWS = {
         "rollout",
         "forward",
         "reference",
+        "report",
         "wire",
     },
     "datafiles": {"rows"},  # of rows only what a score is
     "importers": {"datafiles"},
     "translate": set(),
+    "report": {"rows", "datafiles", "arguments"},  # of rows only thumbnails, of arguments names of files
     # up, on purpose: the doctor reports on the hooks
     "checks": {"hooks", STARTUP.stem, "arguments", "rows", "datafiles"},
-    "cli": {"checks", "importers", "datafiles", "losses", "reward_model", "rows", "serve", "translate"},
+    "cli": {"checks", "importers", "datafiles", "losses", "report", "reward_model", "rows", "serve", "translate"},
 }
 # Only these import LlamaFactory: inside functions in `checks` and `hooks`.
 IMPORTS_LLAMAFACTORY = {"hooks", "rows", "reward_model", "training", "checks"}
@@ -68,7 +70,7 @@ ONLY_TORCH = {"spec", "losses", "policy"}
 WITHOUT_TORCH = {
     STARTUP.name,
     "startup.py",
-    *"hooks arguments datafiles importers translate checks cli spec rewards serve wire".split(),
+    *"hooks arguments datafiles importers translate report checks cli spec rewards serve wire".split(),
 }
 MACHINE_PATHS = re.compile(r"(?<![\w.])/(work|root|home|tmp|Users)/\w|\.\./shared\b")
 

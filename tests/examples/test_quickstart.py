@@ -50,7 +50,7 @@ def test_quickstart_raises_held_out_accuracy(copy: Path, cli_env: dict[str, str]
     assert f"after Uni-DPO    {after:6.1%}" in done.stdout
     assert re.search(r"wall time +\d+ s", done.stdout)
     curves = {path.name for path in (out / "uni_dpo").glob("*.png")}
-    assert {"training_loss.png", "training_w_qual.png", "training_w_perf.png"} <= curves
+    assert {"training_loss.png", "training_eval_loss.png", "training_rewards_accuracies.png", "curves.png"} == curves
     for name in ("trainer_log.jsonl", "trainer_state.json", "all_results.json"):
         assert (out / "uni_dpo" / name).is_file() and name in done.stdout
     assert {path.stem for path in (out / "logs").iterdir()} == set(STEPS)

@@ -15,7 +15,7 @@ from transformers import Trainer
 
 from resonance.losses.metrics import accuracies
 from resonance.training import meters
-from resonance.training.curves import curves, plot_loss
+from resonance.training.curves import plot_loss
 from resonance.training.meters import LOSS, BatchResult, Meter, MeteredTrainer, non_finite, own_rows
 
 
@@ -186,10 +186,6 @@ def output_dir(tmp_path):
     return tmp_path
 
 
-def test_curves_are_what_was_logged(output_dir):
-    assert curves(str(output_dir), ["loss", "rewards/accuracies", "eval_loss"]) == ["loss", "eval_loss", "w_perf"]
-
-
-def test_a_png_for_each_curve_and_none_that_is_empty(output_dir):
+def test_the_pictures_are_those_of_llamafactory_and_one_page(output_dir):
     plot_loss(str(output_dir), keys=["loss", "rewards/accuracies"])
-    assert sorted(path.name for path in output_dir.glob("*.png")) == ["training_loss.png", "training_w_perf.png"]
+    assert sorted(path.name for path in output_dir.glob("*.png")) == ["curves.png", "training_loss.png"]

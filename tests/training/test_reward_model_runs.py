@@ -40,7 +40,8 @@ def test_a_resumed_run_equals_one_that_never_stopped(train, recipe, tmp_path, ki
 
 def test_llamafactory_reads_what_we_leave_and_we_what_it_leaves(train, recipe, tmp_path):
     """The accuracy, loss and rewards of a saved model are those of the trainer that made it, on either trainer."""
-    made = train(recipe(**OURS, **LORA, **EVALUATED, max_steps=3, num_train_epochs=None))
+    made = train(recipe(**OURS, **LORA, **EVALUATED, max_steps=3, num_train_epochs=None, plot_loss=True))
+    assert {path.name for path in made.output_dir.glob("*.png")} == {"curves.png", "training_loss.png"}
     ours = json.loads((made.output_dir / "eval_results.json").read_text())
     assert ours["eval_rewards/margins"] == pytest.approx(ours["eval_rewards/chosen"] - ours["eval_rewards/rejected"])
     files = {"eval_accuracy/margin<=2", "eval_accuracy/margin<=4"}

@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from types import SimpleNamespace
 
 from PIL import Image
 
+from resonance.report.completions import CHARACTERS, COMPLETIONS, PROMPTS, ROLLOUTS
+from resonance.training.experience import ExperienceSource
 from resonance.training.phases import Timer, UpdateTimer
-from resonance.training.samples import CHARACTERS, COMPLETIONS, PROMPTS, ROLLOUTS, PageWriter, SampleLog
+from resonance.training.samples import PageWriter, SampleLog
 
 EVIL = "<script>alert('x')</script> & <img src=x onerror=y>"
 
@@ -147,3 +150,11 @@ def test_texts_with_other_line_separators_are_read_again(tmp_path):
     again = SampleLog(str(tmp_path))
     again.start(1)
     assert log.path.read_bytes() == before and again.newest[0][0][0]["completion"].startswith("a\x85b\u2028c\x0bd")
+
+
+def test_the_pictures_of_a_prompt_are_recorded_if_they_are_in_files():
+    source = SimpleNamespace(completer=SimpleNamespace(judge=SimpleNamespace(prompt=lambda row: "Which digit?")))
+    images = ["one.png", {"path": "two.png", "bytes": None}, {"path": None, "bytes": b"..."}]
+    paths = [os.path.abspath(name) for name in ("one.png", "two.png")]
+    assert ExperienceSource._prompt(source, {"images": images}) == {"prompt": "Which digit?", "images": paths}
+    assert ExperienceSource._prompt(source, {}) == {"prompt": "Which digit?"}

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from resonance.training.symptoms import REPEAT, SymptomWatch, new_symptoms, symptoms
+from resonance.report.symptoms import REPEAT, new_symptoms, symptoms
+from resonance.training.symptoms import SymptomWatch
 
 
 def lines(**series):

@@ -23,6 +23,7 @@ from . import (
     losses,
     ls,
     precompute,
+    report,
     rollout_check,
     serve_reward,
 )
@@ -34,6 +35,7 @@ COMMANDS = {
     "precompute": precompute,
     "rollout-check": rollout_check,
     "compare": compare,
+    "report": report,
     "serve-reward": serve_reward,
     "eval-pairs": eval_pairs,
     "losses": losses,

@@ -61,6 +61,11 @@ _HEAD = {
     "why": "the value head inside the model and in a file of its own, not trl's wrapper, which makes all logits",
     "remove_when": "LlamaFactory's reward models read a value head alone",
 }
+_CURVES = {
+    "why": "`plot_loss: true` draws every metric that was logged on one page beside LlamaFactory's pictures",
+    "remove_when": "plot_loss draws all that was logged, and nothing that was not",
+    "optional": True,
+}
 
 PATCHES = (
     *TABLES,
@@ -211,6 +216,7 @@ PATCHES = (
     ),
     _in("rm_model", f"{_RM}.load_model", "training.reward_model:load_model", _LOAD, **_HEAD),
     _in("rm_model", f"{_RM}.fix_valuehead_checkpoint", "training.reward_model:keep_checkpoint", ("model",), **_HEAD),
+    _in("rm_model", f"{_RM}.plot_loss", "training.curves:plot_loss", ("save_dictionary", "keys"), **_CURVES),
     _in(
         "ppo_rows",
         "llamafactory.data.loader.UnsupervisedDatasetProcessor",
@@ -226,9 +232,7 @@ PATCHES = (
         f"{_DPO}.plot_loss",
         "training.curves:plot_loss",
         ("save_dictionary", "keys"),
-        why="`plot_loss: true` draws every preference metric that was logged, not three fixed keys",
-        remove_when="plot_loss takes its keys from the recipe",
-        optional=True,
+        **_CURVES,
     ),
     _in(
         "trainer",

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -91,7 +92,7 @@ class ExperienceSource:
     def _record(self, number: int, version: int, batches: list[MicroBatch], metrics: dict[str, float]) -> None:
         """The completions of all ranks on disk, and what they are like in the log."""
         rows = {sample.row for batch in batches for sample in batch.samples}
-        prompts = {row: self.completer.judge.prompt(self.completer.rows[row]) for row in rows}
+        prompts = {row: self._prompt(self.completer.rows[row]) for row in rows}
         lines = [
             (sample, {"step": version, "rollout": number, **self._line(sample, batch, row, prompts[sample.row])})
             for batch in batches
@@ -103,12 +104,18 @@ class ExperienceSource:
         metrics = metrics | rollout_metrics([sample for sample, _ in everything], self.sizes.group)
         self.log(metrics | {f"time/{phase}": seconds for phase, seconds in self.completer.time.take().items()})
 
+    def _prompt(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Its text, and the paths of its pictures, of those that are in files."""
+        places = [image.get("path") if isinstance(image, dict) else image for image in row.get("images") or []]
+        paths = [os.path.abspath(place) for place in places if isinstance(place, str)]
+        return {"prompt": self.completer.judge.prompt(row), **({"images": paths} if paths else {})}
+
     @staticmethod
-    def _line(sample: Sample, batch: MicroBatch, row: int, prompt: str) -> dict[str, Any]:
+    def _line(sample: Sample, batch: MicroBatch, row: int, prompt: Mapping[str, Any]) -> dict[str, Any]:
         taken = batch.tensors["advantages"][row][batch.mask[row]]
         return {
             "row": sample.row,
-            "prompt": prompt,
+            **prompt,
             "completion": sample.text,
             "reward": sample.total,
             "rewards": dict(sample.rewards),

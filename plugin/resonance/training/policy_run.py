@@ -102,7 +102,7 @@ def _train_and_evaluate(trainer: PolicyTrainer, training_args: Any, draws: bool)
         trainer.save_metrics("train", result.metrics)
         trainer.save_state()
         if trainer.is_world_process_zero() and draws:
-            plot_loss(training_args.output_dir, ["loss", "reward"])
+            plot_loss(training_args.output_dir, ["loss", "reward"])  # what LlamaFactory draws of PPO
     if training_args.do_eval:
         metrics = trainer.evaluate(metric_key_prefix="eval")
         trainer.log_metrics("eval", metrics)

@@ -5,21 +5,14 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from itertools import groupby, islice
+from collections.abc import Callable, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
 
-from ..rows.thumbnails import thumbnail
-
-FILE, PAGE = "completions.jsonl", "completions.html"
-TEMPLATE = f"{PAGE}.j2"
-ROLLOUTS, PROMPTS, COMPLETIONS = 4, 16, 8  # on the page: the newest, prompts of each, completions of a prompt
-PICTURES, CHARACTERS = 4, 2000  # of a prompt; of a text
-
-Record = dict[str, Any]
+from ..report.completions import FILE, PAGE, ROLLOUTS, Record, page, shown
 
 
 class SampleLog:
@@ -47,13 +40,13 @@ class SampleLog:
         _replace(self.path, "".join(line for line, _ in kept))
         newest = [(line, number) for line, number in kept if number >= rollouts - ROLLOUTS]
         for _, rollout in groupby(newest, lambda line: line[1]):
-            self.newest.append(_shown(json.loads(line) for line, _ in rollout))
+            self.newest.append(shown(json.loads(line) for line, _ in rollout))
 
     def add(self, records: Sequence[Record]) -> None:
         """Append the records of a rollout, one a line; those of a prompt one after the other."""
         with self.path.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
-        self.newest.append(_shown(records))
+        self.newest.append(shown(records))
 
     def write_page(self, images: Callable[[int], Sequence[Any]]) -> None:
         """Write the newest rollouts as a page that needs no other file; every text in it is escaped.
@@ -63,17 +56,8 @@ class SampleLog:
         """
         if not self.newest:
             return
-        from jinja2 import Environment, FileSystemLoader
-
-        environment = Environment(autoescape=True, loader=FileSystemLoader(Path(__file__).parent))
-        environment.filters |= {"shorten": _shorten, "number": _number}
-        page = environment.get_template(TEMPLATE).render(
-            rollouts=list(reversed(self.newest)),
-            pictures=lambda row: list(filter(None, map(thumbnail, images(row)[:PICTURES]))),
-            limits=(ROLLOUTS, PROMPTS, COMPLETIONS),
-            file=FILE,
-        )
-        _replace(self.path.with_name(PAGE), page)
+        text = page(list(reversed(self.newest)), lambda record: images(record["row"]))
+        _replace(self.path.with_name(PAGE), text)
 
 
 class PageWriter(TrainerCallback):
@@ -94,22 +78,8 @@ class PageWriter(TrainerCallback):
         self.samples.write_page(self.images)
 
 
-def _shown(rollout: Iterable[Record]) -> list[list[Record]]:
-    """The first completions of the first prompts of a rollout, by prompt."""
-    groups = groupby(rollout, lambda record: record["row"])
-    return [list(islice(group, COMPLETIONS)) for _, group in islice(groups, PROMPTS)]
-
-
 def _replace(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     partial = path.with_name(f"{path.name}.partial")
     partial.write_text(text, encoding="utf-8", errors="backslashreplace")
     partial.replace(path)
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= CHARACTERS else text[:CHARACTERS] + " ..."
-
-
-def _number(value: float | None) -> str:
-    return "none" if value is None else f"{value:.4g}"
