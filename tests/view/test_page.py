@@ -80,9 +80,10 @@ def test_keys_page_filter_sort_and_flag(pairs: Path, served: Any) -> None:
         page.keyboard.press("Enter")
         told(page, "#state", "2 in")
         page.keyboard.press("k")  # longest first
+        page.keyboard.press("2")  # for the row to come, although it is not there yet
         at(page, 5)
-        page.keyboard.press("2")
         page.wait_for_selector("[data-reason=wrong_image][aria-pressed=true]")
+        told(page, "#state", "wrong_image on row 5; 3 in")
         page.keyboard.press("u")
         page.wait_for_selector("[data-reason=wrong_image][aria-pressed=false]")
         page.select_option("#flagged", "any")

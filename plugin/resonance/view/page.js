@@ -3,7 +3,7 @@
 
 const at = (id) => document.getElementById(id);
 const format = (number) => number.toLocaleString("en");
-let set = {}, rows = [], place = 0, shown = null, asked = 0;
+let set = {}, rows = [], place = 0, shown = null, queue = Promise.resolve();
 
 function element(tag, text, name) {
   const made = document.createElement(tag);
@@ -28,8 +28,9 @@ async function ask(path, body) {
 
 function told(text) { at("state").textContent = text; }
 
-function guarded(action) {
-  return (...given) => Promise.resolve(action(...given)).catch((error) => told(error.message));
+// One action after the other: a flag that follows a page key is for the row that this key brings.
+function queued(action) {
+  return (...given) => { queue = queue.then(() => action(...given)).catch((error) => told(error.message)); };
 }
 
 function warn() {
@@ -64,7 +65,7 @@ async function open() {
     const button = element("button", `${number + 1} ${reason}`);
     button.dataset.reason = reason;
     button.setAttribute("aria-pressed", "false");
-    button.onclick = guarded(() => flag(reason));
+    button.onclick = queued(() => flag(reason));
     at("reasons").append(button);
   });
   warn();
@@ -85,15 +86,12 @@ async function select(keep) {
 }
 
 async function show() {
-  const mine = ++asked;
   const filtered = rows.length === set.total ? "" : ` (filtered from ${format(set.total)})`;
   at("count").textContent = `${format(rows.length && place + 1)} of ${format(rows.length)}${filtered}`;
   at("main").hidden = !rows.length;
   at("empty").hidden = rows.length > 0;
   if (!rows.length) { shown = null; mark(); return; }
-  const row = await ask(`/row?row=${rows[place]}`);
-  if (mine !== asked) return; // somebody pages faster than rows come
-  shown = row;
+  const row = shown = await ask(`/row?row=${rows[place]}`);
   at("where").textContent = `${row.files > 1 ? `${row.file}, ` : ""}row ${row.number}` +
     (row.margin === null ? "" : ` \u00b7 margin ${Number(row.margin.toPrecision(6))}`) +
     (row.label === null ? "" : ` \u00b7 label ${row.label === true ? "good" : row.label === false ? "bad" : row.label}`);
@@ -120,7 +118,7 @@ function block(who, name, pieces, answer) {
   head.append(element("span", who));
   if (answer) {
     if (answer.score !== null) head.append(element("b", `score ${answer.score}`));
-    head.append(element("span", `${format(answer.words)} words, ${format(answer.characters)} characters`));
+    head.append(element("span", `${format(answer.characters)} characters`));
   }
   const text = element("div", undefined, "text");
   text.dir = "auto";
@@ -135,7 +133,7 @@ function figure(row, number, medium) {
   image.alt = medium.name;
   image.onload = () => image.classList.toggle("small", image.naturalWidth < 100);
   image.onclick = () => image.classList.toggle("large");
-  image.onerror = guarded(async () => {
+  image.onerror = queued(async () => {
     const why = await ask(image.getAttribute("src")).then(() => "cannot be shown", (error) => error.message);
     const cure = why.startsWith("not there") ? ". Start with --media-dir FOLDER, or see resonance data fix-paths --help" : "";
     image.replaceWith(element("div", `${medium.name}: ${why}${cure}`, "placeholder"));
@@ -184,8 +182,8 @@ const KEYS = {
   ArrowRight: () => page(1), j: () => page(1), ArrowLeft: () => page(-1), k: () => page(-1),
   Home: () => page(-rows.length), End: () => page(rows.length),
   f: () => flag(shown && shown.flag ? null : set.reasons[0]), u: () => flag(null),
-  d: () => at("differ").click(), n: () => at("note").focus(), g: () => at("jump").select(), "/": () => at("text").select(),
 };
+const FIELDS = { n: "note", g: "jump", "/": "text" }; // at once: the next key is for the field
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -196,19 +194,20 @@ document.addEventListener("keydown", (event) => {
   if (event.target.matches("input:not([type=checkbox]), select")) return;
   const reason = set.reasons && set.reasons[Number(event.key) - 1];
   const action = reason ? () => flag(reason) : KEYS[event.key];
-  if (action) {
-    event.preventDefault();
-    guarded(action)();
-  }
+  if (!action && !FIELDS[event.key] && event.key !== "d") return;
+  event.preventDefault();
+  if (action) queued(action)();
+  else if (event.key === "d") at("differ").click();
+  else at(FIELDS[event.key]).select();
 });
-at("previous").onclick = guarded(() => page(-1));
-at("next").onclick = guarded(() => page(1));
-at("jump").onchange = guarded(jump);
+at("previous").onclick = queued(() => page(-1));
+at("next").onclick = queued(() => page(1));
+at("jump").onchange = queued(jump);
 at("differ").onchange = () => at("answers").classList.toggle("plain", !at("differ").checked);
-at("note").onchange = guarded(() => shown && shown.flag && flag(shown.flag.flag, at("note").value));
+at("note").onchange = queued(() => shown && shown.flag && flag(shown.flag.flag, at("note").value));
 at("note").onkeydown = (event) => { if (event.key === "Enter") at("note").blur(); };
-at("filters").onsubmit = (event) => { event.preventDefault(); document.activeElement.blur(); guarded(select)(shown && shown.index); };
-at("filters").onreset = () => setTimeout(guarded(() => select(shown && shown.index)));
-for (const id of ["source", "flagged", "problem", "sort", "down"]) at(id).onchange = guarded(() => { at(id).blur(); return select(shown && shown.index); });
-at("forget").onclick = guarded(async () => { await ask("/forget", {}); set = { ...set, ...(await ask("/set")) }; warn(); });
-guarded(open)();
+at("filters").onsubmit = (event) => { event.preventDefault(); document.activeElement.blur(); queued(select)(shown && shown.index); };
+at("filters").onreset = () => setTimeout(queued(() => select(shown && shown.index)));
+for (const id of ["source", "flagged", "problem", "sort", "down"]) at(id).onchange = queued(() => { at(id).blur(); return select(shown && shown.index); });
+at("forget").onclick = queued(async () => { await ask("/forget", {}); set = { ...set, ...(await ask("/set")) }; warn(); });
+queued(open)();

@@ -64,7 +64,7 @@ def _source(item: Any, media_dir: Path) -> str | BytesIO:
     if "://" in item or item.startswith("data:"):
         raise NoPictureError("is an address; only files on this machine are shown, and trained on")
     if not os.path.exists(found):
-        raise NoPictureError(f"not there, neither below {media_dir} nor below {os.getcwd()}")
+        raise NoPictureError(f"not there, neither below {os.path.abspath(media_dir)} nor below {os.getcwd()}")
     if os.path.isdir(found):
         first = next(iter(sorted(os.listdir(found))), None)
         return _source(os.path.join(os.path.abspath(found), first), media_dir) if first else _source(None, media_dir)

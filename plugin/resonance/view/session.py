@@ -160,7 +160,6 @@ def _answers(parts: Parts) -> list[dict[str, Any]]:
             "who": answer.who,
             "score": None if answer.score is None else str(answer.score),
             "characters": len(answer.text),
-            "words": len(answer.text.split()),
             "pieces": shown,
         }
         for answer, shown in zip(parts.answers, pieces, strict=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ...datafiles.find import DataSet, entry_of, find
 from ...datafiles.flags import SUFFIX, flags_file
 from ...datafiles.info import INFO
+from ...datafiles.text import count
 from . import common
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"WARNING: --host {args.host}: whoever reaches it sees the rows and can flag them.", file=sys.stderr)
     with server:
         serve(server, not args.no_browser)
-    print(common.safe(f"{len(session.flags)} flags in {flags}" if session.flags else "No flags."))
+    print(common.safe(f"{count(len(session.flags), 'flag')} in {flags}" if session.flags else "No flags."))
     return 0
 
 
