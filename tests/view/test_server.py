@@ -160,6 +160,8 @@ def test_wrong_calls(pairs: Path, capsys: pytest.CaptureFixture[str], monkeypatc
     monkeypatch.chdir(pairs.parent)
     view = ["data", "view", "pairs.json", "--dataset-dir", "."]
     assert main([*view, "--limit", "0"]) == 2 and main([*view, "--flags", "flags.txt"]) == 2
+    assert main([*view, "--port", "70000"]) == 2
+    assert main([*view[:3], "--check", "--info", "other.json"]) == 2
     assert main([*view, "--host", "192.0.2.1"]) == 1
     err = capsys.readouterr().err
     assert "cannot listen at 192.0.2.1, port 0" in err and "ends in .flags.jsonl" in err
@@ -173,13 +175,54 @@ def test_wrong_calls(pairs: Path, capsys: pytest.CaptureFixture[str], monkeypatc
     assert "pairs.json.flags.jsonl, line 1: is no flag but 7" in capsys.readouterr().err
 
 
-def test_another_host_is_warned_of(pairs: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_flag_that_cannot_be_written_is_told(pairs: Path, served: Any) -> None:
+    server = served(pairs)
+    server.session.flags_path = pairs.parent / "gone" / "a.flags.jsonl"
+    status, _, told = ask(server, "/flag", {"row": 0, "flag": "swap"}, **JSON)
+    assert status == 400 and "cannot write" in told["error"] and "start with --flags FILE" in told["error"]
+    assert server.session.flags == {}
+
+
+def test_another_host_is_warned_of_and_check_finds_problems(
+    pairs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from resonance.cli.data import view
 
-    monkeypatch.setattr(view, "serve", lambda server, browse: print(server.url, browse))
+    sessions = []
+
+    def serve(server: Any, browse: bool) -> None:
+        print(server.url)
+        sessions.append(server.session)
+
+    monkeypatch.setattr(view, "serve", serve)
     monkeypatch.chdir(pairs.parent)
+    write_rows(pairs, [pair(0), pair(1, chosen=""), pair(2, images=["gone.png"])])
     assert main(["data", "view", "pairs.json", "--dataset-dir", ".", "--host", "0.0.0.0", "--check"]) == 0
     captured = capsys.readouterr()
     assert "WARNING: --host 0.0.0.0: whoever reaches it sees the rows and can flag them." in captured.err
     assert captured.out.startswith("http://localhost:")
-    assert os.path.exists("pairs.json.flags.jsonl") is False
+    assert not os.path.exists("pairs.json.flags.jsonl")
+    (session,) = sessions
+    assert {row: [kind for kind, _ in found] for row, found in session.problems.items()} == {
+        1: ["empty response"], 2: ["image missing"]}  # fmt: skip
+    assert session.about()["problems"] == 2 and session.select({"problem": "yes"})["rows"] == [1, 2]
+
+
+def test_a_folder_is_one_set_and_its_flags_are_no_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from resonance.cli.data import view
+
+    sessions = []
+    monkeypatch.setattr(view, "serve", lambda server, browse: sessions.append(server.session))
+    (tmp_path / "set").mkdir()
+    for name, numbers in (("a", range(3)), ("b", range(3, 5))):
+        write_rows(tmp_path / "set" / f"{name}.jsonl", map(pair, numbers))
+    monkeypatch.chdir(tmp_path)
+    assert main(["data", "view", "set", "--dataset-dir", "."]) == 0
+    session = sessions[0]
+    session.flag(4, "other", "")
+    shown = session.row(4)
+    assert (shown["file"], shown["number"], shown["files"]) == ("b.jsonl", 1, 2)
+    assert session.jump(1, "b.jsonl") == 4 and session.flags_path == Path("set.flags.jsonl")
+    session.flags_path.rename("set/a.jsonl.flags.jsonl")
+    assert main(["data", "view", "set", "--dataset-dir", "."]) == 0
+    assert len(sessions[1].rows) == 5

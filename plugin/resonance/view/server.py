@@ -9,6 +9,7 @@ import socket
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import TCPServer
 from threading import Lock
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -53,6 +54,10 @@ class Server(ThreadingHTTPServer):
         self.port = self.server_address[1]
         shown = "localhost" if host in ("", "0.0.0.0", "::") else f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self.port}/"
+
+    def server_bind(self) -> None:
+        """Bind, and ask no name server what this machine is called, as an HTTPServer would."""
+        TCPServer.server_bind(self)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Pass over a browser that has gone; show anything else."""

@@ -146,7 +146,11 @@ class Session:
         return {"flagged": len(self.flags)}
 
     def _write(self, flag: Flag) -> None:
-        append(self.flags_path, flag)
+        try:
+            append(self.flags_path, flag)
+        except OSError as error:
+            cure = "start with --flags FILE, in a folder that you may write"
+            raise ValueError(f"cannot write {self.flags_path} ({error.strerror}); {cure}") from error
         self.flags.pop(flag.hash, None)
         if flag.flag is not None:
             self.flags[flag.hash] = flag

@@ -50,13 +50,17 @@ def run(args: argparse.Namespace) -> int:
 
     if args.limit is not None and args.limit < 1:
         raise common.WrongCall(f"--limit {args.limit}: is 1 or more.")
+    if not 0 <= args.port <= 65535:
+        raise common.WrongCall(f"--port {args.port}: is from 0 to 65535.")
+    if args.check and common.info_path(args).name != INFO:
+        raise common.WrongCall(f"--check reads the entry from a {INFO}, and --info {args.info} is called otherwise.")
     data = find(args.data, common.info_path(args))
     flags = args.flags or flags_file(data.path)
     if flags.suffix != ".jsonl":
         raise common.WrongCall(f"--flags {flags}: give a name that ends in {SUFFIX}.")
     layout = Layout(entry_or_none(data))
     with progress("rows") as step:
-        rows = RowIndex(data.files, layout, args.limit, args.source).open(step)
+        rows = RowIndex(files_of(data), layout, args.limit, args.source).open(step)
     if not len(rows):
         raise ValueError(f"{args.data}: no row can be read.\nNext: {common.typed('check', args.data)}")
     if args.source is not None and len(rows.sources) < 2:
@@ -74,6 +78,14 @@ def run(args: argparse.Namespace) -> int:
         serve(server, not args.no_browser)
     print(common.safe(f"{count(len(session.flags), 'flag')} in {flags}" if session.flags else "No flags."))
     return 0
+
+
+def files_of(data: DataSet) -> list[Path]:
+    """The files of a set, without those that lie beside data in a folder, such as its flags."""
+    from ...checks.data.entry import OURS
+
+    files = data.files
+    return files if data.path.is_file() else [file for file in files if not file.name.endswith(OURS)]
 
 
 def entry_or_none(data: DataSet) -> dict[str, Any] | None:
