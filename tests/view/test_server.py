@@ -64,7 +64,7 @@ def test_only_pictures_of_rows_leave_the_server(pairs: Path, served: Any) -> Non
     assert Image.open(BytesIO(data)).size == (40, 30)
     for place in (1, 2):  # what a row names is decoded, and no text can be
         status, _, told = ask(server, f"/picture?row=0&place={place}")
-        assert status == 404 and "cannot be shown" in told["error"] or "not there" in told["error"]
+        assert status == 404 and ("cannot be shown" in told["error"] or "not there" in told["error"])
     for path in ("/secret.txt", "/../pairs.json", "/%2e%2e/pairs.json", "/page.css/../server.py", "/server.py",
                  "/images/0.png", f"/picture?path={secret}", "//etc/passwd"):  # fmt: skip
         status, _, told = ask(server, path)
@@ -131,11 +131,9 @@ def test_loopback() -> None:
 
 
 def test_the_command_listens_here_alone_and_ctrl_c_ends_it(pairs: Path) -> None:
-    command = [sys.executable, "-m", "resonance", "data", "view", str(pairs), "--no-browser"]
-    code = "import sys; sys.argv[0] = 'resonance'; from resonance.cli.main import entry; entry()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *command[3:]], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    code = "from resonance.cli.main import entry; entry()"
+    command = [sys.executable, "-c", code, "data", "view", str(pairs), "--no-browser"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()

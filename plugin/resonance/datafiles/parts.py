@@ -12,7 +12,6 @@ from ..rows.fields import SCORE_FIELDS, number_in, score_problem
 from .columns import COLUMNS, MEDIA_COLUMNS, META, PLACEHOLDERS, SIDES, TAGS
 from .show import plain
 
-KINDS = ("pairs", "labelled answers", "prompts", "answers", "rows")
 NAN = math.nan
 
 
@@ -63,6 +62,10 @@ class Layout:
 
     Args:
         entry: of dataset_info.json; None shows each row by its columns.
+
+    Attributes:
+        kind: "pairs", "labelled answers", "prompts", "answers" or, without an entry, "rows".
+        read: the columns that the entry names, but for those that rewards read.
     """
 
     def __init__(self, entry: dict[str, Any] | None) -> None:
