@@ -6,10 +6,11 @@
 Makes N preference rows with scores over M small JPEG and PNG files on the local disk, and runs, each in a process of
 its own: `json.load` and a loop that decodes the images of every row by PIL, beside `resonance data check` (headers)
 and `check --decode`; and `json.load`, a loop over the paths and `json.dump`, beside the three ways of `fix-paths`,
-which also looks whether each file is there. `check` imports LlamaFactory, whose converters judge rows; a process that
-does no more is measured, too. Prints rows a second, seconds, CPU seconds and peak resident memory of each. Exit status
-1 if one of ours fails, finds a problem in the sound rows, takes 500 MB or more (`check`: beside that import), or
-writes other bytes than the loop.
+which also looks whether each file is there; and what `resonance data view` does before its page is there, with a
+search of all texts and an order by margin behind it. `check` imports LlamaFactory, whose converters judge rows; a
+process that does no more is measured, too. Prints rows a second, seconds, CPU seconds and peak resident memory of
+each. Exit status 1 if one of ours fails, finds a problem in the sound rows, takes 500 MB or more (`check`: beside
+that import), or writes other bytes than the loop.
 """
 
 from __future__ import annotations
@@ -46,6 +47,17 @@ rows = json.load(open(sys.argv[1]))
 for row in rows:
     row["images"] = [path.replace(sys.argv[2], sys.argv[3]) for path in row["images"]]
 json.dump(rows, open(sys.argv[4], "w"), indent=4)
+"""
+VIEW = """
+import sys
+from pathlib import Path
+from resonance.datafiles.find import entry_of, find
+from resonance.datafiles.parts import Layout
+from resonance.datafiles.rowindex import Query, RowIndex
+data = find(sys.argv[1], Path(sys.argv[2], "dataset_info.json"))
+index = RowIndex(data.files, Layout(entry_of(data))).open()
+for query in [Query(text="question 1"), Query(sort="margin", down=True)][: int(sys.argv[3])]:
+    assert index.select(query, {}, {})
 """
 ELSEWHERE = "/content/drive"
 RESONANCE = [sys.executable, "-c", "from resonance.cli.main import entry; entry()", "data"]
@@ -141,6 +153,13 @@ def run_moves(folder: Path, images: list[str], rows: int) -> list[dict[str, Any]
     return results
 
 
+def run_views(folder: Path, rows: int) -> list[dict[str, Any]]:
+    """What `resonance data view` does until its page is there, and for two questions of the page more."""
+    sound = [sys.executable, "-c", VIEW, str(folder / "sound.json"), str(folder)]
+    names = {"resonance data view: open": "0", "the same, search and order": "2"}
+    return [measure(name, [*sound, queries], rows) for name, queries in names.items()]
+
+
 def compare(plain: dict[str, Any], ours: list[dict[str, Any]], beside_mb: int = 0) -> bool:
     """Print how ours compare with the plain loop; return whether they stay within what they promise.
 
@@ -180,10 +199,12 @@ def main() -> int:
         imported = measure(IMPORT, [sys.executable, "-c", IMPORT], args.rows)
         checks = run_checks(folder, images, args.rows, not args.no_decode)
         moves = run_moves(folder, images, args.rows)
+        views = run_views(folder, args.rows)
     print()
     good = [compare(checks[0], checks[1:], imported["peak_mb"]), compare(moves[0], moves[1:])]
+    good += [view["exit_code"] == 0 and view["peak_mb"] < CEILING_MB for view in views]
     if args.json:
-        report = {"rows": args.rows, "images": args.images, "results": [*checks, *moves]}
+        report = {"rows": args.rows, "images": args.images, "results": [*checks, *moves, *views]}
         args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return 0 if all(good) else 1
 

@@ -56,12 +56,24 @@ ARROWS = {
         "wire",
     },
     "datafiles": {"rows"},  # of rows only what a score is
+    "view": {"datafiles"},
     "importers": {"datafiles"},
     "translate": set(),
     "report": {"rows", "datafiles", "arguments"},  # of rows only thumbnails, of arguments names of files
     # up, on purpose: the doctor reports on the hooks
     "checks": {"hooks", STARTUP.stem, "arguments", "rows", "datafiles"},
-    "cli": {"checks", "importers", "datafiles", "losses", "report", "reward_model", "rows", "serve", "translate"},
+    "cli": {
+        "checks",
+        "importers",
+        "datafiles",
+        "losses",
+        "report",
+        "reward_model",
+        "rows",
+        "serve",
+        "translate",
+        "view",
+    },
 }
 # Only these import LlamaFactory: inside functions in `checks` and `hooks`.
 IMPORTS_LLAMAFACTORY = {"hooks", "rows", "reward_model", "training", "checks"}
@@ -70,7 +82,7 @@ ONLY_TORCH = {"spec", "losses", "policy"}
 WITHOUT_TORCH = {
     STARTUP.name,
     "startup.py",
-    *"hooks arguments datafiles importers translate report checks cli spec rewards serve wire".split(),
+    *"hooks arguments datafiles view importers translate report checks cli spec rewards serve wire".split(),
 }
 MACHINE_PATHS = re.compile(r"(?<![\w.])/(work|root|home|tmp|Users)/\w|\.\./shared\b")
 

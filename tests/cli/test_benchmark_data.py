@@ -20,6 +20,6 @@ def test_it_runs_and_the_bytes_agree(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     results = json.loads(report.read_text())["results"]
-    assert [result["exit_code"] for result in results] == [0] * 6
+    assert [result["exit_code"] for result in results] == [0] * 8
     assert [result["same"] for result in results if "same" in result] == [True] * 3
     assert done.stdout.count("the same bytes") == 3

@@ -61,7 +61,7 @@ class RowReader:
     Attributes:
         done: the part of the file that has been read, from 0 to 1.
         lines: whether it is read as JSON, one row after the other; known once the first row is out.
-        start: bytes before the row that was read last, if so.
+        start, length: bytes before the row that was read last, and of it, if so.
         wrapped: whether a row of them spans several lines.
 
     Raises:
@@ -73,6 +73,7 @@ class RowReader:
     done: float = field(default=0.0, init=False)
     lines: bool = field(default=False, init=False)
     start: int = field(default=0, init=False)
+    length: int = field(default=0, init=False)
     wrapped: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
@@ -126,7 +127,7 @@ class RowReader:
         size, row = max(self.path.stat().st_size, 1), -1
         with open(self.path, "rb") as file:
             for number, start, text in pieces(file):
-                self.start, self.done = start, (start + len(text)) / size
+                self.start, self.length, self.done = start, len(text), (start + len(text)) / size
                 self.wrapped |= b"\n" in text.strip()
                 row += bool(text.strip(BLANK))
                 try:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,10 +91,16 @@ def rescale(source: Path, target: Path, columns: tuple[str, str], scale: Map) ->
     _rewrite(source, target, columns, mapped)
 
 
-def filter_rows(source: Path, target: Path, columns: tuple[str, str], rule: MarginRule) -> None:
-    """Write the rows that a rule keeps; rows without scores are dropped. See `_rewrite` for errors."""
+def filter_rows(
+    source: Path, target: Path, columns: tuple[str, str], rule: MarginRule, left_out: Container[int] = ()
+) -> None:
+    """Write the rows that a rule keeps; rows without scores and those left out are dropped. Errors: see `_rewrite`."""
     chosen, rejected = columns
-    _rewrite(source, target, columns, lambda row, sound: row if sound and rule(row[chosen], row[rejected]) else None)
+
+    def kept(row: dict[str, Any], sound: bool) -> dict[str, Any] | None:
+        return row if sound and rule(row[chosen], row[rejected]) else None
+
+    _rewrite(source, target, columns, kept, left_out)
 
 
 def _rewrite(
@@ -102,8 +108,11 @@ def _rewrite(
     target: Path,
     columns: tuple[str, str],
     change: Callable[[dict[str, Any], bool], dict[str, Any] | None],
+    left_out: Container[int] = (),
 ) -> None:
     """Write what `change` makes of each row, of which it is given whether its scores are sound; None drops it.
+
+    Rows whose numbers are in `left_out` are dropped before.
 
     Raises:
         RowError: if the source cannot be read, or holds what JSON cannot.
@@ -113,7 +122,7 @@ def _rewrite(
     layout = JsonLayout.of(source) if json_like else JsonLayout(lines=False, indent=2, ascii_only=False)
     with replacing(target) as file:
         writer = RowWriter(file, **layout.to(source, target))
-        for number, row, sound in scored_rows(source, columns, Scores()):
+        for number, row, sound in scored_rows(source, columns, Scores(), left_out):
             if (changed := change(row, sound)) is not None:
                 try:
                     writer.write(changed)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -51,15 +51,20 @@ class Scores:
             raise ValueError(f"{path}: holds no rows.")
 
 
-def scored_rows(path: Path, columns: tuple[str, str], scores: Scores) -> Iterator[tuple[int, Any, bool]]:
+def scored_rows(
+    path: Path, columns: tuple[str, str], scores: Scores, left_out: Container[int] = ()
+) -> Iterator[tuple[int, Any, bool]]:
     """Yield (row number, row, whether both scores are sound), and gather the scores on the way.
 
     Args:
         path: of the file.
         columns: names of the chosen and the rejected score.
         scores: takes them in.
+        left_out: numbers of rows to pass over.
     """
     for number, row in read_rows(path):
+        if number in left_out:
+            continue
         values: list[Any] = [row.get(column) if isinstance(row, dict) else None for column in columns]
         pairs = zip(columns, values, strict=True)
         wrong = [f"{column} is {problem}" for column, value in pairs if (problem := score_problem(value))]
@@ -73,11 +78,11 @@ def scored_rows(path: Path, columns: tuple[str, str], scores: Scores) -> Iterato
         yield number, row, not wrong
 
 
-def gather(files: Iterable[Path], columns: tuple[str, str]) -> Scores:
-    """Read all scores of a set's files."""
+def gather(files: Iterable[Path], columns: tuple[str, str], left_out: Container[int] = ()) -> Scores:
+    """Read all scores of a set's files, but for rows that are left out of each."""
     scores = Scores()
     for path in files:
-        for _ in scored_rows(path, columns, scores):
+        for _ in scored_rows(path, columns, scores, left_out):
             pass
     return scores
 

@@ -25,7 +25,7 @@ def fields(row: Any, entry: dict[str, Any] | None, media_dir: Path) -> Iterator[
     Columns of the entry that the row lacks are said to be missing.
     """
     if not isinstance(row, dict):
-        yield "row", f"no object but {type(row).__name__}: {_sized(row)!r}"
+        yield "row", f"no object but {type(row).__name__}: {sized(row)!r}"
         return
     entry = entry or {}
     columns = entry.get("columns", {name: name for name in row})
@@ -55,22 +55,22 @@ def _texts(label: str, value: Any, role: str, content: str, score: str) -> Itera
     if turns and all(isinstance(turn, dict) and content in turn for turn in turns):
         for turn in turns:
             who = f"{label}, {turn.get(role)}" if isinstance(value, list) else label
-            yield f"{who}{score}", _plain(turn[content])
+            yield f"{who}{score}", plain(turn[content])
     else:
-        yield f"{label}{score}", _plain(value)
+        yield f"{label}{score}", plain(value)
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
     """A value in words, without the bytes in it: of those their size."""
-    return value if isinstance(value, str) else repr(_sized(value))
+    return value if isinstance(value, str) else repr(sized(value))
 
 
-def _sized(value: Any) -> Any:
+def sized(value: Any) -> Any:
     if isinstance(value, bytes):
         return f"<{_size(io.BytesIO(value), len(value))}>"
     if isinstance(value, list):
-        return [_sized(item) for item in value]
-    return {key: _sized(item) for key, item in value.items()} if isinstance(value, dict) else value
+        return [sized(item) for item in value]
+    return {key: sized(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def _medium(item: Any, media_dir: Path) -> str:

@@ -27,6 +27,34 @@ def table_batches(path: Path) -> tuple[int, Iterator[Any]]:
     return table.metadata.num_rows, chain.from_iterable(groups)
 
 
+def batch_at(path: Path, number: int) -> tuple[int, list[Any]]:
+    """Return the rows of the batch that holds row `number`, and the number of the first of them.
+
+    Raises:
+        IndexError: if there is no such row.
+        pyarrow.ArrowException, OSError: if it cannot be read.
+    """
+    start = 0
+    batches: Iterator[Any] = iter(())
+    if path.suffix.lower() == ".arrow":
+        batches = _arrow_batches(path)
+    else:
+        import pyarrow.parquet as pq
+
+        table = pq.ParquetFile(path, pre_buffer=False)
+        for group in range(table.num_row_groups):
+            rows = table.metadata.row_group(group).num_rows
+            if number < start + rows:
+                batches = table.iter_batches(batch_size=TABLE_ROWS, row_groups=[group])
+                break
+            start += rows
+    for batch in batches:
+        if number < start + batch.num_rows:
+            return start, batch.to_pylist()
+        start += batch.num_rows
+    raise IndexError(f"{path}: has no row {number}")
+
+
 def _arrow_batches(path: Path) -> Iterator[Any]:
     import pyarrow as pa
 

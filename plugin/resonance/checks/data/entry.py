@@ -13,6 +13,7 @@ from typing import Any
 
 from ...datafiles.columns import ALIASES, COLUMNS, FORMATTINGS, MEDIA_COLUMNS, NUMBERS, SCORE_FIELDS, TAGS
 from ...datafiles.find import DataSet, find
+from ...datafiles.flags import SUFFIX as FLAGS
 from ...datafiles.info import INFO
 from ...datafiles.read import SUFFIXES, TEXT
 from ...datafiles.sample import Unclear
@@ -21,7 +22,7 @@ from ...rows.fields import META, meta_problem
 from ...rows.validate.json_lines import BLANK
 from .prompts import Prompts, told_prompts
 
-OURS = (".skipped.jsonl", ".dropped.jsonl", INFO)  # files that lie beside data and hold none
+OURS = (".skipped.jsonl", ".dropped.jsonl", FLAGS, INFO)  # files that lie beside data and hold none
 TYPES = {
     suffix: "json" if suffix == ".jsonl" else suffix[1:] for suffix in (*SUFFIXES, TEXT)
 }  # as LlamaFactory has it

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from ...datafiles.find import same_file
+from ...datafiles.flags import SWAP, Flag, swapped
 from ...datafiles.info import INFO
 from ...datafiles.read import RowError
 from ...datafiles.text import count
@@ -65,10 +66,13 @@ class Repair:
         scan: of the whole set; its looks at images are used again.
         out: the copy.
         strict: rows with warnings are mended or dropped as well.
+        flags: of people, by file and row: a swapped pair is turned round, rows with other flags are left out.
     """
 
-    def __init__(self, scan: Scan, out: Path, strict: bool = False) -> None:
-        self.scan, self.out, self.strict = scan, out, strict
+    def __init__(
+        self, scan: Scan, out: Path, strict: bool = False, flags: Mapping[str, Mapping[int, Flag]] | None = None
+    ) -> None:
+        self.scan, self.out, self.strict, self.flags = scan, out, strict, flags or {}
         self.judge, self.seen = scan.judge, Duplicates()
         self.head, self.start = JsonHead(), 0
         self.kept = self.mended = self.dropped = 0
@@ -79,11 +83,13 @@ class Repair:
 
         Raises:
             Embedded: if rows hold bytes.
-            ValueError: if no row is left or can be judged, or rows show too late for JSON lines what a column is.
+            ValueError: if no row is left or can be judged, rows show too late for JSON lines what a column is, or a
+                flag would swap what is no pair.
             OSError: if a file cannot be written.
         """
         if self.scan.rows and not self.scan.entry.columns:
             raise ValueError(f"--fix {self.out}: nobody knows which column is what, so no row can be judged.")
+        self._refuse_swaps()
         dropped_rows = replacing(dropped_file(self.out), follow=False)
         with replacing(self.out) as kept, dropped_rows as dropped, quiet():
             writer = RowWriter(kept, lines=self.out.suffix.lower() == ".jsonl")
@@ -101,8 +107,13 @@ class Repair:
             f"{dropped_file(self.out)}: {count(self.dropped, 'row')} left out{_listed(self.dropped_kinds)}"
         )
 
+    def _refuse_swaps(self) -> None:
+        swaps = [flag.row for flags in self.flags.values() for flag in flags.values() if flag.flag == SWAP]
+        if swaps and not self.scan.entry.ranking:
+            raise ValueError(f"--flags: {SWAP} of row {swaps[0]}: only pairs can be swapped, and this set has none.")
+
     def _file(self, path: Path, writer: RowWriter, dropped: IO[str]) -> None:
-        file = str(path)
+        file, flags = str(path), self.flags.get(str(path), {})
 
         def drop(number: int | None, row: Any, found: list[Found]) -> None:
             problems = [{"kind": kind, "message": message} for kind, message in found]
@@ -117,7 +128,14 @@ class Repair:
         columns = self.scan.columns[file]
         try:
             for number, row in rows_of(self.scan.entry, path, unreadable_line)[1]:
+                flag = flags.get(number)
+                if flag is not None and flag.flag != SWAP:
+                    drop(number, row, [(f"flagged {flag.flag}", flag.note)])
+                    continue
+                if flag is not None:
+                    row = swapped(row, self.scan.entry.columns)
                 mended, before, found = self._row(file, number, row, columns)
+                before = [*before, ("swapped by a flag", "")] if flag is not None else before
                 if found:
                     drop(number, row, found)
                     continue

@@ -4,7 +4,20 @@
 import argparse
 from types import ModuleType
 
-from . import check, common, fix_paths, import_, list_, register, score_filter, score_scale, score_stats, show, unpair
+from . import (
+    check,
+    common,
+    fix_paths,
+    import_,
+    list_,
+    register,
+    score_filter,
+    score_scale,
+    score_stats,
+    show,
+    unpair,
+    view,
+)
 
 COMMANDS: dict[str, ModuleType] = {
     "import": import_,
@@ -13,6 +26,7 @@ COMMANDS: dict[str, ModuleType] = {
     "register": register,
     "list": list_,
     "show": show,
+    "view": view,
     "score-stats": score_stats,
     "score-scale": score_scale,
     "score-filter": score_filter,

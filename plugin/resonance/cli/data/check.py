@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...datafiles.flags import SWAP
 from ...datafiles.info import INFO
 from . import common
 from .advice import import_command, media_columns, settings
@@ -43,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--html", type=Path, metavar="REPORT.html", help="write one page with histograms and thumbnails")
     add("--force", action="store_true", help="with --fix and --html: write over files that exist")
     add("--fix", type=Path, metavar="OUT.json", help="write a copy without errors, and OUT.dropped.jsonl")
+    common.add_flags(parser, f"with --fix, leave these rows out, or turn a pair round ({SWAP})")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -54,6 +56,8 @@ def run(args: argparse.Namespace) -> int:
     entries = [entry for i, entry in enumerate(found) if entry not in found[:i]]
     others = [] if args.against is None else find_entries(args.against, args.dataset_dir, args.media_dir)
     refuse_outputs(args, entries, others)
+    where = (args.targets[0], "--dataset-dir", args.dataset_dir)
+    args.placed = common.placed_flags(args.flags, entries[0].files, *where)
     return check(args, entries, make_options(args, others))
 
 
@@ -63,6 +67,8 @@ def refuse_outputs(args: argparse.Namespace, entries: list[Entry], others: list[
 
     if args.force and args.fix is None and args.html is None:
         raise ValueError("--force is for --fix and --html.")
+    if args.flags is not None and args.fix is None:
+        raise ValueError(f"--flags is for --fix.\nNext: {common.again(args, '--fix', 'OUT.json')}")
     if args.fix is not None and len(entries) != 1:
         raise ValueError(f"--fix cleans one data set at a time; the targets are {len(entries)}.")
     read = [path for entry in (*entries, *others) for path in entry.files]
@@ -141,7 +147,7 @@ def check(args: argparse.Namespace, entries: list[Entry], options: Options) -> i
         print(f"{args.html}: the same with pictures", file=told)
     if args.fix is not None:
         try:
-            print(Repair(scans[0], args.fix, args.strict).run(), file=told)
+            print(Repair(scans[0], args.fix, args.strict, args.placed).run(), file=told)
         except Embedded as error:
             raise ValueError(f"{error}\nNext: {import_of(entries[0])}") from error
         print(f"Next: {register_command(args, entries[0])}", file=told)

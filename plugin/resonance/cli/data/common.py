@@ -5,9 +5,12 @@ import argparse
 import errno
 import shlex
 import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ...datafiles.find import DataSet, find, same_file, scores_of
+from ...datafiles.flags import SUFFIX, Flag, LostFlags, placed
 from ...datafiles.info import INFO
 from ...datafiles.text import printable
 from ...datafiles.write import WriteError
@@ -35,6 +38,39 @@ def add_scores(parser: argparse.ArgumentParser) -> None:
 def add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, help="the .json or .jsonl file to write")
     parser.add_argument("--force", action="store_true", help="write over a file that exists")
+
+
+def add_flags(parser: argparse.ArgumentParser, what: str) -> None:
+    """Which rows people have flagged; read them with `placed_flags`."""
+    parser.add_argument("--flags", type=Path, metavar="FILE", help=f"flags of `resonance data view`: {what}")
+
+
+def placed_flags(flags: Path | None, files: Iterable[Path], *view: object) -> Mapping[str, Mapping[int, Flag]]:
+    """The flags that were asked for, by data file and row.
+
+    Args:
+        flags: their file; None for no flags.
+        files: of the data set.
+        view: arguments with which `resonance data view` shows the set.
+
+    Raises:
+        ValueError: if there is no such file, or one belongs to no row; says how to see and to forget it.
+    """
+    if flags is None:
+        return {}
+    if not flags.is_file():
+        raise ValueError(f"--flags {flags}: no such file; `resonance data view` writes NAME{SUFFIX}.")
+    try:
+        return placed(flags, files)
+    except LostFlags as error:
+        shown = typed("view", *view, "--flags", flags)
+        raise ValueError(f"{error}\nNext: {shown}, which lists them and can forget them") from error
+
+
+def told_flags(flags: Mapping[int, Flag]) -> str:
+    """How many rows are left out because of their flags, by reason."""
+    reasons = Counter(flag.flag for flag in flags.values())
+    return f"{len(flags)} dropped by flags ({', '.join(f'{number} {name}' for name, number in reasons.most_common())})"
 
 
 def scored_input(args: argparse.Namespace) -> tuple[DataSet, tuple[str, str]]:
