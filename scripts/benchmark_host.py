@@ -12,8 +12,7 @@ own `get_batch_loss_metrics`; collator and optimizer are left out.
              so it is a bound from above.
     kernels  aten operations without views and allocations, through recompute and backward. How many kernels one of
              them is on a GPU is not known here.
-    pairs.jsonl  what recording the pairs adds to a step, `record_pairs`: the tensor that is kept, and the lines that are
-             written every ten steps.
+    pairs.jsonl  what `record_pairs` adds to a step: a tensor that is kept, and lines that are written every ten steps.
     waits    calls that make a GPU's queue drain: values that are read, sizes from values, pageable copies. Tensors are
              followed as if the batch were on a device. Ours: from lines of this package.
 
@@ -157,8 +156,10 @@ def run(args: argparse.Namespace) -> list[Row]:
     rows = []
     for pairs in args.pairs:
         batch = make_batch(model, shape["vocabulary"], pairs_of(pairs))
-        found = measure(model, make_steps(trainers, model, batch), pairs, args.repetitions)
+        steps = make_steps(trainers, model, batch)
+        found = measure(model, steps, pairs, args.repetitions)
         show(found, args.places)
+        steps[AUTO]()  # the last one measured has left our trainer without a reference
         recording = recording_ms(trainers[1], model, batch, pairs)
         share = recording / next(row.host_ms for row in found if row.variant == AUTO)
         print(f"{pairs:3d} pairs  pairs.jsonl      {recording:7.3f} ms, {share:.2%} of {AUTO}", flush=True)
