@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -133,3 +135,11 @@ def test_bytes_a_pair(log):
     })  # fmt: skip
     log.flush()
     assert 300 < log.lines.size < 360
+
+
+def test_the_page_has_every_field():
+    page = (Path(__file__).parents[2] / "docs" / "pairs.md").read_text(encoding="utf-8")
+    examples = [json.loads(line) for line in page.splitlines() if line.startswith("{")]
+    assert [list(example) for example in examples] == [FIELDS, FIELDS]
+    table = " ".join(line.split("|")[1] for line in page.splitlines() if line.startswith("| `"))
+    assert sorted(re.findall(r"`(\w+)`", table)) == sorted(FIELDS)
