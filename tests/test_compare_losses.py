@@ -94,3 +94,15 @@ def test_a_run(tmp_path):
     assert (start["loss"], hinge["loss"], hinge["seed"]) == ("SFT start", "hinge", 3)
     assert all(0 < hinge[name] <= 1 for name in ("policy", "reference", "greedy")) and hinge["cpu_s"] > 0
     assert "| hinge | beta 0.1: LlamaFactory | 1 |" in done.stdout
+
+
+def test_the_page_has_the_parameters_of_the_script(script):
+    """Its numbers are measured; the rest of its tables is the script's."""
+    module = script("compare_losses")
+    page = (SCRIPTS.parent / "docs" / "losses_compared.md").read_text(encoding="utf-8")
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("|")]
+    assert {tuple(row) for row in cells if row[0] == "loss"} == {
+        ("loss", "parameters", "seeds", *module.MEASURES, "CPU s")
+    }
+    losses = [row for row in cells if row[0] in module.LOSSES]
+    assert losses and all(row[1] == module.LOSSES[row[0]].parameters for row in losses)
