@@ -12,6 +12,7 @@ own `get_batch_loss_metrics`; collator and optimizer are left out.
              so it is a bound from above.
     kernels  aten operations without views and allocations, through recompute and backward. How many kernels one of
              them is on a GPU is not known here.
+    pairs.jsonl  what `record_pairs` adds to a step: a tensor that is kept, and lines that are written every ten steps.
     waits    calls that make a GPU's queue drain: values that are read, sizes from values, pageable copies. Tensors are
              followed as if the batch were on a device. Ours: from lines of this package.
 
@@ -121,6 +122,25 @@ def measure(model: Any, steps: dict[str, Callable[[], Any]], pairs: int, repetit
     return rows
 
 
+def recording_ms(trainer: Any, model: Any, batch: dict[str, Any], pairs: int, steps: int = 10) -> float:
+    """Host milliseconds a step of what pairs.jsonl asks for, written every `steps` steps; the least of several."""
+    from resonance.training.pair_log import PairLog
+
+    recorded = trainer.loss_of(model, batch, "train").pairs
+    row = {"_source": "data/pairs.json", "score_chosen": 4.0, "score_rejected": 1.0}
+    rows = [{**row, "_row": number} for number in range(pairs)]
+    least = float("inf")
+    with tempfile.TemporaryDirectory() as folder:
+        log = PairLog(folder, str, writes=True)
+        for _ in range(20):
+            start = time.process_time()
+            for step in range(steps):
+                log.add(step, "train", rows, recorded)
+            log.flush()
+            least = min(least, 1e3 * (time.process_time() - start) / steps)
+    return least
+
+
 def run(args: argparse.Namespace) -> list[Row]:
     import llamafactory.train.dpo.trainer  # noqa: F401  (first, or trl believes that mergekit is installed)
     import torch
@@ -136,8 +156,13 @@ def run(args: argparse.Namespace) -> list[Row]:
     rows = []
     for pairs in args.pairs:
         batch = make_batch(model, shape["vocabulary"], pairs_of(pairs))
-        found = measure(model, make_steps(trainers, model, batch), pairs, args.repetitions)
+        steps = make_steps(trainers, model, batch)
+        found = measure(model, steps, pairs, args.repetitions)
         show(found, args.places)
+        steps[AUTO]()  # the last one measured has left our trainer without a reference
+        recording = recording_ms(trainers[1], model, batch, pairs)
+        share = recording / next(row.host_ms for row in found if row.variant == AUTO)
+        print(f"{pairs:3d} pairs  pairs.jsonl      {recording:7.3f} ms, {share:.2%} of {AUTO}", flush=True)
         rows += found
     return rows
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import inspect
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -52,19 +53,14 @@ def curve(spec: LossSpec) -> tuple[torch.Tensor, torch.Tensor]:
     margin = MARGINS.clone().requires_grad_()
     per = TOKENS if spec.logps == "mean" else 1
     reference = torch.full_like(MARGINS, -float(TOKENS)) / per
-    scores = {"score_chosen": torch.full_like(MARGINS, 4.0), "score_rejected": torch.full_like(MARGINS, 1.0)}
-    lengths = torch.full((len(MARGINS),), TOKENS)
-    output = preference_loss(
-        spec.name,
-        reference + margin / 2 / per,
-        reference - margin / 2 / per,
-        *((reference, reference) if spec.needs_reference else (None, None)),
-        chosen_lengths=lengths,
-        rejected_lengths=lengths,
-        **(scores if spec.needs_scores else {}),
-        **({"margin": torch.ones_like(MARGINS)} if spec.needs_margin else {}),
-        **({"beta": BETA[spec.name]} if spec.name in BETA else {}),
-    )
+    ones = torch.ones_like(MARGINS)
+    given: dict[str, Any] = {"chosen_lengths": (TOKENS * ones).long(), "rejected_lengths": (TOKENS * ones).long()}
+    given |= {"score_chosen": 4 * ones, "score_rejected": ones} if spec.needs_scores else {}
+    given |= {"margin": ones} if spec.needs_margin else {}
+    given |= {"beta": BETA[spec.name]} if spec.name in BETA else {}
+    references = (reference, reference) if spec.needs_reference else (None, None)
+    half = margin / 2 / per
+    output = preference_loss(spec.name, reference + half, reference - half, *references, **given)
     (gradient,) = torch.autograd.grad(output.losses.sum(), margin)
     return output.losses.detach(), gradient
 

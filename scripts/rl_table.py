@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import resource
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from benchmarks.runs import train
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = ROOT / "examples" / "quickstart"
@@ -47,19 +46,10 @@ METHODS: dict[str, tuple[str, Mapping[str, Any]]] = {
 def run(name: str, seed: int, overrides: Mapping[str, Any], out: Path) -> dict[str, Any]:
     """Train once; raises RuntimeError with the end of the log if that fails."""
     recipe, changes = METHODS[name]
-    keys = {"ppo_variant": name, "seed": seed, "output_dir": out, "plot_loss": False, **changes, **overrides}
-    command = ["llamafactory-cli", "train", str(RECIPES / f"{recipe}.yaml"), *(f"{key}={keys[key]}" for key in keys)]
-    env = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
-    began = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
-    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-4000:]}")
-    history = json.loads((out / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
-    key = "eval_reward/exact"  # a rule that also stands beside a reward model, without a weight
-    accuracy = [entry[key] for entry in history if key in entry]
-    seconds = ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime
-    return {"name": name, "seed": seed, "before": accuracy[0], "after": accuracy[-1], "cpu_s": round(seconds, 1)}
+    keys = {"ppo_variant": name, "seed": seed, "plot_loss": False, **changes, **overrides}
+    finished = train(RECIPES / f"{recipe}.yaml", keys, out)
+    accuracy = finished.values("eval_reward/exact")  # a rule that also stands beside a reward model, without a weight
+    return {"name": name, "seed": seed, "before": accuracy[0], "after": accuracy[-1], "cpu_s": finished.cpu_s}
 
 
 def rows(names: list[str], seeds: list[int], overrides: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -106,6 +106,7 @@ class FinetuningArguments(Protocol):
     image_feature_cache: str | bool
     group_prompts: str | bool
     allow_missing_weights: bool
+    record_pairs: bool
     precompute_ref_log_probs: bool
     ref_log_probs_dir: str | None
     precompute_only: bool

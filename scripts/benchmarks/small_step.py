@@ -155,7 +155,7 @@ def make_trainers(model: Any, reference: Any, folder: str, mode: str = "lora", *
     options = {"use_cpu": True, **options}
     args = TrainingArguments(output_dir=folder, report_to="none", remove_unused_columns=False, **options)
     recipe = dict(stage="dpo", finetuning_type=mode)
-    recipes = FinetuningArguments(**recipe), FinetuningArguments(**recipe, pref_engine="resonance")
+    recipes = FinetuningArguments(**recipe), FinetuningArguments(**recipe, pref_engine="resonance", record_pairs=False)
     shared = dict(args=args, tokenizer=None, data_collator=lambda rows: rows, train_dataset=[{}])
     return tuple(
         make(model=model, ref_model=reference, finetuning_args=recipe, processor=None, **shared)

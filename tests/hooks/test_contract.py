@@ -32,6 +32,7 @@ RESUMED = {
     "_load_best_model": (),
     "_save_rng_state": ("output_dir",),
 }
+RECORDED = {"_save_checkpoint": ("model", "trial")}  # of trainers of pairs
 STOCK = ("CustomSeq2SeqTrainer", "CustomTrainer")
 # What both trainers against a reference override.
 REFERENCED: dict[str, tuple[str, ...]] = {
@@ -74,10 +75,11 @@ OVERRIDDEN = {
         "_load_from_checkpoint": ("resume_from_checkpoint", "model"),
         "_load_best_model": (),
         "_save_rng_state": ("output_dir",),
+        **RECORDED,
         **RATES,
     },
     **{name: {**RATES, **RESUMED, "__init__": (), "log": ("logs",)} for name in STOCK},
-    "CustomDPOTrainer": {**REFERENCED, "get_batch_loss_metrics": ("model", "batch", "train_eval")},
+    "CustomDPOTrainer": {**REFERENCED, **RECORDED, "get_batch_loss_metrics": ("model", "batch", "train_eval")},
     "CustomKTOTrainer": REFERENCED,
 }
 NOT_OF_A_RUN = ("selection", "v1", "ray", "chat", "families")

@@ -11,7 +11,13 @@ from llamafactory.hparams import FinetuningArguments, TrainingArguments
 from forward.tiny import FAMILIES, for_training, make
 from resonance.training.preference import PreferenceTrainer
 
-RECIPE = {"stage": "dpo", "finetuning_type": "full", "pref_engine": "resonance", "pref_speedups": "off"}
+RECIPE = {
+    "stage": "dpo",
+    "finetuning_type": "full",
+    "pref_engine": "resonance",
+    "pref_speedups": "off",
+    "record_pairs": False,  # whose names a run would know
+}
 
 
 def preference_trainer(folder: Path, family: str = "qwen2", **recipe: Any) -> PreferenceTrainer:

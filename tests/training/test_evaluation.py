@@ -39,6 +39,12 @@ def test_a_recipe_that_evaluates_and_no_more_counts_each_row_once(recipe, train,
     filled_up = results(train(ranks, **TWO_RANKS))
     accuracies = [short[f"eval_{name}"] for name in ("rewards/accuracies", "accuracies/policy")]
     assert accuracies[0] == accuracies[1] == pytest.approx(round(accuracies[0] * ROWS) / ROWS, abs=1e-6)
+    for folder in ("short", "ranks"):
+        lines = [json.loads(line) for line in (tmp_path / folder / "pairs.jsonl").read_text().splitlines()]
+        seen = [(line["step"], line["split"], line["dataset"], line["row"]) for line in lines]
+        assert sorted(seen) == [(0, "eval", "pairs", row) for row in range(ROWS)]
+        right = [line["logp_chosen"] > line["logp_rejected"] for line in lines]
+        assert sum(right) / ROWS == pytest.approx(accuracies[0], abs=1e-6)
     # the mean logit of a batch is one over its tokens
     off = {name: 1e-3 if "logits/" in name else 1e-5 for name in short}
     assert filled_up == {name: pytest.approx(value, rel=off[name], abs=1e-6) for name, value in short.items()}

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -21,6 +22,14 @@ BASELINE = {"pref_loss": "bco_pair", "pref_beta": 2.0, "per_device_train_batch_s
 EVALUATED = {"eval_dataset": "pairs", "eval_strategy": "steps", "eval_steps": 4, "per_device_eval_batch_size": 4}
 SAVED = {"save_strategy": "steps", "save_steps": 4}
 NOT_COMPARED = ("runtime", "per_second", "epoch", "step", "total_flos")
+
+
+def recorded(run):
+    """The numbers of pairs.jsonl by step and row."""
+    lines = [json.loads(line) for line in (run.output_dir / "pairs.jsonl").read_text().splitlines()]
+    found = {(line.pop("step"), line.pop("split"), line.pop("dataset"), line.pop("row")): line for line in lines}
+    assert len(found) == len(lines)
+    return found
 
 
 def compare(one, two, but: tuple[str, ...] = (), rewards: float = 1e-5):
@@ -71,7 +80,12 @@ def test_ddp(one_rank, recipe, train):
 
 def test_ddp_lora(one_rank, recipe, train):
     """The reference is the model with its adapters off, inside DDP."""
-    compare(one_rank["lora"], train(recipe(**RECIPE, finetuning_type="lora", lora_rank=4), **TWO_RANKS))
+    two = train(recipe(**RECIPE, finetuning_type="lora", lora_rank=4), **TWO_RANKS)
+    compare(one_rank["lora"], two)
+    alone, together = recorded(one_rank["lora"]), recorded(two)
+    assert set(alone) == set(together) and len(alone) == 32
+    for key, record in alone.items():
+        assert together[key] == {name: pytest.approx(value, rel=1e-4, abs=2e-5) for name, value in record.items()}
 
 
 def test_ddp_baseline(one_rank, recipe, train):

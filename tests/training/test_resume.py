@@ -89,6 +89,8 @@ def test_kill_and_resume_is_bit_equal(recipe, train, cli_env, tmp_path):
     assert "checkpoint-35 was cut off while it was being saved; resuming from" in resumed.output
     assert numbers(resumed)[:-1] == numbers(whole)[:-1], "the last line sums up its own part only"
     assert len(whole.logged("loss")) == 40
+    pairs = (whole.output_dir / "pairs.jsonl").read_text()
+    assert (resumed.output_dir / "pairs.jsonl").read_text() == pairs and len(pairs.splitlines()) == 5 * 32
 
 
 def test_the_best_model_at_the_end_is_the_best_one(recipe, train):

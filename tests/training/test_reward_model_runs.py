@@ -45,7 +45,10 @@ def test_llamafactory_reads_what_we_leave_and_we_what_it_leaves(train, recipe, t
     ours = json.loads((made.output_dir / "eval_results.json").read_text())
     assert ours["eval_rewards/margins"] == pytest.approx(ours["eval_rewards/chosen"] - ours["eval_rewards/rejected"])
     files = {"eval_accuracy/margin<=2", "eval_accuracy/margin<=4"}
-    assert files <= set(ours) and any(key.endswith("pairs.json") for key in ours)
+    assert files <= set(ours) and 0 <= ours["eval_accuracy/pairs"] <= 1, "by the name of the data set"
+    lines = [json.loads(line) for line in (made.output_dir / "pairs.jsonl").read_text().splitlines()]
+    margins = [line["reward_margin"] for line in lines if line["split"] == "eval"]
+    assert sum(margins) / len(margins) == pytest.approx(ours["eval_rewards/margins"], abs=1e-5)
     again = {**LORA, **EVALUATED, "do_train": False, "adapter_name_or_path": str(made.output_dir), "dataset": None}
     found = {}
     for name, engine in (("ours", "resonance"), ("theirs", "llamafactory")):

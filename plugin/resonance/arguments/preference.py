@@ -124,13 +124,22 @@ class PreferenceArguments(ReferenceKeys, ResumeKeys, WeightKeys, CurriculumKeys,
             )
         },
     )
+    record_pairs: bool = field(
+        default=True,
+        metadata={
+            "help": (
+                "Write margins, log-probabilities and lengths of every pair that is trained on or evaluated to "
+                "pairs.jsonl in output_dir. Runs of Resonance's trainer only."
+            )
+        },
+    )
 
 
 KEYS = tuple(f.name for f in fields(PreferenceArguments))
 # With LlamaFactory's defaults of the keys that decide whether ours have a meaning.
 DEFAULTS = {"stage": "sft", "pref_loss": "sigmoid"} | {f.name: f.default for f in fields(PreferenceArguments)}
 
-ASKING = ("pref_speedups", "group_prompts")  # keys whose defaults ask for something
+ASKING = ("pref_speedups", "group_prompts", "record_pairs")  # keys whose defaults ask for something
 
 
 def evaluates_only(values: Mapping[str, Any]) -> bool:

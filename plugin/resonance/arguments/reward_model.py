@@ -18,7 +18,10 @@ OFF = ("off", False, None)  # `off` is false in YAML
 _CHOICES = {"rm_engine": ("llamafactory", "resonance"), "rm_margin": ("off", "score"), "rm_weight": ("off", "score")}
 _SCALES = {"rm_margin_scale": "rm_margin", "rm_weight_eta": "rm_weight"}
 # Keys of preference training that this stage reads too.
-SHARED = ("pref_speedups", "group_prompts", "allow_missing_weights", "allow_changed_recipe", "stop_after_nonfinite")
+SHARED = (
+    "pref_speedups", "group_prompts", "allow_missing_weights", "allow_changed_recipe", "stop_after_nonfinite",
+    "record_pairs",
+)  # fmt: skip
 
 
 @dataclass

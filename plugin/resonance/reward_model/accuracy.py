@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..rows.fields import SCORE_FIELDS, SOURCE
@@ -18,11 +18,16 @@ def margin_bin(gap: float) -> str:
     return f"margin>{EDGES[-1]:g}" if edge is None else f"margin<={edge:g}"
 
 
-def groups_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[int]]:
-    """By name, the places of the pairs of each file and of each bin; pairs without scores are in no bin."""
+def groups_of(rows: Iterable[Mapping[str, Any]], short_name: Callable[[str], str] = str) -> dict[str, list[int]]:
+    """By name, the places of the pairs of each file and of each bin; pairs without scores are in no bin.
+
+    Args:
+        rows: pairs, with origin and scores where they have some.
+        short_name: what is written for a file.
+    """
     found: dict[str, list[int]] = {}
     for place, row in enumerate(rows):
-        names = [str(row[SOURCE])] if SOURCE in row else []
+        names = [short_name(str(row[SOURCE]))] if SOURCE in row else []
         chosen, rejected = (row.get(name) for name in SCORE_FIELDS)
         if chosen is not None and rejected is not None:
             names.append(margin_bin(chosen - rejected))

@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Which data a run reads, as short fingerprints of entries and local files. Pictures are not read."""
+"""Which data a run reads: short fingerprints of entries and local files, and short names. Pictures are not read."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 _ELSEWHERE = ("hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name")
+_HUB = ("hf_hub_url", "subset", "folder")  # what a source on the hub is named by
 _WHOLE = 1 << 30  # bytes up to which a file is read whole
 _BLOCK = 1 << 20
 
@@ -40,6 +41,41 @@ def source_fingerprints(names: Sequence[str] | None, dataset_dir: str | Mapping[
         digest.update(json.dumps(entry, sort_keys=True).encode())
         found[name] = None if entry is None else digest.hexdigest()
     return found
+
+
+class SourceNames:
+    """What sources of rows are called in metrics and records: the data set, and of several files the file's stem, too.
+
+    A source that is of none of the run's data sets keeps its own name, but for the path of a file.
+
+    Args:
+        data: LlamaFactory's data arguments of the run.
+    """
+
+    def __init__(self, data: Any) -> None:
+        info = _entries(data.dataset_dir)
+        names = dict.fromkeys((*(data.dataset or ()), *(data.eval_dataset or ())))
+        self._entries = {name: info[name] for name in names if isinstance(info.get(name), dict)}
+        self._folder = data.dataset_dir if isinstance(data.dataset_dir, str) else ""
+        self._known: dict[str, str] = {}
+
+    def __call__(self, source: str) -> str:
+        """The short name of a source as rows carry it."""
+        if source not in self._known:
+            self._known[source] = self._found(Path(source)) or (
+                Path(source).stem if Path(source).is_file() else source
+            )
+        return self._known[source]
+
+    def _found(self, source: Path) -> str | None:
+        for name, entry in self._entries.items():
+            file = str(entry.get("file_name", ""))
+            place = Path(self._folder, file) if file else Path(*(str(entry[key]) for key in _HUB if entry.get(key)))
+            if source == place:
+                return name
+            if file and place in source.parents:
+                return f"{name}/{source.stem}"
+        return None
 
 
 def _entries(dataset_dir: str | Mapping[str, Any]) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@
 | `meters.py`, `resume.py`, `sampling.py` | what trainers have in common: log lines, checkpoints, order of rows |
 | `prompt_order.py` | pairs of one prompt in one micro-batch; `same_prompt.py`: which these are |
 | `weights.py` | models that are complete, or an error |
+| `pair_log.py` | where each pair sits; `json_lines.py`: files that grow by lines, over a resume, too |
 | `record.py`, `continuing.py` | what a run leaves about itself; whether another may go on from there |
 | `curves.py`, `empty.py` | the pictures that it leaves; a run that takes no step |
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -30,11 +30,13 @@ class BatchResult:
         loss: to train on, a scalar.
         metrics: by name, 0-d and detached: means over `count` rows.
         count: how many rows these and the loss are means of.
+        pairs: what `pairs.jsonl` records of each pair, by name, (B,) each.
     """
 
     loss: torch.Tensor
     metrics: Mapping[str, torch.Tensor]
     count: int
+    pairs: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
 
 def own_rows(rows: int, size: int, world: int, rank: int) -> Iterator[int]:

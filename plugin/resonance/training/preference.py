@@ -30,8 +30,9 @@ from ..rows.fields import SCORE_FIELDS
 from .beside import changed_pairs, corrupted_pairs, split_rows
 from .context import current_run
 from .finite import NamingCollator
-from .meters import BatchResult, MeteredTrainer, Split
+from .meters import BatchResult, Split
 from .opening import opening
+from .pair_log import RecordingTrainer
 from .rates import RatesTrainer
 from .reference import BeforeTraining, CachedReference
 from .referenced import Referenced, ReferencedTrainer
@@ -47,7 +48,7 @@ _OFF = 1e-6  # LlamaFactory's threshold below which a modifier's coefficient is 
 
 
 class PreferenceTrainer(
-    RatesTrainer, MeteredTrainer, ResumableTrainer, GroupingTrainer, ReferencedTrainer, CustomDPOTrainer
+    RatesTrainer, RecordingTrainer, ResumableTrainer, GroupingTrainer, ReferencedTrainer, CustomDPOTrainer
 ):
     """Trains `pref_loss` for pairs of responses, with scores when the loss asks for them.
 
@@ -99,6 +100,8 @@ class PreferenceTrainer(
             self.data_collator = ChangedCollator(self.data_collator)
         self.data_collator = NamingCollator(self.data_collator)
         self.stop_after, self.norm_counts = finetuning_args.stop_after_nonfinite, not self.args.fp16
+        if finetuning_args.record_pairs:
+            self.record_pairs()
 
     def loss_of(self, model: Any, batch: dict[str, torch.Tensor], split: Split) -> BatchResult:
         """Loss and metrics of a batch of pairs."""
@@ -126,7 +129,22 @@ class PreferenceTrainer(
         means = {name: value[:rows].mean() for name, value in metrics.items()}
         logits = mean_logits(first_rows(tokens, 2, rows), 2)
         means |= {f"logits/{side}": v.detach() for side, v in zip(SIDES, logits, strict=True)}
-        return BatchResult(losses[:rows].mean(), means, count)
+        return BatchResult(losses[:rows].mean(), means, count, self._recorded(pairs, output))
+
+    def _recorded(self, pairs: Pairs, output: LossOutput) -> dict[str, torch.Tensor]:
+        """What `pairs.jsonl` has of each pair: log-probabilities as the loss reads them, sums or means."""
+        found = {
+            "margin": pairs.pi_logratios,
+            "reward_margin": output.chosen_rewards - output.rejected_rewards,
+            "logp_chosen": pairs.policy_chosen_logps,
+            "logp_rejected": pairs.policy_rejected_logps,
+            "ref_logp_chosen": pairs.reference_chosen_logps,
+            "ref_logp_rejected": pairs.reference_rejected_logps,
+            "len_chosen": pairs.chosen_lengths,
+            "len_rejected": pairs.rejected_lengths,
+            **{name: output.stats.get(name) for name in ("w_qual", "w_perf")},
+        }
+        return {name: values for name, values in found.items() if values is not None}
 
     def _pairs(self, tokens: TokenLogps, reference: Referenced, batch: dict[str, torch.Tensor], split: Split) -> Pairs:
         """What the loss reads of a batch."""

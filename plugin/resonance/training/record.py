@@ -29,9 +29,9 @@ from .context import RunArguments, current_run
 # Finetuning arguments that no number depends on; all others are compared.
 _FREE = {
     "precompute_ref_log_probs", "ref_log_probs_dir", "precompute_only", "pref_speedups", "image_feature_cache",
-    "allow_missing_weights", "allow_changed_recipe", "stop_after_nonfinite", "plot_loss", "compute_accuracy",
-    "early_stopping_steps", "include_effective_tokens_per_second", "ref_model", "ref_model_adapters", "use_mca",
-    "project_name", "group_name", "kto_engine",
+    "allow_missing_weights", "allow_changed_recipe", "stop_after_nonfinite", "record_pairs", "plot_loss",
+    "compute_accuracy", "early_stopping_steps", "include_effective_tokens_per_second", "ref_model",
+    "ref_model_adapters", "use_mca", "project_name", "group_name", "kto_engine",
     "rollout_url", "rollout_timeout", "rollout_wait", "rollout_concurrency", "rollout_key_env", "rollout_logp_limit",
     "rollout_check_only",
 }  # fmt: skip

@@ -35,11 +35,13 @@ from ..reward_model.head import (
 )
 from ..reward_model.settings import settings_of, write_settings
 from ..rows.fields import SCORE_FIELDS
+from ..rows.sources import SourceNames
 from .context import current_run
 from .critic import taken_out
 from .engine import Engine
 from .finite import ROWS, NamingCollator
-from .meters import BatchResult, MeteredTrainer, Split
+from .meters import BatchResult, Split
+from .pair_log import RecordingTrainer
 from .rates import RatesTrainer
 from .reference import BeforeTraining
 from .resume import ResumableTrainer
@@ -81,12 +83,12 @@ def reward_trainer(finetuning_args: Any, processor: Any, **kwargs: Any) -> Any:
     return trainer(finetuning_args=finetuning_args, processor=processor, **kwargs)
 
 
-class RewardTrainer(RatesTrainer, MeteredTrainer, ResumableTrainer, GroupingTrainer, PairwiseTrainer):
+class RewardTrainer(RatesTrainer, RecordingTrainer, ResumableTrainer, GroupingTrainer, PairwiseTrainer):
     """Trains a value head, and the model below it, on pairs.
 
     Differences from LlamaFactory's trainer: models are called by an `Engine`, which reads the head where responses are
-    and makes no logits; margins and weights from scores; accuracies by file and by difference of scores; the head is
-    saved in its own file at once; a run resumes.
+    and makes no logits; margins and weights from scores; accuracies by data set and by difference of scores; the head
+    is saved in its own file at once; a run resumes.
     """
 
     data_collator: Any
@@ -106,6 +108,9 @@ class RewardTrainer(RatesTrainer, MeteredTrainer, ResumableTrainer, GroupingTrai
         self.add_callback(BeforeTraining(lambda: self.engine.plan_batches(self.model_wrapped)))
         self.data_collator = NamingCollator(self.data_collator)
         self.stop_after, self.norm_counts = finetuning_args.stop_after_nonfinite, not self.args.fp16
+        self.source_names = SourceNames(run.data)
+        if finetuning_args.record_pairs:
+            self.record_pairs()
         self._seen: tuple[torch.Tensor, ...] = ()  # rewards of the last batch
         on = ", ".join(f"{name} {value:g}" for name, value in self.loss_params.items() if value)
         logger.info_rank0(f"Reward model: Bradley-Terry loss ({on or 'no margin, no weights'}); trainer: Resonance's.")
@@ -131,11 +136,11 @@ class RewardTrainer(RatesTrainer, MeteredTrainer, ResumableTrainer, GroupingTrai
         metrics = {"accuracy": right[:rows].mean()}
         metrics |= {f"rewards/{name}": values[:rows].mean() for name, values in parts.items()}
         self._measure_groups(batch[ROWS].rows[:count], right, split)
-        return BatchResult(losses[:rows].mean(), metrics, count)
+        return BatchResult(losses[:rows].mean(), metrics, count, {"reward_margin": parts["margins"]})
 
     def _measure_groups(self, rows: list[dict[str, Any]], right: torch.Tensor, split: Split) -> None:
-        """Accuracies by file and by difference of scores. Does not wait for the device."""
-        groups = groups_of(rows)
+        """Accuracies by data set and by difference of scores. Does not wait for the device."""
+        groups = groups_of(rows, self.source_names)
         if not groups:
             return
         members = torch.zeros(len(groups), len(right))

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import groupby
@@ -13,6 +12,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from ..report.completions import FILE, PAGE, ROLLOUTS, Record, page, shown
+from .json_lines import JsonLines
 
 
 class SampleLog:
@@ -27,25 +27,19 @@ class SampleLog:
 
     def __init__(self, folder: str) -> None:
         self.path = Path(folder, FILE)
+        self.lines = JsonLines(self.path)
         self.newest: deque[list[list[Record]]] = deque(maxlen=ROLLOUTS)
 
     def start(self, rollouts: int) -> None:
         """Keep the lines of the first `rollouts` rollouts."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        text = self.path.read_text(encoding="utf-8") if self.path.is_file() else ""
-        # not `splitlines`, for texts may hold other separators; a killed run leaves half a line
-        whole = [f"{line}\n" for line in text.split("\n")[:-1]]
-        numbered = ((line, json.loads(line)["rollout"]) for line in whole)
-        kept = [(line, number) for line, number in numbered if number < rollouts]
-        _replace(self.path, "".join(line for line, _ in kept))
-        newest = [(line, number) for line, number in kept if number >= rollouts - ROLLOUTS]
-        for _, rollout in groupby(newest, lambda line: line[1]):
-            self.newest.append(shown(json.loads(line) for line, _ in rollout))
+        self.lines.keep(lambda record: record["rollout"] < rollouts)
+        newest = (record for record in self.lines if record["rollout"] >= rollouts - ROLLOUTS)
+        for _, rollout in groupby(newest, lambda record: record["rollout"]):
+            self.newest.append(shown(rollout))
 
     def add(self, records: Sequence[Record]) -> None:
         """Append the records of a rollout, one a line; those of a prompt one after the other."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+        self.lines.add(records)
         self.newest.append(shown(records))
 
     def write_page(self, images: Callable[[int], Sequence[Any]]) -> None:
