@@ -58,8 +58,8 @@ ARROWS = {
     "importers": {"datafiles"},
     "translate": set(),
     # up, on purpose: the doctor reports on the hooks
-    "checks": {"hooks", STARTUP.stem, "arguments", "rows", "datafiles"},
-    "cli": {"checks", "importers", "datafiles", "losses", "reward_model", "rows", "serve", "translate"},
+    "checks": {"hooks", STARTUP.stem, "arguments", "rows", "datafiles", "importers"},
+    "cli": {"arguments", "checks", "importers", "datafiles", "losses", "reward_model", "rows", "serve", "translate"},
 }
 # Only these import LlamaFactory: inside functions in `checks` and `hooks`.
 IMPORTS_LLAMAFACTORY = {"hooks", "rows", "reward_model", "training", "checks"}

@@ -25,11 +25,13 @@ from . import (
     precompute,
     rollout_check,
     serve_reward,
+    validate,
 )
 
 COMMANDS = {
     "data": data,
     "doctor": doctor,
+    "validate": validate,
     "estimate": estimate,
     "precompute": precompute,
     "rollout-check": rollout_check,

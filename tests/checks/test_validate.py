@@ -1,0 +1,209 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""`resonance validate`: what it tells of broken recipes, of sound ones, and of those that come with the package."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from checks.broken_recipes import BROKEN, Broken, table
+from conftest import DATA, MODEL, base_recipe
+from resonance.checks.recipe import extras
+from resonance.checks.recipe.entry import Options, validate
+from resonance.checks.recipe.verdict import Verdict
+from resonance.cli.main import main
+from resonance.reward_model.settings import FILE
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml"))
+ABSENT = ("liger_kernel", "swanlab")  # whatever is installed where the tests run
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with a model, pairs and entries that are each wrong in one way."""
+    monkeypatch.chdir(tmp_path)
+    installed = extras.is_installed
+    monkeypatch.setattr(extras, "is_installed", lambda module: module not in ABSENT and installed(module))
+    (tmp_path / "model").symlink_to(MODEL)
+    info = json.loads((DATA / "dataset_info.json").read_text())["pairs"] | {"file_name": "pairs.json"}
+    rows = json.loads((DATA / "pairs.json").read_text())[:4]
+    for row in rows:
+        row["score_chosen"], row["score_rejected"] = 4.0, 2.0
+    rows[0]["score_chosen"] = 2.0
+    rows[0]["score_rejected"] = 1.0
+    columns = info["columns"]
+    bare = {key: name for key, name in columns.items() if not key.startswith("score_")}
+    entries = {
+        "mine": info,
+        "unscored": info | {"columns": bare},
+        "misnamed": info | {"columns": columns | {"score_chosen": "chosen_scroe"}},
+        "swapped": info | {"columns": columns | {"score_chosen": "score_rejected", "score_rejected": "score_chosen"}},
+        "answers": {"file_name": "pairs.json", "columns": {"prompt": "instruction", "response": "chosen"}},
+        "gone": info | {"file_name": "gone.json"},
+        "pictureless": info | {"file_name": "pictureless.json"},
+    }
+    data = tmp_path / "mydata"
+    data.mkdir()
+    (data / "dataset_info.json").write_text(json.dumps(entries))
+    (data / "pairs.json").write_text(json.dumps(rows))
+    (data / "pictureless.json").write_text(json.dumps([rows[0], rows[1] | {"images": ["none.png"]}, *rows[2:]]))
+    offload = {"zero_optimization": {"stage": 2, "offload_param": {"device": "cpu"}}}
+    (tmp_path / "offload.json").write_text(json.dumps(offload))
+    return tmp_path
+
+
+@pytest.fixture
+def judged(folder: Path) -> Callable[..., Verdict]:
+    def judge(changes: dict[str, Any], **options: Any) -> Verdict:
+        mine = {"model_name_or_path": "model", "dataset": "mine", "dataset_dir": "mydata", "media_dir": str(DATA)}
+        loss = {"pref_loss": "uni_dpo", "uni_dpo_tau_good": 3, "output_dir": "out"}
+        given = base_recipe(**{**mine, **loss, **changes})
+        (folder / "recipe.yaml").write_text(yaml.safe_dump(given))
+        return validate([Path("recipe.yaml")], Options(**options))[0]
+
+    return judge
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=[str(broken.recipe)[:50] for broken in BROKEN])
+def test_a_broken_recipe(judged: Callable[..., Verdict], broken: Broken) -> None:
+    verdict = judged(broken.recipe)
+    found = verdict.errors if broken.kind == "error" else verdict.warnings
+    assert sum(broken.message in message for message in found) == 1, verdict
+    assert len(verdict.errors) == (broken.kind == "error"), verdict.errors
+
+
+def test_thirty_recipes_are_shown_in_the_docs() -> None:
+    assert len(BROKEN) >= 30
+    assert table() in (ROOT / "docs" / "validate.md").read_text(encoding="utf-8")
+
+
+def test_all_mistakes_of_a_recipe_are_told_at_once(judged: Callable[..., Verdict]) -> None:
+    verdict = judged(
+        {"uni_dpo_tau_godd": 1, "template": "llava", "dataset": "gone", "optim": "none", "bf16": "no way"}
+    )
+    assert {message.partition(":")[0] for message in verdict.errors} == {
+        "uni_dpo_tau_godd", "template", "dataset", "optim", "bf16",
+    }  # fmt: skip
+
+
+def test_a_sound_recipe_is_told_in_facts_and_commands(judged: Callable[..., Verdict]) -> None:
+    verdict = judged({"num_train_epochs": 3, "per_device_train_batch_size": 2}, gpus=2, overrides=["pref_beta=2.5"])
+    assert verdict.ok and not verdict.warnings, verdict
+    loss, batches = verdict.facts
+    assert "pref_loss: uni_dpo (beta 2.5," in loss and "reference: a copy of the model" in loss
+    assert batches == "4 rows; 2 x 1 accumulated x 2 processes = 4 rows a step, 1 steps an epoch, 3 in all"
+    assert verdict.commands == {
+        "CPU:": "llamafactory-cli train recipe.yaml pref_beta=2.5",
+        "CPU, 2 processes:": "FORCE_TORCHRUN=1 NPROC_PER_NODE=2 llamafactory-cli train recipe.yaml pref_beta=2.5",
+    }
+
+
+def test_commands_of_gpus_and_nodes(judged: Callable[..., Verdict]) -> None:
+    verdict = judged(
+        {"use_cpu": None, "deepspeed": str(ROOT / "examples/deepspeed/ds_z2_config.json")}, gpus=4, nodes=3
+    )
+    one, node, nodes = verdict.commands.values()
+    assert one == "FORCE_TORCHRUN=1 NPROC_PER_NODE=1 llamafactory-cli train recipe.yaml"
+    assert node == "FORCE_TORCHRUN=1 NPROC_PER_NODE=4 llamafactory-cli train recipe.yaml"
+    assert nodes.startswith("NNODES=3 NODE_RANK=0 MASTER_ADDR=") and node in nodes
+    assert list(verdict.commands)[2] == "3 x 4 GPUs, 48 rows a step:"
+    assert list(judged({"use_cpu": None, "ray_num_workers": 4}).commands.values()) == [
+        "USE_RAY=1 llamafactory-cli train recipe.yaml"
+    ]
+
+
+def test_memory_of_a_gpu(judged: Callable[..., Verdict]) -> None:
+    verdict = judged({"use_cpu": None}, gpu="H100")
+    assert verdict.facts[2].startswith("memory: about ") and "of 79.6 on a GPU" in verdict.facts[2]
+    few = judged({"use_cpu": None, "per_device_train_batch_size": 64}, gpu_memory=0.001)
+    assert any("0.001 are there" in message for message in few.warnings), few
+
+
+def test_a_recipe_that_cannot_be_read_is_told_without_llamafactory(folder, capsys, monkeypatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "llamafactory.hparams", None)  # an import fails
+    Path("tab.yaml").write_text("a:\t1\n\tb")
+    assert main(["validate", "tab.yaml", "gone.yaml"]) == 1
+    told = capsys.readouterr().out
+    assert "tab.yaml: is not YAML" in told and "gone.yaml: No such file or directory" in told
+    assert told.endswith("Next: correct what is wrong, then resonance validate tab.yaml gone.yaml\n")
+
+
+def test_exit_codes_and_json(judged, capsys) -> None:
+    assert judged({}).ok
+    assert main(["validate", "recipe.yaml", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["ok"] and found["recipes"][0]["commands"]["CPU:"] == "llamafactory-cli train recipe.yaml"
+    assert main(["validate", "recipe.yaml", "pref_beta=-1"]) == 1
+    told = capsys.readouterr().out
+    assert "1 recipe: 1 error and 0 warnings" in told
+    assert told.endswith("Next: correct what is wrong, then resonance validate recipe.yaml pref_beta=-1\n")
+    assert main(["validate", "pref_beta=2"]) == 2 and main(["validate", "recipe.yaml", "--gpus", "0"]) == 2
+    assert "Next: resonance validate --help" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("files", "changes", "kind", "message"),
+    [
+        ({"checkpoint-3/trainer_state.json": "{}"}, {}, "notes", "output_dir: the run goes on from out/checkpoint-3"),
+        ({"checkpoint-3/trainer_state.json": "{"}, {}, "warnings", "output_dir: out/checkpoint-3 was cut off"),
+        (
+            {"checkpoint-3/trainer_state.json": "{}", "train_results.json": "{}"},
+            {},
+            "warnings",
+            "output_dir: out is finished",
+        ),
+        (
+            {"checkpoint-3/trainer_state.json": "{}", "resonance_recipe.yaml": "pref_loss: sigmoid\npref_beta: 0.1"},
+            {"pref_beta": 2.0, "num_train_epochs": 2},
+            "errors",
+            "is of another recipe: pref_loss 'sigmoid', now 'uni_dpo'; pref_beta 0.1, now 2.0",
+        ),
+        (
+            {"README.md": "---\nlibrary_name: peft\n---"},
+            {},
+            "errors",
+            "output_dir: out holds the adapter of an earlier run",
+        ),
+    ],
+)
+def test_what_the_output_folder_holds(judged, folder, files, changes, kind, message) -> None:
+    for name, text in files.items():
+        path = folder / "out" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    verdict = judged(changes)
+    assert any(message in each for each in getattr(verdict, kind)), verdict
+
+
+def stand_in(model: Path) -> None:
+    """A folder in the place of a model that an earlier recipe makes."""
+    model.mkdir(parents=True, exist_ok=True)
+    template = '{"data": {"template": "qwen2_vl"}}'
+    for file, text in {"config.json": "{}", "value_head.safetensors": "", FILE: template}.items():
+        (model / file).write_text(text)
+
+
+def test_every_recipe_of_the_package_is_clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(extras, "is_installed", lambda module: True)
+    for name in ("data", "examples"):  # recipes name data and DeepSpeed files from the top
+        (tmp_path / name).symlink_to(ROOT / name)
+    for path in EXAMPLES:
+        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+        rewarding = [entry["model"] for entry in recipe.get("rewards", ()) if "model" in entry]
+        for name in filter(lambda name: name.startswith("saves/"), (recipe["model_name_or_path"], *rewarding)):
+            stand_in(tmp_path / name)
+    paths = [path.relative_to(ROOT) for path in EXAMPLES]
+    for verdict in validate(paths, Options(gpus=8)):
+        # the authors' own sampling
+        unexpected = [warning for warning in verdict.warnings if not warning.startswith("top_p: 0.99: rollouts are")]
+        assert verdict.ok and not unexpected, verdict.as_text()
+        assert all(
+            "is not here yet" in note or "is loaded from" in note or "goes on" in note for note in verdict.notes
+        )
