@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import yaml
 
 from checks.broken_recipes import BROKEN, Broken, table
 from conftest import DATA, MODEL, base_recipe
-from resonance.checks.recipe import extras
+from resonance.arguments.reader import read_recipe
+from resonance.checks.recipe import dry_run, extras
 from resonance.checks.recipe.entry import Options, validate
 from resonance.checks.recipe.verdict import Verdict
 from resonance.cli.main import main
@@ -207,3 +209,53 @@ def test_every_recipe_of_the_package_is_clean(tmp_path: Path, monkeypatch: pytes
         assert all(
             "is not here yet" in note or "is loaded from" in note or "goes on" in note for note in verdict.notes
         )
+
+
+def test_a_dry_run_trains_the_longest_rows_and_leaves_the_output_folder_alone(judged, folder, train) -> None:
+    rows = [{"instruction": "<image>What is it?", "chosen": f"{number} is it.", "rejected": "No.", "images": ["0.png"]}
+            for number in range(12)]  # fmt: skip
+    rows = [row | {"score_chosen": 4.0, "score_rejected": 1.0} for row in rows]
+    for number in (3, 7):
+        rows[number]["chosen"] = "A long answer. " * (number + 1)
+    picture = json.loads((DATA / "pairs.json").read_text())[0]["images"][0]
+    rows = [row | {"images": [picture]} for row in rows]
+    (folder / "mydata" / "pairs.json").write_text(json.dumps(rows))
+    (folder / "out").mkdir()
+    changes = {"per_device_train_batch_size": 1, "save_strategy": "steps", "report_to": "wandb", "run_name": "x"}
+    assert judged({**changes, "val_size": 4, "eval_strategy": "epoch"}).ok
+    (folder / "dry").mkdir()
+    path = dry_run.prepare(read_recipe("recipe.yaml"), 1, folder / "dry")
+    copied = json.loads((folder / "dry" / "rows.json").read_text())
+    assert [row["chosen"] for row in copied] == ["A long answer. " * 8, "A long answer. " * 4]
+    run = train(json.loads(path.read_text()))
+    assert run.output_dir == folder / "dry" / "out" and run.state["global_step"] == dry_run.STEPS
+    assert not list((folder / "out").iterdir())
+    line = dry_run.told(run.output_dir, 3 * 2**30)
+    tokens = run.state["num_input_tokens_seen"] // 2
+    assert line.startswith(f"dry run: 2 steps of the longest rows, {tokens:,} tokens a step") and tokens > 50
+    assert "3.0 GiB on a process at the peak" in line
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"stage": "ppo"}, "--dry-run: not for stage: ppo"),
+        ({"dataset": "gone"}, "gone: its file mydata/gone.json is not there"),
+        ({"dataset": "mine,unscored"}, "--dry-run: copies rows of sets of one layout"),
+    ],
+)
+def test_what_a_dry_run_cannot_try(judged, folder, changes, message) -> None:
+    judged(changes)
+    with pytest.raises(ValueError, match=message):
+        dry_run.prepare(read_recipe("recipe.yaml"), 1, folder)
+
+
+def test_a_dry_run_that_fails_shows_the_last_lines(judged, monkeypatch, capsys) -> None:
+    assert judged({}).ok
+    ended = subprocess.CompletedProcess([], 1, stdout="a traceback\nRuntimeError: no memory\n")
+    seen: list[Any] = []
+    monkeypatch.setattr(subprocess, "run", lambda command, **how: seen.append((command, how["env"])) or ended)
+    assert main(["validate", "recipe.yaml", "--dry-run", "--gpus", "2"]) == 1
+    command, env = seen[0]
+    assert command[1:5] == ["-P", "-m", "llamafactory.cli", "train"] and env["NPROC_PER_NODE"] == "2"
+    assert "dry run: ended with 1; its last lines:\n           a traceback" in capsys.readouterr().out

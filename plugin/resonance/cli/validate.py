@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     memory = parser.add_mutually_exclusive_group()
     memory.add_argument("--gpu", metavar="NAME", help="compare an estimate of the memory with this GPU, e.g. H100")
     memory.add_argument("--gpu-memory", type=float, metavar="GIB", help="the same by size")
+    add("--dry-run", action="store_true", help="train two steps on the longest rows, on --gpus N of this machine")
     add("--json", action="store_true", help="print one JSON object")
 
 
@@ -47,6 +48,9 @@ def run(args: argparse.Namespace) -> int:
         return 2
     options = Options(overrides, args.gpus, args.nodes, args.gpu, args.gpu_memory)
     found = validate([Path(recipe) for recipe in recipes], options)
+    for verdict in found if args.dry_run else ():
+        if verdict.ok:
+            _try(verdict, options)
     failed = [verdict for verdict in found if not verdict.ok]
     if args.json:
         print(json.dumps({"ok": not failed, "recipes": [verdict.as_dict() for verdict in found]}, indent=2))
@@ -54,6 +58,17 @@ def run(args: argparse.Namespace) -> int:
         print("\n\n".join(verdict.as_text() for verdict in found))
         print(f"\n{_summary(found)}\nNext: {_next(found, failed, options)}")
     return 1 if failed else 0
+
+
+def _try(verdict: Verdict, options: Options) -> None:
+    """Train two steps of a recipe, and add what they took."""
+    from ..checks.recipe.dry_run import dry_run
+
+    print(f"resonance validate: training two steps of {verdict.recipe} ...", file=sys.stderr)
+    try:
+        verdict.facts.append(dry_run(verdict.recipe, options.overrides, options.gpus))
+    except ValueError as error:
+        verdict.errors.append(str(error))
 
 
 def _summary(found: list[Verdict]) -> str:

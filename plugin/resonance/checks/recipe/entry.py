@@ -17,7 +17,7 @@ from ...arguments.places import dataset_problems
 from ...arguments.reader import read_recipe
 from ...importers.table import IMPORTERS
 from ..quiet import quiet
-from . import extras, facts, launch, model, output, parsing, rows, steps, values
+from . import extras, facts, idle, launch, model, output, parsing, rows, steps, values
 from .verdict import Verdict
 
 _OFFLINE = "HF_HUB_OFFLINE"
@@ -98,7 +98,7 @@ def _judge(verdict: Verdict, given: dict[str, Any], path: Path, options: Options
         verdict.add(["dataset: is missing, and the recipe has `do_train: true`; name a set of dataset_info.json"])
     verdict.add(extras.package_problems(given) + extras.machine_problems(given))
     verdict.add(extras.zero_problems(given, _zero(given)))
-    verdict.warnings += extras.package_warnings(given)
+    verdict.warnings += extras.package_warnings(given) + idle.idle_warnings(given)
     wrong, warnings, notes = output.output_findings(given)
     verdict.add(wrong)
     verdict.warnings += warnings
