@@ -7,7 +7,7 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import yaml
@@ -15,7 +15,7 @@ import yaml
 from checks.broken_recipes import BROKEN, Broken, table
 from conftest import DATA, MODEL, base_recipe
 from resonance.arguments.reader import read_recipe
-from resonance.checks.recipe import dry_run, extras
+from resonance.checks.recipe import dry_run, extras, rows, values
 from resonance.checks.recipe.entry import Options, validate
 from resonance.checks.recipe.verdict import Verdict
 from resonance.cli.main import main
@@ -181,6 +181,66 @@ def test_what_the_output_folder_holds(judged, folder, files, changes, kind, mess
         path.write_text(text)
     verdict = judged(changes)
     assert any(message in each for each in getattr(verdict, kind)), verdict
+
+
+def test_a_public_set_that_is_not_here_is_a_note_with_the_command_that_imports_it(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").symlink_to(ROOT / "data")
+    recipe = yaml.safe_load((ROOT / "examples/qwen2_5_vl_7b/uni_dpo.yaml").read_text())
+    recipe = {key: value for key, value in recipe.items() if not key.startswith(("uni_dpo_", "deepspeed"))}
+    recipe |= {"pref_loss": "sigmoid", "dataset": "uni_dpo_multimodal,rlhfv"}
+    header = "# Data: `resonance data import uni_dpo --name uni_dpo_multimodal --image-root MM-RLHF --out data`\n"
+    (tmp_path / "mine.yaml").write_text(header + yaml.safe_dump(recipe))
+    notes = "\n".join(validate([Path("mine.yaml")], Options())[0].notes)
+    assert "import uni_dpo --name uni_dpo_multimodal --image-root MM-RLHF --out data" in notes
+    assert "dataset: rlhfv is not here yet (data/rlhfv.json): resonance data import rlhfv --out data" in notes
+
+
+@pytest.mark.parametrize(
+    ("recipe", "zero", "message"),
+    [
+        ({"quantization_bit": 8}, {"stage": 3}, "quantization_bit: 8 with bnb does not go with ZeRO-3"),
+        ({"quantization_bit": 4}, {"stage": 3}, ""),
+        ({"quantization_bit": 4, "quantization_method": "hqq"}, {"stage": 3}, "4 with hqq does not go with ZeRO-3"),
+        ({"pure_bf16": True}, {"stage": 3}, "pure_bf16: does not go with ZeRO-3"),
+        ({}, {"stage": 0, "offload_optimizer": {"device": "cpu"}}, "offload_optimizer works with stage: 1, 2 or 3"),
+        ({}, {"stage": 2, "offload_optimizer": {"device": "cpu"}}, ""),
+        ({"deepspeed": "ds.json"}, {}, "deepspeed: the file has no `zero_optimization`"),
+    ],
+)
+def test_what_goes_with_a_zero_stage(recipe: dict[str, Any], zero: dict[str, Any], message: str) -> None:
+    found = extras.zero_problems(recipe, zero)
+    assert len(found) == bool(message) and message in "".join(found)
+
+
+def test_rewards_that_compare_expressions_want_math_verify(monkeypatch: pytest.MonkeyPatch) -> None:
+    rewards = {"rewards": [{"name": "numeric"}, {"name": "length"}]}
+    monkeypatch.setattr(extras, "is_installed", lambda module: module != "math_verify")
+    assert "rewards: numeric: math_verify is not installed" in extras.package_warnings(rewards)[0]
+    assert not extras.package_warnings({"rewards": [{"name": "length"}]})
+    monkeypatch.setattr(extras, "is_installed", lambda module: True)
+    assert not extras.package_warnings(rewards)
+
+
+def test_rows_of_a_large_file_are_estimated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps([{"text": "x" * (90 + number % 20)} for number in range(5000)]))
+    assert rows.count_rows(path) == 5000
+    monkeypatch.setattr(rows, "COUNTED", 0)
+    assert rows.count_rows(path) == pytest.approx(5000, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "right"),
+    [
+        ("1e-4", float, True), (1, float, True), (True, float, False), ("ten", float, False), (1.5, int, False),
+        (True, int, False), ("yes", bool, False), (None, int | None, True), ("2", int | None, False),
+        ("a", Literal["a", "b"], True), ("c", Literal["a", "b"] | None, False), (["a"], str, True), ({}, str, False),
+        ({"k": 1}, dict | str | None, True),
+    ],
+)  # fmt: skip
+def test_which_values_fit_a_type(value: Any, kind: Any, right: bool) -> None:
+    assert values.fits(value, kind) is right
 
 
 def stand_in(model: Path) -> None:
