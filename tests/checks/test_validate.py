@@ -145,8 +145,22 @@ def test_exit_codes_and_json(judged, capsys) -> None:
     told = capsys.readouterr().out
     assert "1 recipe: 1 error and 0 warnings" in told
     assert told.endswith("Next: correct what is wrong, then resonance validate recipe.yaml pref_beta=-1\n")
-    assert main(["validate", "pref_beta=2"]) == 2 and main(["validate", "recipe.yaml", "--gpus", "0"]) == 2
-    assert "Next: resonance validate --help" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["pref_beta=2"], "give a recipe (.yaml, .yml or .json)"),
+        (["recipe.yaml", "--gpus", "0"], "--gpus and --nodes are whole numbers from 1"),
+        (["recipe.yaml", "--gpu", "H1000"], "--gpu: 'H1000' is not known; nearest: H100"),
+        (["recipe.yaml", "--gpu-memory", "-1"], "--gpu-memory: -1.0; allowed: GiB, above 0"),
+        (["recipe.yaml", "--nodes", "2", "--dry-run"], "--dry-run trains on this machine; leave --nodes out"),
+    ],
+)
+def test_a_wrong_call(capsys, words: list[str], message: str) -> None:
+    assert main(["validate", *words]) == 2
+    told = capsys.readouterr().err
+    assert f"resonance validate: {message}" in told and told.endswith("Next: resonance validate --help\n")
 
 
 @pytest.mark.parametrize(

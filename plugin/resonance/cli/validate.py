@@ -42,8 +42,7 @@ def run(args: argparse.Namespace) -> int:
 
     recipes = [word for word in args.words if "=" not in word or word.endswith(SUFFIXES)]
     overrides = [word for word in args.words if word not in recipes]
-    if not recipes or min(args.gpus, args.nodes) < 1:
-        what = "give a recipe (.yaml, .yml or .json)" if not recipes else "--gpus and --nodes are whole numbers from 1"
+    if what := _wrong_call(args, recipes):
         print(f"resonance validate: {what}\nNext: resonance validate --help", file=sys.stderr)
         return 2
     options = Options(overrides, args.gpus, args.nodes, args.gpu, args.gpu_memory)
@@ -58,6 +57,26 @@ def run(args: argparse.Namespace) -> int:
         print("\n\n".join(verdict.as_text() for verdict in found))
         print(f"\n{_summary(found)}\nNext: {_next(found, failed, options)}")
     return 1 if failed else 0
+
+
+def _wrong_call(args: argparse.Namespace, recipes: list[str]) -> str:
+    """What is wrong with the options; empty if nothing is."""
+    from ..checks.estimate.gpus import gpu_gibibytes
+
+    if not recipes:
+        return "give a recipe (.yaml, .yml or .json)"
+    if min(args.gpus, args.nodes) < 1:
+        return "--gpus and --nodes are whole numbers from 1"
+    if args.dry_run and args.nodes > 1:
+        return "--dry-run trains on this machine; leave --nodes out"
+    if args.gpu_memory is not None and not args.gpu_memory > 0:
+        return f"--gpu-memory: {args.gpu_memory}; allowed: GiB, above 0"
+    try:
+        if args.gpu is not None:
+            gpu_gibibytes(args.gpu)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _try(verdict: Verdict, options: Options) -> None:
