@@ -61,8 +61,9 @@ ARROWS = {
     "translate": set(),
     "report": {"rows", "datafiles", "arguments"},  # of rows only thumbnails, of arguments names of files
     # up, on purpose: the doctor reports on the hooks
-    "checks": {"hooks", STARTUP.stem, "arguments", "rows", "datafiles"},
+    "checks": {"hooks", STARTUP.stem, "arguments", "rows", "datafiles", "importers"},
     "cli": {
+        "arguments",
         "checks",
         "importers",
         "datafiles",

@@ -67,6 +67,35 @@ def test_the_first_cause_comes_last(capsys):
     assert capsys.readouterr().err.endswith("The first cause: OSError: no such tokenizer\n")
 
 
+def test_an_error_of_others_ends_with_the_command_that_looks_for_its_cause(capsys, monkeypatch):
+    for words in (["train", "my.yaml", "pref_beta=1"], ["my.yaml"]):  # of the command, and of a rank
+        monkeypatch.setattr(sys, "argv", ["llamafactory-cli", *words])
+        ended(OSError("Failed to load tokenizer."))
+        last = capsys.readouterr().err.splitlines()[-2:]
+        assert last == [
+            "OSError: Failed to load tokenizer.",
+            "Next: `resonance validate my.yaml` looks for the cause in the recipe, and loads no model.",
+        ]
+    ended(RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"))
+    assert "Memory ran out. `resonance validate my.yaml --gpu-memory GIB`" in capsys.readouterr().err.splitlines()[-1]
+    ended(RuntimeError("a shape is wrong"))
+    assert capsys.readouterr().err.endswith("RuntimeError: a shape is wrong\n")
+    monkeypatch.setattr(sys, "argv", ["llamafactory-cli", "train", "--stage", "dpo"])
+    ended(OSError("no recipe file"))
+    assert capsys.readouterr().err.endswith("OSError: no recipe file\n")
+
+
+def test_an_error_is_reported_once_though_another_hook_came_between(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["llamafactory-cli", "train", "my.yaml"])
+    ours = sys.excepthook
+    monkeypatch.setattr(sys, "excepthook", lambda *error: ours(*error))
+    endings.report_errors()
+    assert sys.excepthook is not ours
+    ended(OSError("once"))
+    error = capsys.readouterr().err
+    assert error.count("Traceback") == error.count("resonance validate") == 1
+
+
 @pytest.mark.parametrize(
     ("recipe", "overwrites", "last"),
     [

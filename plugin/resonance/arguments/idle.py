@@ -31,6 +31,8 @@ def given_without_effect(given: Mapping[str, Any]) -> list[str]:
 
 
 def _outside_dpo(given: Mapping[str, Any], stage: str) -> list[str]:
+    if stage not in data.RATIO_STAGES:
+        return []  # which stage was meant is not known
     keys = [key for key in (*_OF_A_LOSS, IMAGE) if key in given and key in preference.DEFAULTS]
     loss = given.get("pref_loss")
     if loss is not None and loss not in preference.NAMES_OF_LLAMAFACTORY:

@@ -58,7 +58,7 @@ def choice_problems(given: Mapping[str, Any], parser: ModuleType) -> list[str]:
             if f.name in CHOSEN and f.name in given and allowed and given[f.name] not in allowed:
                 hint = _loss_as_stage(given[f.name]) if f.name == "stage" else ""
                 found.append(
-                    f"{f.name}: {given[f.name]!r} is not one of {_nearest_first(given[f.name], allowed)}{hint}"
+                    f"{f.name}: {given[f.name]!r} is not one of {nearest_first(given[f.name], allowed)}{hint}"
                 )
     return found
 
@@ -178,6 +178,7 @@ def deepspeed_problems(given: Any) -> list[str]:
     return found
 
 
-def _nearest_first(given: Any, allowed: Iterable[str]) -> str:
+def nearest_first(given: Any, allowed: Iterable[str]) -> str:
+    """All names that are allowed, the one that was probably meant in front."""
     near = get_close_matches(str(given), allowed := list(allowed), n=1, cutoff=0.5)
     return ", ".join([*near, *(name for name in allowed if name not in near)])

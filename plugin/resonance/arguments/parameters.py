@@ -48,6 +48,12 @@ def needs_reference(pref_loss: Any) -> bool:
     return get_loss(pref_loss).needs_reference
 
 
+def reads_scores(pref_loss: Any) -> bool:
+    from ..losses import get_loss
+
+    return get_loss(pref_loss).needs_scores
+
+
 def uses_means(values: Mapping[str, Any]) -> bool:
     """Whether the log-probabilities handed to the loss are means a token; see `dpo_average_log_prob`."""
     from ..losses import get_loss

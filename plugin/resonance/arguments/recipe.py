@@ -79,7 +79,13 @@ def _value(flag: str) -> Any:
 
 
 def check(given: Mapping[str, Any], parser: ModuleType) -> None:
-    """Raise one ValueError with all problems of a recipe given as a mapping.
+    """Raise one ValueError with all problems of a recipe given as a mapping."""
+    if found := problems(given, parser):
+        raise ValueError(preference.report(found))
+
+
+def problems(given: Mapping[str, Any], parser: ModuleType) -> list[str]:
+    """All problems of a recipe given as a mapping, as messages that start with the key.
 
     A recipe that is not ours is only checked for unknown keys, which LlamaFactory refuses too, without a suggestion.
     """
@@ -95,9 +101,7 @@ def check(given: Mapping[str, Any], parser: ModuleType) -> None:
     checked = data.uses_rows(given) or data.uses_answers(given)
     if trains_policy or reward_model.trains_pairs(given) or checked:
         found += name_problems(given)
-    found += policy_recipe.problems(given, given) if trains_policy else _problems_without_policy(given)
-    if found:
-        raise ValueError(preference.report(found))
+    return found + (policy_recipe.problems(given, given) if trains_policy else _problems_without_policy(given))
 
 
 def _problems_without_policy(given: Mapping[str, Any]) -> list[str]:

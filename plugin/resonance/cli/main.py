@@ -26,11 +26,13 @@ from . import (
     report,
     rollout_check,
     serve_reward,
+    validate,
 )
 
 COMMANDS = {
     "data": data,
     "doctor": doctor,
+    "validate": validate,
     "estimate": estimate,
     "precompute": precompute,
     "rollout-check": rollout_check,

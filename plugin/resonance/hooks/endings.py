@@ -26,6 +26,10 @@ from ..arguments.resume import newest_complete
 CAUSES = "RESONANCE_CAUSES_DIR"  # set for the ranks of a torchrun that was started by `with_cause_last`
 # How gloo, NCCL and torch say that they cannot reach a rank: what that rank was stopped by, they do not know.
 LOST = re.compile(r"gloo|NCCL|Dist(Backend|Network|Store)Error|Timed out waiting|Connection (closed|reset) by peer")
+# How torch and CUDA report that memory ran out; the error of another library holds it as text.
+NO_MEMORY = re.compile(r"OutOfMemoryError|out of memory|DefaultCPUAllocator: can't allocate memory")
+# Errors by which LlamaFactory and Transformers refuse a recipe; others come from its run.
+REFUSALS = (OSError, ValueError, AssertionError, ImportError, LookupError, TypeError, AttributeError)
 LONGEST = 20_000  # characters of a cause; a message is shorter, but a foreign one may hold a whole row
 
 
@@ -36,12 +40,21 @@ def report_errors() -> None:
 
 
 class Reporter:
-    """A `sys.excepthook`; what it has nothing to add to goes to the one before it."""
+    """A `sys.excepthook`; what it has nothing to add to goes to the one before it.
+
+    Another library may have put its own between two of ours; an error is then reported once.
+    """
+
+    handled: BaseException | None = None
 
     def __init__(self, previous: Callable[..., Any]) -> None:
         self.previous = previous
 
     def __call__(self, kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
+        if Reporter.handled is error:
+            self.previous(kind, error, where)
+            return
+        Reporter.handled = error
         folder = os.environ.get(CAUSES)
         if issubclass(kind, KeyboardInterrupt):
             if not folder and os.environ.get("LOCAL_RANK", "0") == "0":
@@ -53,8 +66,7 @@ class Reporter:
             if first := first_cause(error):
                 cause = f"{cause}\nThe first cause: {first}"
                 write(f"The first cause: {first}")
-            of_ray = kind.__module__.partition(".")[0] == "ray"  # a worker has ended; its own lines are above
-            if more := lost_rank(cause) or (how_to_go_on(sys.argv[1:]) if of_ray else ""):
+            if more := cure(error, cause):
                 cause = f"{cause}\n{more}"
                 write(more)
         else:
@@ -82,6 +94,31 @@ def first_cause(error: BaseException) -> str:
     while (earlier := first.__cause__ or (None if first.__suppress_context__ else first.__context__)) is not None:
         first = earlier
     return "" if first is error else f"{type(first).__name__}: {str(first).strip()[:LONGEST]}"
+
+
+def cure(error: BaseException, cause: str) -> str:
+    """What to do about an error of others; empty where nothing is known.
+
+    Args:
+        error: that ends the process.
+        cause: it, as it is printed.
+    """
+    words = sys.argv[1:]
+    if type(error).__module__.partition(".")[0] == "ray":  # a worker has ended; its own lines are above
+        return how_to_go_on(words)
+    if lost := lost_rank(cause):
+        return lost
+    recipe_file = words[1 if words[:1] == ["train"] else 0 :][:1]
+    if not reader.names_file(recipe_file) or not recipe_file[0].endswith(reader.SUFFIXES):
+        return ""
+    if NO_MEMORY.search(cause):
+        return (
+            f"Memory ran out. `resonance validate {recipe_file[0]} --gpu-memory GIB` estimates what a GPU of that "
+            "size holds, and which batch fits."
+        )
+    if isinstance(error, REFUSALS):
+        return f"Next: `resonance validate {recipe_file[0]}` looks for the cause in the recipe, and loads no model."
+    return ""
 
 
 def lost_rank(cause: str) -> str:
