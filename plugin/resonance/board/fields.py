@@ -10,6 +10,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from .keys import KEYS
 
+_OPEN = ("advantage", "policy_loss", "rewards")  # which also take package.module:function
 SWITCHES = {"true": True, "false": False}
 Kind = Literal["check", "switch", "choice", "int", "float", "json", "rewards", "text"]
 
@@ -107,7 +108,7 @@ def _entry(field: Field, hint: Any) -> Entry:
         kind, choices = "rewards", names
     elif names:
         kind, choices = "choice", names
-    return Entry(field.name, kind, default, field.metadata.get("help", ""), choices, open=bool(names))
+    return Entry(field.name, kind, default, field.metadata.get("help", ""), choices, open=field.name in _OPEN)
 
 
 def _kind(hint: Any, default: Any) -> tuple[Kind, tuple[str, ...]]:
@@ -127,7 +128,7 @@ def _kind(hint: Any, default: Any) -> tuple[Kind, tuple[str, ...]]:
 
 
 def _names(key: str) -> tuple[str, ...]:
-    """Of a key that is a text by its type and takes names of a table; most take others, too."""
+    """Of a key that is a text by its type and takes names of a table."""
     from ..policy import ADVANTAGES, AGGREGATIONS, POLICY_LOSSES, PRESETS
     from ..rewards import REWARDS
 

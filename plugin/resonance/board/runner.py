@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..arguments.preference import NAMES_OF_LLAMAFACTORY
@@ -25,6 +26,8 @@ OVERRIDDEN = {
 }
 # What LlamaBoard writes for its own PPO, which runs nowhere; ours takes `rewards`, and samples what it trains.
 _OF_THEIR_PPO = ("reward_model", "reward_model_type", "top_k", "top_p")
+# Where the message begins that a failed training ends with; see hooks/endings.py.
+_CAUSE = re.compile(r"^(?:Rank \d+ was stopped by:|[\w.]*(?:Error|Exception|Interrupt)\b)", re.MULTILINE)
 _ANY = "-"  # in the place of a reward model: as a text, and as a list of one
 
 
@@ -51,6 +54,9 @@ class _Runner:
 
     entries: Mapping[str, Entry]
     manager: Any
+    trainer: Any
+    running_data: Mapping[Any, Any]
+    do_train: bool
 
     def _get(self, data: Mapping[Any, Any], name: str) -> Any:
         return data[self.manager.get_elem_by_id(name)]
@@ -148,3 +154,29 @@ class _Runner:
         names = self.entries.items()
         ours = {self.manager.get_elem_by_id(f"train.{PREFIX}{name}"): entry.untouched for name, entry in names}
         return {**ours, **loaded}
+
+    def monitor(self) -> Iterator[dict[Any, Any]]:
+        """LlamaFactory's updates of the page; a failure begins with its cause, which stands below the whole log."""
+        language = self._get(self.running_data, "top.lang")
+        box = self.manager.get_elem_by_id(f"{'train' if self.do_train else 'eval'}.output_box")
+        for update in super().monitor():  # type: ignore[misc]
+            yield {**update, box: with_cause_first(update[box], language)} if self.trainer is None else update
+
+
+def with_cause_first(text: str, language: str) -> str:
+    """What the page shows when a training has ended, with the cause of a failure before its log.
+
+    Args:
+        text: LlamaFactory's: one line, and below it in a block what the process wrote to stderr.
+        language: of the page.
+    """
+    head, fence, log = text.partition("\n\n```\n")
+    rank = log.rfind("was stopped by:")
+    found = [match.start() for match in _CAUSE.finditer(log)]
+    if "Exit code:" not in head or not fence or not found:
+        return text
+    begin = max(found) if rank < 0 else max(start for start in found if start <= rank)
+    if not log[:begin].strip():
+        return text
+    cause = log[begin:].rpartition("\n```")[0].rstrip()
+    return f"{head}\n\n{alert('cause', language)}\n\n```\n{cause}\n```\n\n```\n{log}"
