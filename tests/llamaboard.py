@@ -26,6 +26,7 @@ class Page:
 
     def data(self, **given: Any) -> dict[Any, Any]:
         values = {id_: getattr(element, "value", None) for id_, element in self.manager._id_to_elem.items()}
+        values = {id_: value for id_, value in values.items() if not id_.endswith("_tab")}  # those ask for nothing
         return {self.manager.get_elem_by_id(id_): value for id_, value in {**values, **FORM, **given}.items()}
 
     def preview(self, **given: Any) -> str:

@@ -11,6 +11,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from .keys import KEYS
 
 _OPEN = ("advantage", "policy_loss", "rewards")  # which also take package.module:function
+# LlamaFactory has defaults for these; in stage: ppo they are those of the preset, and of the trained distribution.
+_OF_PRESET = ("temperature", "ppo_epochs")
 SWITCHES = {"true": True, "false": False}
 Kind = Literal["check", "switch", "choice", "int", "float", "json", "rewards", "text"]
 
@@ -101,7 +103,7 @@ def entries() -> dict[str, Entry]:
 
 
 def _entry(field: Field, hint: Any) -> Entry:
-    default = None if field.default is MISSING else field.default
+    default = None if field.default is MISSING or field.name in _OF_PRESET else field.default
     kind, choices = _kind(hint, default)
     names = _names(field.name)
     if field.name == "rewards":

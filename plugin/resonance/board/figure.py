@@ -28,6 +28,7 @@ def gen_loss_plot(original: Callable[..., Any]) -> Callable[..., Any]:
         below.set_xlabel("step")
         below.set_ylabel("reward")
         above.set_xlabel("")
+        figure.tight_layout()
         return figure
 
     return wrapper

@@ -39,7 +39,9 @@ STAGES: dict[str, tuple[str, ...]] = {
     "sft": ("overlong", "data_ratio", *_RATES),
     "pt": ("data_ratio", *_RATES),
 }  # fmt: skip
-KEYS = tuple(dict.fromkeys(key for keys in STAGES.values() for key in keys))
+_SHARED = (*_LENGTHS, "score_margin", "data_ratio", *_ENGINE, *_RATES)
+# In the order of the page: what belongs to one stage alone comes first.
+KEYS = tuple(dict.fromkeys([*(key for keys in STAGES.values() for key in keys if key not in _SHARED), *_SHARED]))
 # What `shown` reads beside the stage and `pref_loss`.
 WATCHED = ("pref_engine", "kto_engine", "rm_engine", "rm_margin", "rm_weight", "ppo_variant", "advantage",
            "rollout_backend")  # fmt: skip
