@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""LlamaBoard in a browser: a training with `uni_dpo` to its end, a chat with what it made, and the page in Chinese."""
+"""LlamaBoard in a browser: a training with `uni_dpo` to its end, the page in Chinese, and a chat with what was trained."""
 
 from __future__ import annotations
 
@@ -105,7 +105,9 @@ def fill_in(form: Form) -> None:
     form.page.keyboard.press("Escape")
 
 
-def test_a_training_with_uni_dpo_and_what_comes_after_it(address: str, tmp_path: Path) -> None:
+def test_a_training_with_uni_dpo_and_what_comes_after_it(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with opened(address, height=1400) as page:
         form = Form(page)
         assert page.get_by_text("uni_dpo_tau_good").count() == 0
@@ -129,14 +131,15 @@ def test_a_training_with_uni_dpo_and_what_comes_after_it(address: str, tmp_path:
         history = json.loads((out / "trainer_state.json").read_text())["log_history"]
         assert "w_qual" in history[0] and (out / "training_w_qual.png").is_file()
 
-        form.choose("Checkpoint path", "mine")
-        page.keyboard.press("Escape")
-        page.get_by_role("tab", name="Chat").click()
-        page.get_by_role("button", name="Load model", exact=True).click()
-        page.get_by_text(re.compile("^Model loaded")).first.wait_for()
-        page.get_by_role("tab", name="Train").click()
-
         form.choose("Language", "zh")
         page.get_by_text("优质阈值 τ_good (uni_dpo_tau_good)").wait_for()
         assert form.field("优质阈值 τ_good").input_value() == "3.5"
         assert page.get_by_text("Resonance：当前训练阶段与损失的参数").count() == 1  # noqa: RUF001
+
+    from llamafactory.chat import ChatModel
+    from llamafactory.webui.control import list_checkpoints
+
+    monkeypatch.chdir(tmp_path)
+    assert [name for name, _ in list_checkpoints("Custom", "lora").choices] == ["mine"]
+    trained = {"model_name_or_path": str(MODEL), "adapter_name_or_path": str(out), "template": "qwen2_vl"}
+    assert ChatModel({**trained, "infer_dtype": "float32"}).engine.model is not None
