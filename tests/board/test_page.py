@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""LlamaBoard in a browser: a training with `uni_dpo` to its end, the page in Chinese, and a chat with what was trained."""
+"""LlamaBoard in a browser: a training with `uni_dpo` to its end, the page in Chinese, and a chat afterwards."""
 
 from __future__ import annotations
 
