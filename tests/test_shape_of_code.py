@@ -29,7 +29,8 @@ ARROWS = {
     "startup.py": {STARTUP.stem},
     "__main__.py": {"cli"},
     "upstream.py": set(),  # annotations for every room
-    "hooks": {"arguments", "training"},
+    "hooks": {"arguments", "training", "board"},
+    "board": {"arguments", "losses", "policy", "rewards"},
     "arguments": {"losses", "policy", "rewards", "spec", "wire", "forward", "rows"},  # of the last two only names
     "rows": set(),
     "spec": set(),
@@ -77,7 +78,7 @@ ARROWS = {
     },
 }
 # Only these import LlamaFactory: inside functions in `checks` and `hooks`.
-IMPORTS_LLAMAFACTORY = {"hooks", "rows", "reward_model", "training", "checks"}
+IMPORTS_LLAMAFACTORY = {"hooks", "board", "rows", "reward_model", "training", "checks"}
 ONLY_TORCH = {"spec", "losses", "policy"}
 # Rooms that answer without torch: it may only be imported inside a function there.
 WITHOUT_TORCH = {

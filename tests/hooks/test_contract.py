@@ -82,7 +82,7 @@ OVERRIDDEN = {
     "CustomDPOTrainer": {**REFERENCED, **RECORDED, "get_batch_loss_metrics": ("model", "batch", "train_eval")},
     "CustomKTOTrainer": REFERENCED,
 }
-NOT_OF_A_RUN = ("selection", "v1", "ray", "chat", "families")
+NOT_OF_A_RUN = ("selection", "v1", "ray", "chat", "board", "families")
 CLASSES = [patch for patch in PATCHES if patch.name in OVERRIDDEN]
 
 

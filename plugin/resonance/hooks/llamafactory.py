@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""Every name of LlamaFactory that we rebind, with feedback.py, stock.py and tables.py; `always` ones: always.py.
+"""Every name of LlamaFactory that we rebind, with board, feedback, stock and tables.py; `always` ones: always.py.
 
 Imported by the start-up hook while LlamaFactory is, so other rooms are imported inside functions. `resonance doctor`
 prints this list.
@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import SUPPORTED_LLAMAFACTORY, TESTED_LLAMAFACTORY
+from .board import BOARD_PATCHES
 from .declare import always as _always
 from .declare import in_run as _in
 from .feedback import KTO_PATCHES
@@ -244,6 +245,7 @@ PATCHES = (
     ),
     *KTO_PATCHES,
     *STOCK_PATCHES,
+    *BOARD_PATCHES,
 )
 
 registry = Registry("llamafactory", SUPPORTED_LLAMAFACTORY, TESTED_LLAMAFACTORY, PATCHES)

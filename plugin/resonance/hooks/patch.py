@@ -20,6 +20,7 @@ Scope = Literal[
     "launcher",
     "ray",
     "chat",
+    "board",
     "families",
     "v1",
     "run_dpo",
