@@ -42,6 +42,7 @@ ARROWS = {
     "reward_model": {"forward", "rows"},
     "reference": {"rows", "forward", "datafiles"},  # of datafiles only files that are there whole or not at all
     "rollout": {"forward", "wire"},
+    "evaluate": {"arguments", "forward", "reference", "reward_model", "rollout", "rows", "wire"},
     "training": {
         "arguments",
         "rows",
@@ -59,10 +60,10 @@ ARROWS = {
     "translate": set(),
     # up, on purpose: the doctor reports on the hooks
     "checks": {"hooks", STARTUP.stem, "arguments", "rows", "datafiles"},
-    "cli": {"checks", "importers", "datafiles", "losses", "reward_model", "rows", "serve", "translate"},
+    "cli": {"checks", "evaluate", "importers", "datafiles", "losses", "reward_model", "rows", "serve", "translate"},
 }
 # Only these import LlamaFactory: inside functions in `checks` and `hooks`.
-IMPORTS_LLAMAFACTORY = {"hooks", "rows", "reward_model", "training", "checks"}
+IMPORTS_LLAMAFACTORY = {"hooks", "rows", "reward_model", "evaluate", "training", "checks"}
 ONLY_TORCH = {"spec", "losses", "policy"}
 # Rooms that answer without torch: it may only be imported inside a function there.
 WITHOUT_TORCH = {

@@ -1,0 +1,153 @@
+# Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
+"""A folder with a policy -> log-probabilities of pairs, by the tokens, the template and the forward of training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from llamafactory.hparams import get_infer_args
+from llamafactory.model import load_model, load_tokenizer
+
+from ..forward.call import Forward, capabilities
+from ..forward.names import SPEEDUPS
+from ..forward.result import TokenLogps, sums
+from ..forward.selftest import SelfTest
+from ..reference.adapters import adapters_off
+from ..rows.collate import PreferenceCollator, describe_rows
+from ..rows.encode import PairEncoder
+from ..rows.fields import ROW, SOURCE
+from ..rows.templates import own_template
+from .accuracy import PairLogps
+from .trained import Trained
+
+Pair = Mapping[str, Any]
+SIDES = ("chosen", "rejected")
+
+
+def load(trained: Trained, *, device: str | None = None, dtype: str = "auto", batch_size: int = 16) -> Policy:
+    """The model of a folder, its adapter beside it and not merged, so that it can be switched off.
+
+    Args:
+        trained: what is known of it.
+        device: a name of torch; None for the GPU, or the CPU.
+        dtype: float32, bfloat16, float16, or auto for that of the files.
+        batch_size: answers that the model reads together.
+
+    Raises:
+        ValueError: the files lack weights, or do not fit together.
+    """
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    model_args, data_args, finetuning_args, _ = get_infer_args({**trained.arguments(), "infer_dtype": dtype})
+    model_args.device_map = {"": place}
+    if dtype != "auto":
+        model_args.compute_dtype = getattr(torch, dtype)
+    modules = load_tokenizer(model_args)
+    template = own_template(modules["tokenizer"], data_args)
+    # an adapter that does not train would be merged
+    model = load_model(modules["tokenizer"], model_args, finetuning_args, is_trainable=trained.is_adapter)
+    model.requires_grad_(False)
+    return Policy(model.to(place).eval(), template, modules, trained, batch_size)
+
+
+class Policy:
+    """Reads pairs.
+
+    Args:
+        model: for evaluation; with its adapters, if it has some.
+        template: LlamaFactory's, of its training.
+        modules: its `tokenizer` and `processor`.
+        trained: what is known of it.
+        batch_size: answers that the model reads together.
+    """
+
+    def __init__(
+        self, model: Any, template: Any, modules: Mapping[str, Any], trained: Trained, batch_size: int
+    ) -> None:
+        self.model, self.template, self.modules, self.trained = model, template, modules, trained
+        self.batch_size = batch_size
+        self.encode = PairEncoder(template, modules["tokenizer"], modules["processor"])
+        self.collate = PreferenceCollator(template=template, model=model, pad_to_multiple_of=8, **modules)
+        self._forward: Forward | None = None
+
+    def __call__(
+        self, pairs: Sequence[Pair], *, reference: bool = False, progress: Callable[[int], Any] = lambda _: None
+    ) -> list[PairLogps]:
+        """What the model makes of each pair, whole, however long it is.
+
+        Args:
+            pairs: of `checks.data.pairs.read_pairs`.
+            reference: read them with the adapter off, too.
+            progress: called with the number of pairs that were read.
+
+        Raises:
+            ValueError: a pair that the template cannot write, an image that cannot be read, or numbers that are none.
+        """
+        found: list[PairLogps] = []
+        step = max(self.batch_size // 2, 1)
+        with torch.no_grad():
+            for start in range(0, len(pairs), step):
+                found += self._read(pairs[start : start + step], reference)
+                progress(min(step, len(pairs) - start))
+        if bad := [place for place, of in enumerate(found) if not all(map(math.isfinite, of.numbers()))]:
+            where = describe_rows([dict(pairs[bad[0]])])
+            raise ValueError(
+                f"{self.trained.name} gives {len(bad)} of {len(found)} pairs a log-probability that is no finite "
+                f"number, the first in {where}: its weights are broken; take another checkpoint"
+            )
+        return found
+
+    def tokenized(self, pair: Pair) -> dict[str, Any]:
+        """A pair as the trainer's collator takes it."""
+        system = "".join(message["content"] for message in pair["messages"][:1] if message["role"] == "system")
+        prompt = [message for message in pair["messages"] if message["role"] != "system"]
+        answers = [{"role": "assistant", "content": pair[side]} for side in SIDES]
+        row = {"_prompt": prompt, "_response": answers, "_system": system, "_tools": pair["tools"]}
+        try:
+            ids = self.encode({**row, "_images": list(pair["images"]), "_videos": [], "_audios": []}).model_inputs()
+        except Exception as error:  # whatever a processor raises
+            where = describe_rows([dict(pair)])
+            raise ValueError(f"{where}: cannot be tokenized ({type(error).__name__}: {error})") from error
+        names = (f"{side}_{part}" for side in SIDES for part in ("input_ids", "labels"))
+        found: dict[str, Any] = dict(zip(names, ids, strict=True))
+        found |= {f"{side}_attention_mask": [1] * len(found[f"{side}_input_ids"]) for side in SIDES}
+        origin = {name: pair[name] for name in (SOURCE, ROW) if name in pair}
+        return {**found, "images": list(pair["images"]), "videos": [], "audios": [], **origin}
+
+    def _read(self, pairs: Sequence[Pair], reference: bool) -> Iterator[PairLogps]:
+        rows = [self.tokenized(pair) for pair in pairs]
+        batch = {name: self._placed(value) for name, value in self.collate(rows).items()}
+        if self._forward is None:
+            self._forward = Forward(self._agreeing(batch))
+        prepared = self._forward.prepare(dict(batch), self.model, self.model if reference else None)
+
+        def numbers(off: bool) -> tuple[list[float], list[int]]:
+            with adapters_off(self.model) if off else nullcontext():
+                tokens = Forward.call(self.model, self.model, prepared)
+            return sums(tokens).double().tolist(), tokens.lengths.tolist()
+
+        (logps, lengths), count = numbers(off=False), len(rows)
+        theirs = numbers(off=True)[0] if reference else None
+        limit = self.trained.settings.data.get("cutoff_len") or math.inf
+        for place, row in enumerate(rows):
+            whole = max(len(row[f"{side}_input_ids"]) for side in SIDES)
+            beside = None if theirs is None else (theirs[place], theirs[place + count])
+            answers = logps[place], logps[place + count], lengths[place], lengths[place + count]
+            yield PairLogps(*answers, reference=beside, overlong=whole > limit)
+
+    def _placed(self, value: Any) -> Any:
+        return value.to(self.model.device) if hasattr(value, "to") else value
+
+    def _agreeing(self, batch: Mapping[str, Any]) -> Collection[str]:
+        """The speed-ups that agree with the plain path on a batch."""
+        candidates = frozenset(SPEEDUPS) - set(capabilities(self.model))
+        forward = Forward(candidates, always=True)
+
+        def run(on: Collection[str]) -> tuple[TokenLogps, None]:
+            return Forward.call(self.model, self.model, forward.prepare(dict(batch), self.model, on=on)), None
+
+        half = any(p.dtype in (torch.bfloat16, torch.float16) for p in self.model.parameters())
+        return SelfTest(run, [], half, self.model.device).choose(candidates).on
