@@ -28,7 +28,7 @@ def results(run):
 
 
 @pytest.mark.parametrize("batch", [64, 14])
-def test_accuracies_are_the_trainers(runs, forty, capsys, batch):
+def test_accuracies_are_the_trainers(runs, forty, model, capsys, batch):
     folder = runs["lora"].output_dir
     words = ("--model", folder, "--model", folder / "checkpoint-2", "--batch-size", batch, "--json")
     assert main(command(forty, *words)) == 0
@@ -42,7 +42,7 @@ def test_accuracies_are_the_trainers(runs, forty, capsys, batch):
     assert 2.0 * found["margin_reference"] == pytest.approx(trainer["eval_rewards/margins"], abs=1e-5)
     assert last["calibration"]["beta"] == 2.0 and last["calibration"]["margin"] == "mean a token above the reference"
     assert before["pairs"]["all"]["margin_reference"] != found["margin_reference"], "a checkpoint has its own weights"
-    assert last["reference"] == f"{MODEL}, the adapter switched off" and last["template"] == "qwen2_vl"
+    assert last["reference"] == f"{model}, the adapter switched off" and last["template"] == "qwen2_vl"
 
 
 def test_a_whole_model_against_the_model_it_was_trained_from(runs, forty, capsys, tmp_path):
@@ -98,10 +98,10 @@ def test_what_is_missing_is_named_at_once(forty, capsys, tmp_path):
     assert "--ref belongs to --model; --batch-size 0 is not allowed" in capsys.readouterr().err
 
 
-def test_what_a_folder_says_needs_no_torch(runs):
+def test_what_a_folder_says_needs_no_torch(runs, model):
     assert loaded("import resonance.evaluate.trained, resonance.evaluate.accuracy", "torch", "llamafactory") == []
     found = read_trained(str(runs["lora"].output_dir / "checkpoint-2"), {})
-    assert found.is_adapter and found.settings.base == str(MODEL) and found.beta == 2.0
+    assert found.is_adapter and found.settings.base == str(model) and found.beta == 2.0
     assert found.settings.data["default_system"] == "Be brief."
 
 

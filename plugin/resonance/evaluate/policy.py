@@ -18,7 +18,7 @@ from ..forward.result import TokenLogps, sums
 from ..forward.selftest import SelfTest
 from ..reference.adapters import adapters_off
 from ..rows.collate import PreferenceCollator, describe_rows
-from ..rows.encode import PairEncoder
+from ..rows.encode import PairEncoder, PairIds
 from ..rows.fields import ROW, SOURCE
 from ..rows.templates import own_template
 from .accuracy import PairLogps
@@ -41,16 +41,59 @@ def load(trained: Trained, *, device: str | None = None, dtype: str = "auto", ba
         ValueError: the files lack weights, or do not fit together.
     """
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    model_args, data_args, finetuning_args, _ = get_infer_args({**trained.arguments(), "infer_dtype": dtype})
+    model_args, finetuning_args, writer = prepared(trained, dtype)
     model_args.device_map = {"": place}
     if dtype != "auto":
         model_args.compute_dtype = getattr(torch, dtype)
-    modules = load_tokenizer(model_args)
-    template = own_template(modules["tokenizer"], data_args)
     # an adapter that does not train would be merged
-    model = load_model(modules["tokenizer"], model_args, finetuning_args, is_trainable=trained.is_adapter)
+    model = load_model(writer.tokenizer, model_args, finetuning_args, is_trainable=trained.is_adapter)
     model.requires_grad_(False)
-    return Policy(model.to(place).eval(), template, modules, trained, batch_size)
+    return Policy(model.to(place).eval(), writer, trained, batch_size)
+
+
+def prepared(trained: Trained, dtype: str = "auto") -> tuple[Any, Any, Writer]:
+    """LlamaFactory's model and finetuning arguments of a model, and what writes its prompts; no weights are read."""
+    model_args, data_args, finetuning_args, _ = get_infer_args({**trained.arguments(), "infer_dtype": dtype})
+    modules = load_tokenizer(model_args)
+    return model_args, finetuning_args, Writer(own_template(modules["tokenizer"], data_args), **modules)
+
+
+class Writer:
+    """Writes pairs as a trainer does.
+
+    Args:
+        template: LlamaFactory's, of the training.
+        tokenizer: of the model.
+        processor: of its media, or None.
+    """
+
+    def __init__(self, template: Any, tokenizer: Any, processor: Any) -> None:
+        self.template, self.tokenizer, self.processor = template, tokenizer, processor
+        self.encode = PairEncoder(template, tokenizer, processor)
+
+    def aligned(self, pair: Pair) -> dict[str, Any]:
+        """A pair as LlamaFactory's converters leave it."""
+        system = "".join(message["content"] for message in pair["messages"][:1] if message["role"] == "system")
+        prompt = [message for message in pair["messages"] if message["role"] != "system"]
+        answers = [{"role": "assistant", "content": pair[side]} for side in SIDES]
+        row = {"_prompt": prompt, "_response": answers, "_system": system, "_tools": pair["tools"]}
+        return {**row, "_images": list(pair["images"]), "_videos": [], "_audios": []}
+
+    def ids(self, pair: Pair) -> PairIds:
+        """Its tokens; ValueError naming the row if it cannot be written."""
+        try:
+            return self.encode(self.aligned(pair))
+        except Exception as error:  # whatever a processor raises
+            where = describe_rows([dict(pair)])
+            raise ValueError(f"{where}: cannot be tokenized ({type(error).__name__}: {error})") from error
+
+    def row(self, pair: Pair) -> dict[str, Any]:
+        """A pair as the trainer's collator takes it."""
+        names = (f"{side}_{part}" for side in SIDES for part in ("input_ids", "labels"))
+        found: dict[str, Any] = dict(zip(names, self.ids(pair).model_inputs(), strict=True))
+        found |= {f"{side}_attention_mask": [1] * len(found[f"{side}_input_ids"]) for side in SIDES}
+        origin = {name: pair[name] for name in (SOURCE, ROW) if name in pair}
+        return {**found, "images": list(pair["images"]), "videos": [], "audios": [], **origin}
 
 
 class Policy:
@@ -58,19 +101,20 @@ class Policy:
 
     Args:
         model: for evaluation; with its adapters, if it has some.
-        template: LlamaFactory's, of its training.
-        modules: its `tokenizer` and `processor`.
+        writer: of its training.
         trained: what is known of it.
         batch_size: answers that the model reads together.
     """
 
-    def __init__(
-        self, model: Any, template: Any, modules: Mapping[str, Any], trained: Trained, batch_size: int
-    ) -> None:
-        self.model, self.template, self.modules, self.trained = model, template, modules, trained
-        self.batch_size = batch_size
-        self.encode = PairEncoder(template, modules["tokenizer"], modules["processor"])
-        self.collate = PreferenceCollator(template=template, model=model, pad_to_multiple_of=8, **modules)
+    def __init__(self, model: Any, writer: Writer, trained: Trained, batch_size: int) -> None:
+        self.model, self.writer, self.trained, self.batch_size = model, writer, trained, batch_size
+        self.collate = PreferenceCollator(
+            template=writer.template,
+            model=model,
+            pad_to_multiple_of=8,
+            tokenizer=writer.tokenizer,
+            processor=writer.processor,
+        )
         self._forward: Forward | None = None
 
     def __call__(
@@ -100,25 +144,8 @@ class Policy:
             )
         return found
 
-    def tokenized(self, pair: Pair) -> dict[str, Any]:
-        """A pair as the trainer's collator takes it."""
-        system = "".join(message["content"] for message in pair["messages"][:1] if message["role"] == "system")
-        prompt = [message for message in pair["messages"] if message["role"] != "system"]
-        answers = [{"role": "assistant", "content": pair[side]} for side in SIDES]
-        row = {"_prompt": prompt, "_response": answers, "_system": system, "_tools": pair["tools"]}
-        try:
-            ids = self.encode({**row, "_images": list(pair["images"]), "_videos": [], "_audios": []}).model_inputs()
-        except Exception as error:  # whatever a processor raises
-            where = describe_rows([dict(pair)])
-            raise ValueError(f"{where}: cannot be tokenized ({type(error).__name__}: {error})") from error
-        names = (f"{side}_{part}" for side in SIDES for part in ("input_ids", "labels"))
-        found: dict[str, Any] = dict(zip(names, ids, strict=True))
-        found |= {f"{side}_attention_mask": [1] * len(found[f"{side}_input_ids"]) for side in SIDES}
-        origin = {name: pair[name] for name in (SOURCE, ROW) if name in pair}
-        return {**found, "images": list(pair["images"]), "videos": [], "audios": [], **origin}
-
     def _read(self, pairs: Sequence[Pair], reference: bool) -> Iterator[PairLogps]:
-        rows = [self.tokenized(pair) for pair in pairs]
+        rows = [self.writer.row(pair) for pair in pairs]
         batch = {name: self._placed(value) for name, value in self.collate(rows).items()}
         if self._forward is None:
             self._forward = Forward(self._agreeing(batch))
