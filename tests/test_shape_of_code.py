@@ -60,7 +60,17 @@ ARROWS = {
     "translate": set(),
     # up, on purpose: the doctor reports on the hooks
     "checks": {"hooks", STARTUP.stem, "arguments", "rows", "datafiles"},
-    "cli": {"checks", "evaluate", "importers", "datafiles", "losses", "reward_model", "rows", "serve", "translate"},
+    "cli": {
+        "checks",
+        "evaluate",
+        "importers",
+        "datafiles",
+        "losses",
+        "reward_model",
+        "rows",
+        "serve",
+        "translate",
+    },
 }
 # Only these import LlamaFactory: inside functions in `checks` and `hooks`.
 IMPORTS_LLAMAFACTORY = {"hooks", "rows", "reward_model", "evaluate", "training", "checks"}

@@ -6,4 +6,7 @@
 | `trained.py` | what a folder with a model holds about its training: base, template, limits. Imports no torch |
 | `policy.py` | loads such a folder; log-probabilities of pairs with it, and with its adapter off |
 | `accuracy.py` | accuracies, margins and calibration of groups of pairs, as pure functions of numbers |
+| `outside.py` | a folder as Transformers and PEFT read it: prompts, names of weights, log-probabilities |
+| `export.py`, `served.py` | compares that, and a vLLM server, with the trained model |
+| `suites.py`, `handoff.py` | benchmarks by the names of VLMEvalKit and lmms-eval; their configuration and commands |
 """

@@ -21,14 +21,19 @@ from .trained import ADAPTER, Trained
 ADAPTER_FILE = "adapter_model.safetensors"
 
 
+def messages_of(writer: Writer, pair: Pair) -> list[dict[str, Any]]:
+    """A pair's conversation up to its answers, with the training's system message and images within its limits."""
+    origin = {name: pair[name] for name in (SOURCE, ROW) if name in pair}
+    row = {MESSAGES: json.dumps(pair["messages"]), "images": list(pair["images"]), **origin}
+    return ChatWriter(writer.template, writer.processor)(row)
+
+
 def prompt(processor: Any, writer: Writer, pair: Pair) -> dict[str, Any]:
     """Inputs of the model for a pair's prompt, by the processor's own chat template.
 
     Images are within the limits of the training, so that what differs is not their size alone.
     """
-    origin = {name: pair[name] for name in (SOURCE, ROW) if name in pair}
-    row = {MESSAGES: json.dumps(pair["messages"]), "images": list(pair["images"]), **origin}
-    messages = ChatWriter(writer.template, writer.processor)(row)
+    messages = messages_of(writer, pair)
     if hasattr(processor, "image_processor"):  # in the layout that all chat templates for images know
         messages = [
             {**message, "content": [{"type": "text", "text": text}]}
