@@ -42,7 +42,6 @@ ARROWS = {
     "reward_model": {"forward", "rows"},
     "reference": {"rows", "forward", "datafiles"},  # of datafiles only files that are there whole or not at all
     "rollout": {"forward", "wire"},
-    "evaluate": {"arguments", "forward", "reference", "reward_model", "rollout", "rows", "wire"},
     "training": {
         "arguments",
         "rows",
@@ -55,6 +54,7 @@ ARROWS = {
         "reference",
         "wire",
     },
+    "evaluate": {"arguments", "forward", "reference", "reward_model", "rollout", "rows", "training", "wire"},
     "datafiles": {"rows"},  # of rows only what a score is
     "importers": {"datafiles"},
     "translate": set(),

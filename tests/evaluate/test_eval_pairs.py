@@ -81,6 +81,17 @@ def test_weights_that_are_no_numbers(runs, forty, capsys, tmp_path):
     assert f"{ROWS} of {ROWS} pairs a log-probability that is no finite number" in capsys.readouterr().err
 
 
+def test_weights_that_are_missing(runs, forty, capsys, tmp_path):
+    for name, file in (("lora", "adapter_model.safetensors"), ("full", "model.safetensors")):
+        folder = shutil.copytree(runs[name].output_dir, tmp_path / name)
+        state = load_file(folder / file)
+        lost = next(key for key in state if "layers.1.self_attn.q_proj" in key)
+        save_file({key: value for key, value in state.items() if key != lost}, folder / file, {"format": "pt"})
+        assert main(command(forty, "--model", folder)) == 2
+        error = capsys.readouterr().err
+        assert "lacks " in error and "layers.1.self_attn.q_proj" in error
+
+
 def test_what_is_missing_is_named_at_once(forty, capsys, tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "adapter_config.json").write_text('{"base_model_name_or_path": "/gone/model"}')

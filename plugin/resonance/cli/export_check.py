@@ -68,7 +68,7 @@ def _results(args: argparse.Namespace, trained: Trained) -> Iterator[Result]:
     from ..evaluate.served import Server, check_server
 
     pairs = _pairs(args, trained)
-    policy = load(trained, device=args.device)
+    policy = load(trained, device=args.device, allow_missing_weights=True)  # they are reported below
     logps = policy(pairs, reference=False)
     outside = None
     for folder in (args.run, *([args.merged] if args.merged else [])):

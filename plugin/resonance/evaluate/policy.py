@@ -21,6 +21,7 @@ from ..rows.collate import PreferenceCollator, describe_rows
 from ..rows.encode import PairEncoder, PairIds
 from ..rows.fields import ROW, SOURCE
 from ..rows.templates import own_template
+from ..training.weights import complete_weights
 from .accuracy import PairLogps
 from .trained import Trained
 
@@ -28,32 +29,36 @@ Pair = Mapping[str, Any]
 SIDES = ("chosen", "rejected")
 
 
-def load(trained: Trained, *, device: str | None = None, dtype: str = "auto", batch_size: int = 16) -> Policy:
+def load(
+    trained: Trained, *, device: str | None = None, batch_size: int = 16, allow_missing_weights: bool = False
+) -> Policy:
     """The model of a folder, its adapter beside it and not merged, so that it can be switched off.
 
     Args:
         trained: what is known of it.
         device: a name of torch; None for the GPU, or the CPU.
-        dtype: float32, bfloat16, float16, or auto for that of the files.
         batch_size: answers that the model reads together.
+        allow_missing_weights: for whoever looks for them.
 
     Raises:
         ValueError: the files lack weights, or do not fit together.
     """
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    model_args, finetuning_args, writer = prepared(trained, dtype)
+    model_args, finetuning_args, writer = prepared(trained)
     model_args.device_map = {"": place}
-    if dtype != "auto":
-        model_args.compute_dtype = getattr(torch, dtype)
-    # an adapter that does not train would be merged
-    model = load_model(writer.tokenizer, model_args, finetuning_args, is_trainable=trained.is_adapter)
+    try:
+        with nullcontext() if allow_missing_weights else complete_weights(False):
+            # an adapter that does not train would be merged
+            model = load_model(writer.tokenizer, model_args, finetuning_args, is_trainable=trained.is_adapter)
+    except UserWarning as error:  # PEFT's
+        raise ValueError(f"{trained.name} lacks weights of its adapter: {error}") from None
     model.requires_grad_(False)
     return Policy(model.to(place).eval(), writer, trained, batch_size)
 
 
-def prepared(trained: Trained, dtype: str = "auto") -> tuple[Any, Any, Writer]:
+def prepared(trained: Trained) -> tuple[Any, Any, Writer]:
     """LlamaFactory's model and finetuning arguments of a model, and what writes its prompts; no weights are read."""
-    model_args, data_args, finetuning_args, _ = get_infer_args({**trained.arguments(), "infer_dtype": dtype})
+    model_args, data_args, finetuning_args, _ = get_infer_args(trained.arguments())
     modules = load_tokenizer(model_args)
     return model_args, finetuning_args, Writer(own_template(modules["tokenizer"], data_args), **modules)
 
