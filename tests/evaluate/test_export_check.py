@@ -7,6 +7,9 @@ import base64
 import io
 import json
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,9 +17,13 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from conftest import DATA
 from evaluate.conftest import CHAT_TEMPLATE
 from resonance.cli.main import main
 from rollout.fake_vllm import FakeVllm
+from training.vllm_server import VllmProcess, environment
+
+CHECKOUT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -183,6 +190,30 @@ def test_a_server_that_is_not_there(runs, checked):
     server.kill()
     code, lines, _ = checked(runs["full"].output_dir, "--url", server.url)
     assert code == 1 and "Connection refused" in failed(lines)[0]
+
+
+@pytest.mark.slow
+def test_a_real_vllm(checked, forty, tmp_path):
+    """A whole model, of heads that vLLM's attention has on a CPU; another one is found."""
+    folders = [tmp_path / name for name in ("model", "other")]
+    for seed, folder in enumerate(folders):
+        script = [sys.executable, CHECKOUT / "scripts" / "make_tiny_model.py", folder, "--size", "small"]
+        subprocess.run([*script, "--seed", str(seed)], check=True)
+    recipe = {
+        "model_name_or_path": str(folders[0]),
+        "finetuning_type": "full",
+        "cutoff_len": 512,
+        "max_new_tokens": 16,
+    }
+    server = VllmProcess(environment(tmp_path), recipe, tmp_path / "vllm.log")
+    data = ("--template", "qwen2_vl", "--data", "pairs", "--dataset-dir", forty, "--media-dir", DATA)
+    try:
+        server.start()
+        same, other = (checked(folder, *data, "--url", server.url) for folder in folders)
+    finally:
+        server.kill()
+    assert same[0] == 0 and same[1][-1].startswith(f"PASS  {server.url} ({folders[0]}): log-probabilities"), same[1]
+    assert other[0] == 1 and other[1][-1].startswith(f"FAIL  {server.url}"), other[1]
 
 
 def test_json(runs, checked):
