@@ -56,6 +56,7 @@ ARROWS = {
         "report",
         "wire",
     },
+    "evaluate": {"arguments", "forward", "reference", "reward_model", "rollout", "rows", "training", "wire"},
     "datafiles": {"rows"},  # of rows only what a score is
     "view": {"datafiles"},
     "importers": {"datafiles"},
@@ -66,6 +67,7 @@ ARROWS = {
     "cli": {
         "arguments",
         "checks",
+        "evaluate",
         "importers",
         "datafiles",
         "losses",
@@ -78,7 +80,7 @@ ARROWS = {
     },
 }
 # Only these import LlamaFactory: inside functions in `checks` and `hooks`.
-IMPORTS_LLAMAFACTORY = {"hooks", "board", "rows", "reward_model", "training", "checks"}
+IMPORTS_LLAMAFACTORY = {"hooks", "board", "rows", "reward_model", "evaluate", "training", "checks"}
 ONLY_TORCH = {"spec", "losses", "policy"}
 # Rooms that answer without torch: it may only be imported inside a function there.
 WITHOUT_TORCH = {

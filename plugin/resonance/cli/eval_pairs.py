@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""`resonance eval-pairs`: how often a reward model ranks the chosen answer first."""
+"""`resonance eval-pairs`: how often policies, or a reward model, rank the chosen answer first."""
 
 from __future__ import annotations
 
@@ -7,44 +7,56 @@ import argparse
 import json
 import math
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .table import print_table
+from .eval_tables import print_policies, print_rewards, write_csv
 
 if TYPE_CHECKING:
     from ..checks.data.pairs import Pair
+    from ..evaluate.accuracy import PairLogps
+    from ..evaluate.trained import Trained
 
 SHOWN = 5  # rows that were left out
-_MEANS = ("chosen", "rejected", "margin")
+DEFAULT_BETA = 0.1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "datasets", nargs="+", metavar="DATASET", help="a name in dataset_info.json, or a file of pairs"
     )
-    parser.add_argument("--rm", required=True, metavar="FOLDER", help="output_dir of a `stage: rm` run")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--model",
+        action="append",
+        metavar="MODEL",
+        help="a policy: output_dir or checkpoint, whole model or adapter, or a base model; may be given several times",
+    )
+    what.add_argument("--rm", metavar="FOLDER", help="a reward model: output_dir of a `stage: rm` run")
+    parser.add_argument("--ref", metavar="MODEL", help="reference of policies; default: an adapter switched off")
+    parser.add_argument(
+        "--beta", type=float, help=f"of the calibration; default: pref_beta of the run, or {DEFAULT_BETA}"
+    )
     parser.add_argument("--dataset-dir", default="data", metavar="DIR", help="of dataset_info.json; default: data")
     parser.add_argument("--media-dir", metavar="DIR", help="where relative paths start; default: the dataset's folder")
-    parser.add_argument("--base", metavar="MODEL", help="of an adapter, if it is no longer where it was trained from")
-    parser.add_argument("--template", help="of a model that LlamaFactory's own trainer has left")
+    parser.add_argument("--base", metavar="MODEL", help="of adapters, if it is no longer where they were trained from")
+    parser.add_argument("--template", help="of models that no run of ours has left")
     parser.add_argument("--device", help="cpu, cuda:1, ...; default: the GPU, if there is one")
     parser.add_argument("--batch-size", type=int, default=16, help="answers that are read together; default: 16")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--csv", type=Path, metavar="FILE.csv", help="write the table, too")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Score pairs with a reward model: accuracy and margins, by file and by difference of scores."""
+    """Preference accuracy of policies or of a reward model: by file, by length, by difference of scores."""
     from ..checks.data.pairs import read_pairs
     from ..checks.quiet import quiet
-    from ..reward_model.accuracy import summary
-    from ..reward_model.settings import read_settings
 
     given: dict[str, Any] = {key: value for key in ("base", "template") if (value := getattr(args, key)) is not None}
     skipped: list[str] = []
     try:
-        if args.batch_size < 1:
-            raise ValueError(f"--batch-size {args.batch_size} is not allowed, it must be at least 1")
-        read_settings(args.rm, given)
+        _check(args)
+        models = _models(args, given)
         with quiet():
             pairs = [
                 pair
@@ -53,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
             ]
             if not pairs:
                 raise ValueError(f"{', '.join(args.datasets)}: no pair can be read{''.join(skipped[:1])}")
-            found = summary(pairs, _rewards(args, given, pairs))
+            found = _reward_model(args, given, pairs) if args.rm else _policies(args, models, pairs)
     except (ValueError, OSError) as error:
         print(f"resonance eval-pairs: {error}\nNext: resonance eval-pairs --help", file=sys.stderr)
         return 2
@@ -61,17 +73,96 @@ def run(args: argparse.Namespace) -> int:
         print(f"left out: {line}", file=sys.stderr)
     if len(skipped) > SHOWN:
         print(f"left out: {len(skipped) - SHOWN} rows more; `resonance data check` lists all", file=sys.stderr)
+    if args.csv is not None:
+        write_csv(args.csv, found)
     if args.json:
-        print(json.dumps({"reward_model": args.rm, "left_out": len(skipped), "pairs": found}, indent=2))
+        single = {"reward_model": args.rm, "pairs": found[0]["pairs"]} if args.rm else {"models": found}
+        print(json.dumps({"left_out": len(skipped), **single}, indent=2))
+    elif args.rm:
+        print_rewards(found[0]["pairs"])
     else:
-        print_table(
-            ("pairs of", "pairs", "accuracy", *_MEANS),
-            (
-                (name, f"{of['pairs']:,}", f"{of['accuracy']:.1%}", *(f"{of[k]:.2f}" for k in _MEANS))
-                for name, of in found.items()
-            ),
-        )
+        print_policies(found)
     return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    problems = [f"--{name} belongs to --model" for name in ("ref", "beta") if args.rm and getattr(args, name)]
+    if args.batch_size < 1:
+        problems.append(f"--batch-size {args.batch_size} is not allowed, it must be at least 1")
+    if args.beta is not None and not args.beta > 0:
+        problems.append(f"--beta {args.beta} is not allowed, it must be above 0")
+    if problems:
+        raise ValueError("; ".join(problems))
+
+
+def _models(args: argparse.Namespace, given: dict[str, Any]) -> list[Trained]:
+    """What is known of each model, before any of them is loaded; all that is missing at once."""
+    from ..evaluate.trained import is_adapter, read_trained
+    from ..reward_model.settings import read_settings
+
+    if args.rm:
+        read_settings(args.rm, given)
+        return []
+    found, problems = [], []
+    for name in dict.fromkeys(args.model):
+        known = given if is_adapter(name) else {key: value for key, value in given.items() if key != "base"}
+        try:
+            found.append(read_trained(name, known))
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        cure = "; give it by --base" * any("base" in problem for problem in problems)
+        cure += "; give it by --template" * any("template" in problem for problem in problems)
+        raise ValueError("\n".join(problems) + cure)
+    return found
+
+
+def _policies(args: argparse.Namespace, models: list[Trained], pairs: list[Pair]) -> list[dict[str, Any]]:
+    from ..evaluate.accuracy import calibration, summary
+
+    found = []
+    for trained in models:
+        logps = _logps(args, trained, pairs)
+        beta = args.beta or trained.beta or DEFAULT_BETA
+        own = f"{trained.settings.base}, the adapter switched off" if trained.is_adapter else None
+        found.append(
+            {
+                "model": trained.name,
+                "reference": args.ref or own,
+                "template": trained.template,
+                "cutoff_len": trained.settings.data.get("cutoff_len"),
+                "pairs": summary(pairs, logps),
+                "calibration": calibration(logps, beta, mean=trained.reads_means),
+            }
+        )
+    return found
+
+
+def _logps(args: argparse.Namespace, trained: Trained, pairs: list[Pair]) -> list[PairLogps]:
+    """One model's numbers, with those of the reference beside them."""
+    from tqdm import tqdm
+
+    from ..evaluate.policy import load
+    from ..evaluate.trained import read_trained
+
+    def read(model: Trained, reference: bool) -> list[PairLogps]:
+        policy = load(model, device=args.device, batch_size=args.batch_size)
+        shown = None if not args.json else True  # None: where nobody looks
+        with tqdm(total=len(pairs), unit="pair", desc=model.name, disable=shown) as progress:
+            return policy(pairs, reference=reference, progress=progress.update)
+
+    found = read(trained, reference=trained.is_adapter and not args.ref)
+    if not args.ref:
+        return found
+    # the same tokens and images as the policy's
+    same = read_trained(args.ref, {**trained.settings.data, **trained.settings.model})
+    return [of.beside(other) for of, other in zip(found, read(same, reference=False), strict=True)]
+
+
+def _reward_model(args: argparse.Namespace, given: dict[str, Any], pairs: list[Pair]) -> list[dict[str, Any]]:
+    from ..reward_model.accuracy import summary
+
+    return [{"model": args.rm, "pairs": summary(pairs, _rewards(args, given, pairs))}]
 
 
 def _rewards(args: argparse.Namespace, given: dict[str, Any], pairs: list[Pair]) -> list[tuple[float, float]]:

@@ -221,7 +221,7 @@ class ServerRollout:
     def _answer(
         self, server: Server, weights: Weights, row: Row, count: int, sampling: Sampling, seed: int
     ) -> list[Completion]:
-        messages = [{**message, "content": _encoded(message["content"])} for message in self.terms.speak(row)]
+        messages = [{**message, "content": encoded(message["content"])} for message in self.terms.speak(row)]
         ids, terms = row["input_ids"], self.terms
         request = Request(messages, ids, count, sampling, seed, terms.end_tokens, terms.banned)
         where = f"{server.url}, {terms.where(row)}"
@@ -240,7 +240,7 @@ class ServerRollout:
         return [Completion(one.token_ids, one.logps, one.finish_reason, self.version) for one in answer.choices]
 
 
-def _encoded(content: Any) -> Any:
+def encoded(content: Any) -> Any:
     """Images as data URIs, which carry every pixel as it is."""
     if isinstance(content, str):
         return content
