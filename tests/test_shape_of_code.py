@@ -55,11 +55,24 @@ ARROWS = {
         "wire",
     },
     "datafiles": {"rows"},  # of rows only what a score is
+    "scoring": {"datafiles", "rewards", "rows", "spec", "wire"},
     "importers": {"datafiles"},
     "translate": set(),
     # up, on purpose: the doctor reports on the hooks
     "checks": {"hooks", STARTUP.stem, "arguments", "rows", "datafiles"},
-    "cli": {"checks", "importers", "datafiles", "losses", "reward_model", "rows", "serve", "translate"},
+    "cli": {
+        "checks",
+        "importers",
+        "datafiles",
+        "losses",
+        "reward_model",
+        "rewards",
+        "rows",
+        "scoring",
+        "serve",
+        "translate",
+        "wire",
+    },
 }
 # Only these import LlamaFactory: inside functions in `checks` and `hooks`.
 IMPORTS_LLAMAFACTORY = {"hooks", "rows", "reward_model", "training", "checks"}
@@ -68,7 +81,7 @@ ONLY_TORCH = {"spec", "losses", "policy"}
 WITHOUT_TORCH = {
     STARTUP.name,
     "startup.py",
-    *"hooks arguments datafiles importers translate checks cli spec rewards serve wire".split(),
+    *"hooks arguments datafiles importers translate checks cli spec rewards scoring serve wire".split(),
 }
 MACHINE_PATHS = re.compile(r"(?<![\w.])/(work|root|home|tmp|Users)/\w|\.\./shared\b")
 

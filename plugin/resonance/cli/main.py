@@ -24,6 +24,7 @@ from . import (
     ls,
     precompute,
     rollout_check,
+    score,
     serve_reward,
 )
 
@@ -36,6 +37,7 @@ COMMANDS = {
     "compare": compare,
     "serve-reward": serve_reward,
     "eval-pairs": eval_pairs,
+    "score": score,
     "losses": losses,
     "ls": ls,
     "cp": cp,

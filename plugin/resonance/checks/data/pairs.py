@@ -16,7 +16,7 @@ UNSUPPORTED = ("_videos", "_audios")
 
 
 def read_pairs(target: str, dataset_dir: str, media_dir: str | None, on_skip: Callable[[str], None]) -> Iterator[Pair]:
-    """Pairs with `messages`, `chosen`, `rejected`, `images`, origin, and scores where there are some.
+    """Pairs with `messages`, `chosen`, `rejected`, `images`, origin, the `raw` row, and scores where there are some.
 
     Args:
         target: a name in dataset_info.json, a file or a folder.
@@ -59,4 +59,4 @@ def _pair(entry: Entry, aligned: dict[str, Any], row: dict[str, Any]) -> Pair:
     scores: dict[str, Any] = {name: row.get(entry.columns[name]) for name in SCORE_FIELDS if name in entry.columns}
     found = {"messages": conversation(aligned), "chosen": chosen, "rejected": rejected}
     known = {name: float(value) for name, value in scores.items() if score_problem(value) is None}
-    return {**found, "images": aligned["_images"] or [], **known}
+    return {**found, "images": aligned["_images"] or [], "raw": row, **known}
