@@ -94,8 +94,14 @@ def model_judge(
     """
     entry = {"model": folder, **options, "batch_size": batch_size}
     reward = _reward(entry, f"--rm {folder}", None)
+    reward = replace(reward, check=lambda: _load(reward))
     identity = {"options": dict(options), "files": of_files(Path(folder))}
     return RewardJudge(reward, identity, False, batch_size, scale)
+
+
+def _load(reward: Reward) -> None:
+    """A reward model is loaded with the first batch: one that cannot be is no fault of an answer."""
+    score([reward], Completions(["."], ["?"], [[]], messages=[[{"role": "user", "content": "?"}]]))
 
 
 def _reward(entry: Mapping[str, Any], title: str, known: Collection[str] | None) -> Reward:
