@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import re
@@ -212,7 +213,11 @@ def test_outputs_that_are_in_the_way(folder, capsys):
     assert "the output is the input" in capsys.readouterr().err
     assert score(*FUNCTION, out="data/out.csv") == 2
     assert score(*FUNCTION) == 0
-    assert score(*FUNCTION) == 1 and "out.json exists; add --force" in capsys.readouterr().err
+    capsys.readouterr()
+    assert score(*FUNCTION) == 2
+    error = capsys.readouterr().err
+    assert "out.json exists; add --force" in error
+    assert error.endswith(f"Next: resonance score pairs -o data/out.json {' '.join(FUNCTION)} --force\n")
     assert score(*FUNCTION, "--force") == 0 and "24 of them answered before" in capsys.readouterr().out
     assert score(*FUNCTION, "--name", "pairs", out="data/b.json") == 2
     assert "there is another entry 'pairs'" in capsys.readouterr().err
@@ -230,6 +235,29 @@ def test_a_function_that_fails_on_some(folder, capsys):
     assert "2 rows without scores: 1 left out by the judge, 1 no score that can be used" in error
     assert score("--judge", "function", "--function", "my_judge:picky", "--drop-unscored") == 1
     assert len(scores()) == 10 and Path("data/out.unscored.jsonl").exists()
+
+
+def test_numbers_beyond_the_scale_are_none_and_a_picture_of_the_others(folder):
+    assert score(*FUNCTION, "--scale", 0, 13, "--drop-unscored", "--plot", "p.png") == 1
+    assert len(scores()) == 10 and Image.open("p.png").format == "PNG"
+    lines = Path("data/out.unscored.jsonl").read_text()
+    assert "chosen: the score is 14, but --scale is 0 to 13" in lines and '"row": 10' in lines
+
+
+def test_whoever_sits_at_a_terminal_is_asked_about_the_price(folder, capsys, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr("sys.stdin", Terminal("no\n"))
+    with serving(chat(lambda prompt, _: truth(prompt))) as server:
+        assert score(*http(server, "--price-in", 2)) == 1
+        assert server.seen == []
+        text = "".join(capsys.readouterr())
+        assert "Go on? [y/N]" in text and re.search(r"nothing was asked\nNext: resonance score .* --yes\n", text)
+        monkeypatch.setattr("sys.stdin", Terminal("y\n"))
+        assert score(*http(server, "--price-in", 2)) == 0
+    assert scores() == TRUTH
 
 
 # -- servers -------------------------------------------------------------------------------------------------------
@@ -379,7 +407,6 @@ def test_large_pictures_are_sent_smaller(folder, tmp_path):
         assert score(*http(server, "--image-side", 60)) == 0
         (part,) = [p for p in server.bodies("/chat/completions")[0]["messages"][0]["content"] if "image_url" in p]
     import base64
-    import io
 
     sent = Image.open(io.BytesIO(base64.b64decode(part["image_url"]["url"].partition(",")[2])))
     assert sent.size == (60, 40)

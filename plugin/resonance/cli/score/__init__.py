@@ -34,6 +34,10 @@ def run(args: argparse.Namespace) -> int:
     with journal:
         again = f"Next: {common.again(args)}"
         try:
+            common.refuse_existing(args.output, args.force or journal.unfinished)
+        except ValueError as error:
+            return failed(error, 2, f"Next: {common.again(args, '--force')}")
+        try:
             return scored(args, job, journal)
         except KeyboardInterrupt:
             return failed("stopped; what was answered is kept, and the same command goes on", 1, again)
@@ -67,7 +71,6 @@ def scored(args: argparse.Namespace, job: Job, journal: Journal) -> int:
     from ...scoring.result import gather
     from . import report
 
-    common.refuse_existing(args.output, args.force or journal.unfinished)
     plan = job.survey(journal.known)
     if not plan.keys:
         raise ValueError(f"{args.data}: no pair can be read{''.join(': ' + why for _, why in plan.unread.values())}")
