@@ -237,6 +237,17 @@ def test_a_function_that_fails_on_some(folder, capsys):
     assert len(scores()) == 10 and Path("data/out.unscored.jsonl").exists()
 
 
+def test_rows_that_cannot_be_read_are_listed(folder, capsys):
+    rows = [*ROWS[:2], ROWS[2] | {"chosen": None}, ROWS[3] | {"images": ["gone.png"]}]
+    write(rows, COLUMNS)
+    assert score(*FUNCTION, "--drop-unscored") == 1
+    assert scores() == LENGTHS[:2]
+    lines = [json.loads(line) for line in Path("data/out.unscored.jsonl").read_text().splitlines()]
+    assert [(line["row"], line["kind"]) for line in lines] == [(row, "the row cannot be read") for row in (2, 3)]
+    assert "not both texts" in lines[0]["why"] and "gone.png" in lines[1]["why"]
+    assert "2 pairs, 2 rows that cannot be read" in capsys.readouterr().out
+
+
 def test_numbers_beyond_the_scale_are_none_and_a_picture_of_the_others(folder):
     assert score(*FUNCTION, "--scale", 0, 13, "--drop-unscored", "--plot", "p.png") == 1
     assert len(scores()) == 10 and Image.open("p.png").format == "PNG"

@@ -51,6 +51,9 @@ def _of_entry(entry: Entry, on_skip: Callable[[str], None]) -> Iterator[Pair]:
             if why := aligned["_broken"] or (held and f"it has {held}, which reward models are not given here"):
                 skip(number, why)
                 continue
+            if len(aligned["_response"]) < 2:  # LlamaFactory drops such a row of `alpaca` without a word
+                skip(number, "chosen and rejected are not both texts")
+                continue
             yield _pair(entry, aligned, row) | {SOURCE: str(path), ROW: number}
 
 
