@@ -232,7 +232,7 @@ def test_a_function_that_fails_on_some(folder, capsys):
     ]
     assert "ZeroDivisionError" in lines[1]["why"] and not Path("data/out.json").exists()
     error = capsys.readouterr().err
-    assert "2 rows without scores: 1 left out by the judge, 1 no score that can be used" in error
+    assert "2 rows without scores (left out by the judge: 1, no score that can be used: 1)" in error
     assert score("--judge", "function", "--function", "my_judge:picky", "--drop-unscored") == 1
     assert len(scores()) == 10 and Path("data/out.unscored.jsonl").exists()
 
@@ -240,12 +240,18 @@ def test_a_function_that_fails_on_some(folder, capsys):
 def test_rows_that_cannot_be_read_are_listed(folder, capsys):
     rows = [*ROWS[:2], ROWS[2] | {"chosen": None}, ROWS[3] | {"images": ["gone.png"]}]
     write(rows, COLUMNS)
-    assert score(*FUNCTION, "--drop-unscored") == 1
+    assert score(*FUNCTION) == 1
+    typed = f"resonance score pairs -o data/out.json {' '.join(FUNCTION)} --drop-unscored"
+    assert capsys.readouterr().err.endswith(f"Next: {typed}\n")
+    assert main(typed.split()[1:]) == 1
     assert scores() == LENGTHS[:2]
     lines = [json.loads(line) for line in Path("data/out.unscored.jsonl").read_text().splitlines()]
     assert [(line["row"], line["kind"]) for line in lines] == [(row, "the row cannot be read") for row in (2, 3)]
     assert "not both texts" in lines[0]["why"] and "gone.png" in lines[1]["why"]
-    assert "2 pairs, 2 rows that cannot be read" in capsys.readouterr().out
+    text = capsys.readouterr()
+    assert "2 pairs, 2 rows that cannot be read" in text.out and text.err.endswith(
+        "Next: resonance data check pairs\n"
+    )
 
 
 def test_numbers_beyond_the_scale_are_none_and_a_picture_of_the_others(folder):

@@ -16,6 +16,7 @@ from ...scoring.chat import PATCH
 from ...scoring.estimate import Plan, Price
 from ...scoring.result import Result
 from ...scoring.run import Asking
+from ...scoring.types import NO_ROW
 from ..data import common
 
 if TYPE_CHECKING:
@@ -173,8 +174,8 @@ def print_scores(found: dict[str, Any]) -> None:
 
 
 def print_unscored(args: argparse.Namespace, outcome: Outcome, found: dict[str, Any]) -> None:
-    kinds = ", ".join(f"{number:,} {kind}" for kind, number in found["unscored"].items())
-    lines = [f"resonance score: {count(len(outcome.result.unscored), 'row')} without scores: {kinds}"]
+    kinds = ", ".join(f"{kind}: {number:,}" for kind, number in found["unscored"].items())
+    lines = [f"resonance score: {count(len(outcome.result.unscored), 'row')} without scores ({kinds})"]
     for (file, row), (kind, why) in sorted(outcome.result.unscored.items())[:SHOWN]:
         lines.append(f"  {file}, row {row}: {kind}: {why}")
     lines.append(f"all of them: {outcome.unscored}")
@@ -182,8 +183,17 @@ def print_unscored(args: argparse.Namespace, outcome: Outcome, found: dict[str, 
         lines.append(f"No more was asked: {outcome.asking.broken}")
     if not outcome.written:
         lines.append(f"{args.output} was not written; --drop-unscored writes it without these rows")
-    again = common.again(args, *(["--force"] if outcome.written and not args.force else []))
-    print(common.safe("\n".join([*lines, f"Next, to ask about these again: {again}"])), file=sys.stderr)
+    print(common.safe("\n".join([*lines, f"Next{_following(args, outcome)}"])), file=sys.stderr)
+
+
+def _following(args: argparse.Namespace, outcome: Outcome) -> str:
+    """The command that goes on; rows that cannot be read are not mended by asking again."""
+    more = ["--force"] if outcome.written and not args.force else []
+    if set(outcome.result.kinds) != {NO_ROW}:
+        return f", to ask about these again: {common.again(args, *more)}"
+    if outcome.written:
+        return f": {common.typed('check', args.data, *common.info_options(args))}"
+    return f": {common.again(args, '--drop-unscored')}"
 
 
 def _number(value: float | None) -> str:
