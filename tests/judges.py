@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-# From method, path and body to what is answered: JSON, or a status and bytes.
+# From method, path and body to what is answered: JSON, or a status, bytes and, if need be, headers.
 Answering = Callable[[str, str, Any], Any]
 
 
@@ -39,8 +39,10 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(text) if text else None
         self.server.seen.append((self.command, self.path, body, dict(self.headers)))
         answer = self.server.answer(self.command, self.path, body)
-        status, content = answer if isinstance(answer, tuple) else (200, json.dumps(answer).encode())
+        status, content, *headers = answer if isinstance(answer, tuple) else (200, json.dumps(answer).encode())
         self.send_response(status)
+        for name, value in headers[0].items() if headers else ():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)

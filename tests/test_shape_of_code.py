@@ -59,6 +59,7 @@ ARROWS = {
     "evaluate": {"arguments", "forward", "reference", "reward_model", "rollout", "rows", "training", "wire"},
     "datafiles": {"rows"},  # of rows only what a score is
     "view": {"datafiles"},
+    "scoring": {"datafiles", "rewards", "rows", "spec", "wire"},
     "importers": {"datafiles"},
     "translate": set(),
     "report": {"rows", "datafiles", "arguments"},  # of rows only thumbnails, of arguments names of files
@@ -73,10 +74,13 @@ ARROWS = {
         "losses",
         "report",
         "reward_model",
+        "rewards",
         "rows",
+        "scoring",
         "serve",
         "translate",
         "view",
+        "wire",
     },
 }
 # Only these import LlamaFactory: inside functions in `checks` and `hooks`.
@@ -86,7 +90,7 @@ ONLY_TORCH = {"spec", "losses", "policy"}
 WITHOUT_TORCH = {
     STARTUP.name,
     "startup.py",
-    *"hooks arguments datafiles view importers translate report checks cli spec rewards serve wire".split(),
+    *"hooks arguments datafiles view importers translate report checks cli spec rewards scoring serve wire".split(),
 }
 MACHINE_PATHS = re.compile(r"(?<![\w.])/(work|root|home|tmp|Users)/\w|\.\./shared\b")
 

@@ -182,6 +182,30 @@ def test_a_broken_head_gives_no_accuracy(saved, tmp_path, capsys, broken, said):
     assert said in capsys.readouterr().err
 
 
+def test_scores_of_a_data_set_are_the_rewards_of_eval_pairs(saved, tmp_path, capsys):
+    where = ["--dataset-dir", str(tmp_path / "data")]
+    shutil.copytree(DATA, tmp_path / "data")
+    score_by = ["score", "pairs", "-o", str(tmp_path / "data" / "out.json"), "--judge", "rm", "--set", "device=cpu"]
+    assert main([*score_by, *where, "--rm", saved, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["scores"]
+    assert main(["eval-pairs", "--rm", saved, "pairs", "--device", "cpu", *where, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["pairs"]["all"]
+    assert [found["mean_chosen"], found["mean_rejected"]] == pytest.approx(
+        [told["chosen"], told["rejected"]], abs=1e-5
+    )
+    rows = json.loads((tmp_path / "data" / "out.json").read_text())
+    conversations = [[{"role": "user", "content": row["instruction"]}] for row in rows]
+    images = [[str(DATA / name) for name in row["images"]] for row in rows]
+    for side in ("chosen", "rejected"):
+        rewards = load(saved)(conversations, [row[side] for row in rows], images)
+        assert [row[f"score_{side}"] for row in rows] == pytest.approx(rewards, abs=1e-5)
+    broken = shutil.copytree(saved, tmp_path / "rm")
+    (broken / HEAD_FILE).write_bytes((broken / HEAD_FILE).read_bytes()[:50])
+    assert main([*score_by, *where, "--rm", str(broken), "--force"]) == 1
+    error = capsys.readouterr().err
+    assert f"{HEAD_FILE} cannot be read" in error and "without scores" not in error, "told once, not for each row"
+
+
 def test_a_policy_under_zero3_does_not_spread_it_over_ranks():
     config = deepspeed.HfTrainerDeepSpeedConfig({"zero_optimization": {"stage": 3}})
     deepspeed.set_hf_deepspeed_config(config)

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from resonance.wire import Client, ServerError, client, data_uri
+from resonance.wire import Client, Pace, ServerError, Stopped, client, data_uri
+from resonance.wire.pace import seconds_in
 
 
 class Servant(ThreadingHTTPServer):
@@ -180,6 +181,58 @@ def test_the_key_is_sent_and_never_shown(server: Servant, monkeypatch: pytest.Mo
         Client(server.url, key_env="OTHER_KEY")
 
 
+def test_a_key_that_a_server_repeats_is_in_no_answer(server: Servant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUDGE_KEY", "s3cret")
+    server.answers = [(200, b'{"you": "s3cret"}', {})]
+    with Client(server.url, key_env="JUDGE_KEY") as found:
+        assert found.post("/") == {"you": "***"}
+
+
+def test_a_pace_counts_every_try_and_tokens(server: Servant) -> None:
+    server.answers = [(500, b"", {}), (200, b"1", {})]
+    start = time.monotonic()
+    with Client(server.url, pace=Pace(calls=1200)) as found:  # 50 ms apart
+        found.post("/")
+        found.post("/")
+    assert len(server.seen) == 3 and time.monotonic() - start >= 0.1
+    start, pace = time.monotonic(), Pace(calls=6000, tokens=60_000)
+    with Client(server.url, pace=pace) as found:
+        found.post("/", tokens=200)  # a fifth of a second of tokens
+        found.post("/", tokens=1)
+    assert time.monotonic() - start >= 0.2
+
+
+def test_all_calls_wait_when_a_server_is_crowded(server: Servant) -> None:
+    pace, ends = Pace(), []
+    server.answers = [(429, b"", {"Retry-After": "1"}), (200, b"1", {})]
+
+    def call() -> None:
+        found.post("/")
+        ends.append(time.monotonic())
+
+    with Client(server.url, pace=pace, concurrency=2) as found:
+        start = time.monotonic()
+        first = threading.Thread(target=call)
+        first.start()
+        while not server.seen:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        call()
+        first.join()
+    assert min(ends) - start >= 1.0, "also one that was not refused itself"
+    pace.stop()
+    with Client(server.url, pace=pace) as found, pytest.raises(Stopped):
+        found.post("/")
+
+
+def test_a_date_to_wait_for() -> None:
+    from email.utils import formatdate
+
+    assert 8 < seconds_in(formatdate(time.time() + 10, usegmt=True)) <= 10
+    assert (seconds_in("7"), seconds_in(""), seconds_in("soon"), seconds_in("-1")) == (7.0, 0.0, 0.0, 0.0)
+    assert seconds_in(formatdate(time.time() - 100, usegmt=True)) == 0.0
+
+
 @pytest.mark.parametrize("url", ["http://me:hush@host/", "http://host/?key=hush", "http://host/#hush"])
 def test_no_secret_in_a_url(url: str) -> None:
     with pytest.raises(ValueError, match="environment variable") as error:
@@ -205,3 +258,18 @@ def test_images_travel_byte_for_byte_or_as_png(tmp_path: Path) -> None:
         opened = Image.open(io.BytesIO(base64.b64decode(content)))
         assert opened.size == (3, 2)
     assert data_uri(picture).startswith("data:image/png;base64,")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "mode"), [("jpg", "RGB"), ("jpg", "CMYK"), ("png", "P"), ("png", "LA"), ("webp", "RGB")]
+)
+def test_large_images_are_made_smaller(tmp_path: Path, suffix: str, mode: str) -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6  # on its side
+    Image.effect_noise((80, 40), 90).convert(mode).save(path := tmp_path / f"a.{suffix}", exif=turned)
+    assert data_uri(path, 80) == data_uri(path), "within the limit it travels as it is"
+    for image in (path, path.read_bytes(), Image.open(path)):
+        head, _, content = data_uri(image, 20).partition(",")
+        small = Image.open(io.BytesIO(base64.b64decode(content)))
+        assert small.size == (20, 10) and head == f"data:image/{'jpeg' if suffix == 'jpg' else 'png'};base64"
+        assert suffix != "jpg" or small.getexif()[0x0112] == 6

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from ..wire.client import checked_host
+from ..wire import checked_host
 from .places import names
 from .policy import ServerKeys
 from .policy_settings import SAMPLING, as_urls

@@ -27,6 +27,7 @@ from . import (
     precompute,
     report,
     rollout_check,
+    score,
     serve_reward,
     validate,
 )
@@ -44,6 +45,7 @@ COMMANDS = {
     "eval-pairs": eval_pairs,
     "eval-config": eval_config,
     "export-check": export_check,
+    "score": score,
     "losses": losses,
     "ls": ls,
     "cp": cp,

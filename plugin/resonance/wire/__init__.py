@@ -4,10 +4,14 @@
 | file | what |
 |---|---|
 | `client.py` | calls with a time limit, bounded retries, a limit of calls at a time, and a key that is never printed |
+| `address.py` | URLs without secrets; the key in the environment |
+| `pace.py` | so many calls and tokens a minute; all wait when a server asks for it |
 | `media.py` | images as data URIs |
 """
 
-from .client import Client, ServerError, checked_host, is_loopback, key_in
+from .address import checked_host, is_loopback, key_in
+from .client import Client, ServerError
 from .media import data_uri
+from .pace import Pace, Stopped
 
-__all__ = ["Client", "ServerError", "checked_host", "data_uri", "is_loopback", "key_in"]
+__all__ = ["Client", "Pace", "ServerError", "Stopped", "checked_host", "data_uri", "is_loopback", "key_in"]

@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
-import os
 import random
 import time
 import uuid
@@ -14,9 +12,13 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from functools import partial
 from typing import Any, TypeVar
 
+from .address import checked_host, is_loopback, key_in
+from .pace import Pace, seconds_in
+
 T = TypeVar("T")
 # Answers that another try may change: too early, too many, and the server's own faults.
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+CROWDED = frozenset({429, 503})  # what holds for all calls of a server
 LONGEST_WAIT = 30.0  # seconds between two tries, whatever the server asks for
 LARGEST_ANSWER = 256 * 2**20
 SHOWN = 300  # characters of an answer in a message
@@ -60,16 +62,25 @@ class Client:
             or an answer that is not JSON. They wait 0.5 s, 1 s, 2 s ..., or as long as `Retry-After` asks for.
         concurrency: calls at a time.
         key_env: the environment variable with the key, sent as `Authorization: Bearer KEY`; empty for none.
+        pace: how fast it is called, None for as fast as calls come.
 
     Raises:
         ValueError: the URL is none of http or https, or has a secret in it; the variable is not set.
     """
 
     def __init__(
-        self, url: str, *, timeout: float = 120.0, retries: int = 3, concurrency: int = 8, key_env: str = ""
+        self,
+        url: str,
+        *,
+        timeout: float = 120.0,
+        retries: int = 3,
+        concurrency: int = 8,
+        key_env: str = "",
+        pace: Pace | None = None,
     ) -> None:
         import httpx
 
+        self._pace = pace
         self.url, self.timeout, self.retries, self.concurrency = url.rstrip("/"), timeout, retries, concurrency
         self._key = key_in(key_env)
         host = checked_host(url)
@@ -84,7 +95,9 @@ class Client:
         """The JSON that the server has at `path`; raises ServerError."""
         return self._call("GET", path, None)
 
-    def post(self, path: str, body: Any = None, *, retries: int | None = None, plain: bool = False) -> Any:
+    def post(
+        self, path: str, body: Any = None, *, retries: int | None = None, plain: bool = False, tokens: float = 0
+    ) -> Any:
         """The JSON with which it answers `body`, {} where it answers nothing.
 
         All tries carry one `X-Request-Id`, so that a server can tell a repetition.
@@ -94,11 +107,12 @@ class Client:
             body: is sent as JSON; None for no body.
             retries: instead of the client's, 0 where a call may not come twice.
             plain: the answer is a text, not JSON.
+            tokens: that the call counts for in the client's pace.
 
         Raises:
             ServerError: it failed for good; has the URL, the tries, and what was answered last.
         """
-        return self._call("POST", path, body, retries, plain)
+        return self._call("POST", path, body, retries, plain, tokens)
 
     def together(self, calls: Sequence[Callable[[], T]]) -> list[T]:
         """Make calls, `concurrency` of them at a time; when one fails, those that have not begun are not made.
@@ -127,22 +141,41 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _call(self, method: str, path: str, body: Any, retries: int | None = None, plain: bool = False) -> Any:
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        retries: int | None = None,
+        plain: bool = False,
+        tokens: float = 0,
+    ) -> Any:
         content = None if body is None else json.dumps(body, ensure_ascii=False).encode("utf-8")
         headers = {"X-Request-Id": uuid.uuid4().hex, "Content-Type": "application/json"}
         once = partial(self._once, method, f"{self.url}{path}", content, headers, plain)
         tries = 1 + (self.retries if retries is None else retries)
         for number in range(1, tries + 1):
+            if self._pace is not None:
+                self._pace.wait(tokens)
             try:
                 return once()
             except _Failed as failed:
                 if number == tries or not failed.again:
                     of = f" (try {number} of {tries})" if tries > 1 else ""
                     message = self._without_key(f"{method} {self.url}{path}: {failed}{of}")
-                    raise ServerError(message, failed.status, self._without_key(failed.answer)) from failed.__cause__
+                    raise ServerError(message, failed.status, failed.answer) from failed.__cause__
                 pause = 0.5 * 2 ** (number - 1) * random.uniform(1.0, 1.25)  # not all clients at the same moment
-                time.sleep(min(LONGEST_WAIT, max(pause, failed.after)))
+                self._rest(min(LONGEST_WAIT, max(pause, failed.after)), failed.status)
         raise AssertionError("unreachable")
+
+    def _rest(self, seconds: float, status: int | None) -> None:
+        """Between two tries."""
+        if self._pace is None:
+            time.sleep(seconds)
+        elif status in CROWDED:
+            self._pace.hold(seconds)
+        else:
+            self._pace.pause(seconds)
 
     def _once(self, method: str, url: str, content: bytes | None, headers: Mapping[str, str], plain: bool) -> Any:
         import httpx
@@ -150,16 +183,15 @@ class Client:
         deadline = time.monotonic() + self.timeout
         try:
             with self._http.stream(method, url, content=content, headers=dict(headers)) as response:
-                text = self._read(response, deadline)
+                text = self._without_key(self._read(response, deadline))
         except httpx.TimeoutException as error:
             raise _Failed(f"no answer within {self.timeout:g} s", again=True) from error
         except httpx.HTTPError as error:
             raise _Failed(f"{type(error).__name__}: {error}", again=True) from error
         status, start = response.status_code, text[:SHOWN]
         if status >= 300:
-            after = response.headers.get("Retry-After", "")
-            seconds = float(after) if after.isdecimal() else 0.0
-            raise _Failed(f"status {status}: {start or 'no text'}", status in PASSING, status, text, seconds)
+            after = seconds_in(response.headers.get("Retry-After", ""))
+            raise _Failed(f"status {status}: {start or 'no text'}", status in PASSING, status, text, after)
         if plain:
             return text
         if not text.strip():
@@ -184,40 +216,3 @@ class Client:
     def _without_key(self, text: str) -> str:
         """A server may repeat the key in its answer."""
         return text.replace(self._key, "***") if self._key else text
-
-
-def checked_host(url: str) -> str:
-    """The host of a server's URL. ValueError where it is none, or has a secret in it."""
-    import httpx
-
-    try:
-        parsed = httpx.URL(url)
-    except (httpx.InvalidURL, TypeError) as error:
-        raise ValueError(f"{url!r} is not a URL: {error}") from None
-    if parsed.userinfo or parsed.query or parsed.fragment:
-        bare = str(parsed.copy_with(username=None, password=None, query=None, fragment=None))
-        raise ValueError(
-            f"a URL with a user, a password, a query or a fragment is not allowed, because URLs are logged ({bare} "
-            "with them): put the key into an environment variable and name that"
-        )
-    if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise ValueError(f"{url!r} is not the URL of a server, like http://127.0.0.1:8000")
-    return parsed.host
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def key_in(variable: str) -> str:
-    """The key in an environment variable, empty for no name. ValueError where it is not set."""
-    if not variable:
-        return ""
-    key = os.environ.get(variable, "").strip()
-    if not key:
-        raise ValueError(f"the environment variable {variable}, which the key of the server is to be in, is not set")
-    return key

@@ -22,7 +22,8 @@ from ...rows.fields import META, meta_problem
 from ...rows.validate.json_lines import BLANK
 from .prompts import Prompts, told_prompts
 
-OURS = (".skipped.jsonl", ".dropped.jsonl", FLAGS, INFO)  # files that lie beside data and hold none
+# files that lie beside data and hold none
+OURS = (".skipped.jsonl", ".dropped.jsonl", ".unscored.jsonl", FLAGS, INFO)
 TYPES = {
     suffix: "json" if suffix == ".jsonl" else suffix[1:] for suffix in (*SUFFIXES, TEXT)
 }  # as LlamaFactory has it

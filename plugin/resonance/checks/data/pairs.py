@@ -16,7 +16,8 @@ UNSUPPORTED = ("_videos", "_audios")
 
 
 def read_pairs(target: str, dataset_dir: str, media_dir: str | None, on_skip: Callable[[str], None]) -> Iterator[Pair]:
-    """Pairs with `messages`, `tools`, `chosen`, `rejected`, `images`, origin, and scores where there are some.
+    """Pairs with `messages`, `tools`, `chosen`, `rejected`, `images`, origin, the `raw` row, and scores where there are
+    some.
 
     Args:
         target: a name in dataset_info.json, a file or a folder.
@@ -51,6 +52,9 @@ def _of_entry(entry: Entry, on_skip: Callable[[str], None]) -> Iterator[Pair]:
             if why := aligned["_broken"] or (held and f"it has {held}, which reward models are not given here"):
                 skip(number, why)
                 continue
+            if len(aligned["_response"]) < 2:  # LlamaFactory drops such a row of `alpaca` without a word
+                skip(number, "chosen and rejected are not both texts")
+                continue
             yield _pair(entry, aligned, row) | {SOURCE: str(path), ROW: number}
 
 
@@ -59,4 +63,4 @@ def _pair(entry: Entry, aligned: dict[str, Any], row: dict[str, Any]) -> Pair:
     scores: dict[str, Any] = {name: row.get(entry.columns[name]) for name in SCORE_FIELDS if name in entry.columns}
     found = {"messages": conversation(aligned), "chosen": chosen, "rejected": rejected}
     known = {name: float(value) for name, value in scores.items() if score_problem(value) is None}
-    return {**found, "tools": aligned["_tools"] or "", "images": aligned["_images"] or [], **known}
+    return {**found, "tools": aligned["_tools"] or "", "images": aligned["_images"] or [], "raw": row, **known}

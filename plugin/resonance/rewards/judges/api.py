@@ -75,10 +75,11 @@ class Images:
 
     Args:
         how: `base64` for data URIs, `path` for absolute paths, `none` for no pictures.
+        largest_side: pixels of data URIs; None sends each picture as it is.
     """
 
-    def __init__(self, how: str) -> None:
-        self.how = how
+    def __init__(self, how: str, largest_side: int | None = None) -> None:
+        self.how, self.largest_side = how, largest_side
         self._uris: dict[object, str] = {}
 
     def sent(self, images: Sequence[Any]) -> list[str]:
@@ -92,7 +93,7 @@ class Images:
         key = image if isinstance(image, str) else id(image)
         if key not in self._uris:
             try:
-                self._uris[key] = data_uri(image)
+                self._uris[key] = data_uri(image, self.largest_side)
             except (OSError, KeyError, TypeError) as error:
                 raise RewardError(f"an image cannot be sent to the judge: {type(error).__name__}: {error}") from error
         return self._uris[key]
