@@ -34,7 +34,7 @@ def examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }.items():
         path = folder / f"{name}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{header}\nstage: dpo\n")
+        path.write_text(f"{header}\nstage: dpo\npref_loss: {path.stem.replace('dpo', 'sigmoid', name == 'big/dpo')}\n")
     (folder / "big" / "uni_dpo.yaml").open("a").write("deepspeed: examples/deepspeed/z3.json\n")
     (folder / "deepspeed").mkdir()
     (folder / "deepspeed" / "z3.json").write_text("{}")

@@ -65,11 +65,19 @@ def _is_speed(metric: str) -> bool:
     return metric.endswith(("_runtime", "_per_second"))
 
 
+EXAMPLES = (
+    "resonance compare saves/uni_dpo saves/dpo",
+    "resonance compare saves/uni_dpo saves/dpo --plot both.png --csv both.csv",
+    "resonance compare saves/uni_dpo --json",
+)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", metavar="FOLDER", help="output_dir of a run, or one of its checkpoints")
     parser.add_argument(
         "--plot", type=Path, metavar="FILE.png", help="draw the main curves of all runs into one picture"
     )
+    parser.add_argument("--json", action="store_true", help="print one object: the last value of each metric by run")
     parser.add_argument("--csv", type=Path, metavar="FILE.csv", help="write every value that was logged")
 
 
@@ -77,13 +85,17 @@ def run(args: argparse.Namespace) -> int:
     """Put runs side by side: the last value of each metric, one picture, one table of all values."""
     try:
         runs = [read_run(folder) for folder in dict.fromkeys(args.runs)]
-        print_last(runs)
+        if args.json:
+            print(json.dumps({run.name: run.last for run in runs}, indent=2))
+        else:
+            print_last(runs)
+        told = sys.stderr if args.json else sys.stdout
         if args.csv is not None:
             write_csv(args.csv, runs)
-            print(f"-> {args.csv}")
+            print(f"-> {args.csv}", file=told)
         if args.plot is not None:
             plot(args.plot, runs)
-            print(f"-> {args.plot}")
+            print(f"-> {args.plot}", file=told)
     except (ValueError, OSError) as error:
         print(f"resonance compare: {error}\nNext: resonance compare --help", file=sys.stderr)
         return 2

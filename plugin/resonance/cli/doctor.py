@@ -4,6 +4,11 @@
 import argparse
 import json
 
+EXAMPLES = (
+    "resonance doctor",
+    "resonance doctor --json",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")

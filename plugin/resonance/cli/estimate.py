@@ -8,15 +8,23 @@ from dataclasses import fields
 
 from .train import add_recipe
 
+EXAMPLES = (
+    "resonance estimate my.yaml --gpu H100 --world-size 8",
+    "resonance estimate my.yaml per_device_train_batch_size=2 --gpu-memory 24",
+    "resonance estimate my.yaml --image-tokens 750 --text-tokens 60 --response-tokens 300 --json",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add_recipe(parser, "a training recipe (YAML or JSON); its model is never loaded")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="the same as an option")
     memory = parser.add_mutually_exclusive_group()
-    memory.add_argument("--gpu-memory", type=float, metavar="GIB", help="memory of one GPU; default: a table of sizes")
+    memory.add_argument(
+        "--gpu-memory", type=float, metavar="GIB", help="memory of one GPU (default: a table of sizes)"
+    )
     memory.add_argument("--gpu", metavar="NAME", help="the same by name, e.g. H200, A100-40GB, RTX4090")
-    add("--world-size", type=int, default=1, metavar="N", help="number of GPUs (default: 1)")
+    add("--world-size", type=int, default=1, metavar="N", help="number of GPUs")
     add("--batch", type=int, metavar="B", help="instead of per_device_train_batch_size")
     tokens = {"image": "an image", "text": "a prompt without its images", "response": "a response"}
     for name, what in tokens.items():

@@ -18,17 +18,25 @@ SHOWN = 5  # rows that were left out
 _MEANS = ("chosen", "rejected", "margin")
 
 
+EXAMPLES = (
+    "resonance eval-pairs my_pairs --rm saves/rm",
+    "resonance eval-pairs held_out.json more.json --rm saves/rm --json",
+)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "datasets", nargs="+", metavar="DATASET", help="a name in dataset_info.json, or a file of pairs"
     )
     parser.add_argument("--rm", required=True, metavar="FOLDER", help="output_dir of a `stage: rm` run")
-    parser.add_argument("--dataset-dir", default="data", metavar="DIR", help="of dataset_info.json; default: data")
-    parser.add_argument("--media-dir", metavar="DIR", help="where relative paths start; default: the dataset's folder")
+    parser.add_argument("--dataset-dir", default="data", metavar="DIR", help="folder of dataset_info.json")
+    parser.add_argument(
+        "--media-dir", metavar="DIR", help="where relative paths start (default: the dataset's folder)"
+    )
     parser.add_argument("--base", metavar="MODEL", help="of an adapter, if it is no longer where it was trained from")
-    parser.add_argument("--template", help="of a model that LlamaFactory's own trainer has left")
-    parser.add_argument("--device", help="cpu, cuda:1, ...; default: the GPU, if there is one")
-    parser.add_argument("--batch-size", type=int, default=16, help="answers that are read together; default: 16")
+    parser.add_argument("--template", metavar="NAME", help="of a model that LlamaFactory's own trainer has left")
+    parser.add_argument("--device", metavar="NAME", help="cpu, cuda:1, ... (default: the GPU, if there is one)")
+    parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="answers that are read together")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

@@ -2,6 +2,7 @@
 """`resonance rollout-check`."""
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -14,8 +15,16 @@ _ALWAYS = ("rollout_check_only=true", "report_to=none", "deepspeed=null", "resum
 LOG = "rollout_check.log"
 
 
+EXAMPLES = (
+    "resonance rollout-check my_grpo.yaml --print-command   # how to start the servers",
+    "resonance rollout-check my_grpo.yaml",
+    "resonance rollout-check my_grpo.yaml rollout_url=http://127.0.0.1:8000",
+)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recipe(parser, "a recipe of stage: ppo with rollout_url (YAML or JSON)")
+    parser.add_argument("--json", action="store_true", help="print one object: ok, and the lines or commands")
     parser.add_argument("--print-command", action="store_true", help="print how to start the servers, and ask nothing")
 
 
@@ -26,7 +35,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         values = read_served(args.recipe, args.overrides)
         if args.print_command:
-            print("\n".join(serve_commands(values)))
+            commands = serve_commands(values)
+            print(json.dumps({"commands": commands}, indent=2) if args.json else "\n".join(commands))
             return 0
     except ValueError as error:
         print(f"resonance rollout-check: {error}\nNext: resonance rollout-check --help", file=sys.stderr)
@@ -58,8 +68,12 @@ def _check(args: argparse.Namespace, folder: Path) -> int:
     report = folder / "run" / REPORT
     if code or not report.is_file():
         print((folder / LOG).read_text(errors="replace")[-3000:], file=sys.stderr)
-        print(f"resonance rollout-check: the recipe did not get as far as its servers (exit code {code})")
+        print(
+            f"resonance rollout-check: the recipe did not get as far as its servers (exit code {code})",
+            file=sys.stderr,
+        )
         return 1
-    lines = report.read_text(encoding="utf-8")
-    print(lines, end="")
-    return 1 if any(line.startswith("FAIL") for line in lines.splitlines()) else 0
+    lines = report.read_text(encoding="utf-8").splitlines()
+    failed = any(line.startswith("FAIL") for line in lines)
+    print(json.dumps({"ok": not failed, "lines": lines}, indent=2) if args.json else "\n".join(lines))
+    return 1 if failed else 0

@@ -25,9 +25,18 @@ SET = (
 )
 
 
+EXAMPLES = (
+    "resonance data register data/my_pairs.json",
+    "resonance data register my_pairs.json --name pairs --set columns.chosen=preferred --set columns.rejected=other",
+    "resonance data register my_pairs.json --dry-run",
+)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, help="a data file, or a folder with data files of one type")
-    parser.add_argument("--name", help="what recipes call the set; default: the file's name without its suffix")
+    parser.add_argument("file", type=Path, metavar="FILE", help="a data file, or a folder with data files of one type")
+    parser.add_argument(
+        "--name", metavar="NAME", help="what recipes call the set (default: the file's name without its suffix)"
+    )
     common.add_info(parser)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=SET)
     parser.add_argument("--force", action="store_true", help="change an entry of that name that is different")
