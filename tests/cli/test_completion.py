@@ -82,7 +82,8 @@ def test_the_script_is_one_of_its_shell(shell: str, capsys: pytest.CaptureFixtur
 def test_bash_completes_by_the_script() -> None:
     ask = (
         'eval "$(resonance completion bash)"; COMP_LINE="resonance los"; COMP_POINT=13; COMP_WORDS=(resonance los); '
-        "COMP_CWORD=1; COMP_TYPE=9; $(complete -p resonance | sed 's/.*-F \\([^ ]*\\) .*/\\1/') resonance los resonance; "
+        "COMP_CWORD=1; COMP_TYPE=9; "
+        "$(complete -p resonance | sed 's/.*-F \\([^ ]*\\) .*/\\1/') resonance los resonance; "
         'echo "got:${COMPREPLY[*]}"'
     )
     env = {**os.environ, "PATH": f"{RESONANCE.parent}{os.pathsep}{os.environ['PATH']}"}

@@ -30,13 +30,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def answer(build_parser: Callable[[list[str]], argparse.ArgumentParser]) -> None:
-    """Ends the process with the words that fit, if a shell has asked for them.
+    """Ends the process with the words that fit what a shell asks about.
 
     Args:
         build_parser: makes the parser for the words that were typed.
     """
-    if "_ARGCOMPLETE" not in os.environ:
-        return
     import argcomplete
 
     try:

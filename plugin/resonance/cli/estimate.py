@@ -6,6 +6,7 @@ import json
 import sys
 from dataclasses import fields
 
+from .terminal import waiting
 from .train import add_recipe
 
 EXAMPLES = (
@@ -40,7 +41,8 @@ def run(args: argparse.Namespace) -> int:
     given = {field.name: getattr(args, field.name) for field in fields(Options)}
     given["overrides"] = [*args.overrides, *args.set]
     try:
-        found = estimate_recipe(args.recipe, Options(**given))
+        with waiting("laying out the model", args.json):
+            found = estimate_recipe(args.recipe, Options(**given))
     except ValueError as error:
         print(f"resonance estimate: {error}\nNext: resonance estimate --help", file=sys.stderr)
         return 2

@@ -94,7 +94,7 @@ def _rewards(args: argparse.Namespace, given: dict[str, Any], pairs: list[Pair])
         (pair["messages"], pair[side], pair["images"]) for pair in pairs for side in ("chosen", "rejected")
     ]
     found: list[float] = []
-    with tqdm(total=len(pairs), unit="pair", disable=args.json or None) as progress:  # None: where nobody looks
+    with tqdm(total=len(pairs), unit="pair", disable=args.json or None) as progress:  # None: no terminal
         for start in range(0, len(sides), step := max(args.batch_size // 2, 1) * 2):
             found += score(*(list(column) for column in zip(*sides[start : start + step], strict=True)))
             progress.update(len(found) // 2 - progress.n)

@@ -13,7 +13,6 @@ from difflib import get_close_matches
 
 from .. import __version__
 from .commands import COMMANDS, GROUPS, inner
-from .completion import answer
 from .help import HelpFormatter, epilog
 
 LLAMAFACTORY = ("train", "chat", "export", "api", "webchat", "webui")  # commands of `llamafactory-cli`
@@ -130,7 +129,10 @@ def unknown_words(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> st
 
 def entry() -> None:
     """The console script."""
-    answer(build_parser)
+    if "_ARGCOMPLETE" in os.environ:
+        from .completion import answer
+
+        answer(build_parser)
     try:
         code = main()
         sys.stdout.flush()

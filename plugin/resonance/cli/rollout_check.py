@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from .terminal import waiting
 from .train import add_recipe, train_command
 
 _ALWAYS = ("rollout_check_only=true", "report_to=none", "deepspeed=null", "resume_from_checkpoint=null")
@@ -58,7 +59,7 @@ def _check(args: argparse.Namespace, folder: Path) -> int:
 
     device = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
     env = {name: value for name, value in os.environ.items() if name != "FORCE_TORCHRUN"}
-    with (folder / LOG).open("w") as log:
+    with (folder / LOG).open("w") as log, waiting("asking the servers", args.json):
         code = subprocess.run(
             train_command(args, *_ALWAYS, f"output_dir={folder / 'run'}"),
             env=env | {"CUDA_VISIBLE_DEVICES": device},

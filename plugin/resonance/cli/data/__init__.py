@@ -7,10 +7,14 @@ from collections.abc import Callable
 
 def run(args: argparse.Namespace, command: Callable[[argparse.Namespace], int]) -> int:
     """Import, check, repair, register and look at data sets."""
+    from ..terminal import watching_rows
     from . import common
 
+    # an import counts what it writes
+    silent = getattr(args, "json", False) or args.command_name in ("data import", "data check")
     try:
-        return command(args)
+        with watching_rows(silent):
+            return command(args)
     except BrokenPipeError:  # `| head`: the reader has seen enough
         raise
     except (ValueError, OSError) as error:

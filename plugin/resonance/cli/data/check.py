@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...datafiles.info import INFO
+from ..terminal import painted, watching_rows
 from . import common
 from .advice import import_command, media_columns, settings
 
@@ -137,17 +138,15 @@ def check(args: argparse.Namespace, entries: list[Entry], options: Options) -> i
     limit = args.limit or None
     findings = Findings(max(args.limit, 1000), spill=args.json or limit is None)
     gallery = Gallery() if args.html else None
-    progress = show_progress if sys.stderr.isatty() else None
-    scans = [Scan(entry, options, findings, gallery, progress).run() for entry in entries]
-    if progress:
-        print("\r\033[K", end="", file=sys.stderr)
+    with watching_rows(args.json):
+        scans = [Scan(entry, options, findings, gallery).run() for entry in entries]
     if options.lengths is not None:
         scans[0].tallies |= {"tokens": options.lengths.total, "image tokens": options.lengths.image}
     if args.json:
         print_json(findings)
     else:
         for line in lines(scans, findings, limit):
-            print(line)
+            print(painted(line))
         kinds = {group.kind for scan in scans for group in findings.groups(scan.files)}
         if args.against is not None and not {"leaked row", "leaked image"} & kinds:
             print(f"No row and no image is shared with {args.against}")
@@ -244,8 +243,3 @@ def print_json(findings: Findings) -> None:
         print(between + json.dumps(problem.as_dict()), end="")
         between = ",\n "
     print("]" if between != "[" else "[]")
-
-
-def show_progress(file: str, rows: int, done: float) -> None:
-    """One line on the terminal, written over."""
-    print(f"\r\033[K{file}: {rows:,} rows, {done:.0%}", end="", file=sys.stderr, flush=True)
