@@ -10,7 +10,7 @@ from ..datafiles.write import WriteError, replacing
 
 EXAMPLES = (
     "resonance import-args --file run_dpo.sh --out my.yaml",
-    "resonance import-args -- accelerate launch dpo.py --model_name_or_path Qwen/Qwen2-VL-2B-Instruct --beta 0.1",
+    "resonance import-args -- python dpo.py --model_name_or_path llava-hf/llava-1.5-7b-hf --dataset_name rlhfv",
 )
 
 
