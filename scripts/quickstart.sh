@@ -82,8 +82,9 @@ wall time          {seconds} s
 
 model     {out}
 answers   {out / "completions.html"}
-curves    {out}/*.png
-numbers   {out}/trainer_log.jsonl, trainer_state.json, all_results.json""")
+curves    {out / "curves.png"}
+numbers   {out}/trainer_log.jsonl, trainer_state.json, all_results.json
+report    .venv/bin/resonance report {out}""")
 PY
     exit 0
 fi
@@ -110,7 +111,7 @@ held-out preference accuracy (160 pairs, pictures never trained on)
 wall time          {seconds} s
 
 model     {out / "uni_dpo"}
-curves    {out / "uni_dpo"}/*.png
+curves    {out / "uni_dpo" / "curves.png"}
 numbers   {out / "uni_dpo"}/trainer_log.jsonl, trainer_state.json, all_results.json
-together  resonance compare {out / "uni_dpo"} --plot curves.png --csv numbers.csv""")
+report    .venv/bin/resonance report {out / "uni_dpo"}""")
 PY

@@ -37,6 +37,21 @@ from resonance.cli.main import build_parser
 DOCS = Path(__file__).parents[1] / "docs"
 WRITE = "Written by `python tests/test_docs_reference.py`; a test compares it with the code."
 
+BLOCKS_TESTED = "<!-- test: tests/cli/test_help.py::test_every_example_can_be_typed -->"
+INTRODUCTION = (
+    "`resonance --help` lists the commands, `resonance COMMAND --help` prints one with examples. `python -m resonance`",
+    "is the same where the script is not on PATH.",
+    "",
+    "- Exit codes: 0 all is well, 1 something is wrong with what was looked at, 2 called wrongly. After an error, a line",
+    "  that starts with `Next:` has the command to type.",
+    "- `--json` prints one JSON document on standard output; messages go to standard error.",
+    "- Tab completes commands, options, and names of recipes, data sets and losses:",
+    '  `eval "$(resonance completion bash)"`; `resonance completion --help` has the lines for zsh, fish and every new',
+    "  shell.",
+    "- What takes more than two seconds prints how far it is, at a terminal only. Colours are off in pipes and with",
+    "  `NO_COLOR`; `FORCE_COLOR` keeps them on.",
+)
+
 # Heading, stages, class. Of keys about data the stages are told key by key; some of dpo are read elsewhere too.
 TOPICS: tuple[tuple[str, str, type], ...] = (
     ("Preference losses", "dpo", preference.PreferenceArguments),
@@ -77,9 +92,7 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
 
 
 def commands() -> str:
-    lines = ["# Commands", "", WRITE, ""]
-    lines += ["Exit codes of all: 0 all is well, 1 something is wrong with what was looked at, 2 called wrongly.", ""]
-    lines += ["`resonance completion bash` (or zsh, fish) prints the script by which Tab completes them.", ""]
+    lines = [BLOCKS_TESTED, "# Commands", "", WRITE, "", *INTRODUCTION, ""]
     for group in GROUPS:
         lines += [f"## {group[0].upper()}{group[1:]}", ""]
         for name, command in COMMANDS.items():

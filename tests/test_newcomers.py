@@ -1,5 +1,5 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
-"""docs/from: what each page has its reader type, from an empty folder to a trained model that answers to a picture.
+"""docs/from, docs/own_data.md: what a page has its reader type, from an empty folder to a model that answers.
 
 The commands are typed as they stand on the page. Declared beforehand, and nothing else is another than the reader's:
 
@@ -10,6 +10,7 @@ The commands are typed as they stand on the page. Declared beforehand, and nothi
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -92,31 +93,26 @@ def small(recipe: Path) -> Path:
 
 def typed(page: str) -> list[tuple[str, str]]:
     """Commands of the shell, and programs, in their order."""
-    text = (ROOT / "docs" / "from" / f"{page}.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
     found = []
     for kind, block in BLOCK.findall(text):
         found += [(kind, line) for line in (block.replace("\\\n", " ").splitlines() if kind == "bash" else [block])]
     return found
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", PAGES)
-def test_from_an_empty_folder_to_an_answer(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_script: Callable[..., tuple[int, str]]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    lay_out(PAGES[name], tmp_path)
+def follow(page: str, folder: Path, run_script: Callable[..., tuple[int, str]]) -> None:
+    """Type what a page says, in a folder."""
     trained, answered = list[Path](), False
-    for kind, text in typed(name):
+    for kind, text in typed(page):
         if kind == "python":
-            (tmp_path / "ask.py").write_text(text)
-            code, output = run_script(tmp_path / "ask.py", cwd=tmp_path)
+            (folder / "ask.py").write_text(text)
+            code, output = run_script(folder / "ask.py", cwd=folder)
             assert code == 0 and trained, output[-3000:]
             answered = True
             assert output.rpartition("all params: ")[2].partition("\n")[2].strip(), "no answer behind the log"
         elif match := TRAIN.fullmatch(text):
-            trained.append(small(tmp_path / match[2]))
-            code, output = run_script("llamafactory-cli", "train", match[2], cwd=tmp_path)
+            trained.append(small(folder / match[2]))
+            code, output = run_script("llamafactory-cli", "train", match[2], cwd=folder)
             assert code == 0, output[-3000:]
             assert list(trained[-1].glob("*model.safetensors"))
             assert '"step": 1,' in (trained[-1] / "trainer_state.json").read_text()
@@ -126,6 +122,34 @@ def test_from_an_empty_folder_to_an_answer(
     assert answered
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PAGES)
+def test_from_an_empty_folder_to_an_answer(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_script: Callable[..., tuple[int, str]]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lay_out(PAGES[name], tmp_path)
+    follow(f"from/{name}", tmp_path, run_script)
+
+
+@pytest.mark.slow
+def test_own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_script: Callable[..., tuple[int, str]]) -> None:
+    """The page's row, eight times with other pictures and scores, and a folder in place of the model."""
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "own_data.md").read_text(encoding="utf-8")
+    row = json.loads(page.partition("```json\n")[2].partition("```")[0])
+    rows = [row | {"images": [f"pictures/{n:04}.jpg"], "score_preferred": 3.0 + n / 4} for n in range(8)]
+    write(tmp_path / "pairs" / "my_pairs.json", rows)
+    for row in rows:
+        picture = tmp_path / "pairs" / row["images"][0]
+        picture.parent.mkdir(exist_ok=True)
+        shutil.copy(PICTURE, picture)
+    model = "Qwen/Qwen2.5-VL-7B-Instruct"
+    write_model(family({"model_name_or_path": model}), tmp_path / model)
+    shutil.copy(PICTURE, tmp_path / "photo.jpg")
+    follow("own_data", tmp_path, run_script)
+
+
 def test_every_page_is_followed() -> None:
     assert set(PAGES) == {path.stem for path in (ROOT / "docs" / "from").glob("*.md")}
-    assert all([kind for kind, _ in typed(name)][-1] == "python" for name in PAGES)
+    assert all([kind for kind, _ in typed(f"from/{name}")][-1] == "python" for name in PAGES)
