@@ -39,11 +39,11 @@ WRITE = "Written by `python tests/test_docs_reference.py`; a test compares it wi
 
 BLOCKS_TESTED = "<!-- test: tests/cli/test_help.py::test_every_example_can_be_typed -->"
 INTRODUCTION = (
-    "`resonance --help` lists the commands, `resonance COMMAND --help` prints one with examples. `python -m resonance`",
-    "is the same where the script is not on PATH.",
+    "`resonance --help` lists the commands, `resonance COMMAND --help` prints one with examples.",
+    "`python -m resonance` is the same where the script is not on PATH.",
     "",
-    "- Exit codes: 0 all is well, 1 something is wrong with what was looked at, 2 called wrongly. After an error, a line",
-    "  that starts with `Next:` has the command to type.",
+    "- Exit codes: 0 all is well, 1 something is wrong with what was looked at, 2 called wrongly. After an error, a",
+    "  line that starts with `Next:` has the command to type.",
     "- `--json` prints one JSON document on standard output; messages go to standard error.",
     "- Tab completes commands, options, and names of recipes, data sets and losses:",
     '  `eval "$(resonance completion bash)"`; `resonance completion --help` has the lines for zsh, fish and every new',

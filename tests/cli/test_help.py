@@ -52,7 +52,7 @@ def test_every_example_can_be_typed(name: str) -> None:
         f"{module.__file__}: give 2 to 4 lines as typed: EXAMPLES = ('resonance {name} ...', ...)"
     )
     for line in module.EXAMPLES:
-        words = shlex.split(line.partition(" > ")[0], comments=True)
+        words = shlex.split(line, comments=True)
         typed = words[words.index("resonance") + 1 :]
         assert typed[: len(name.split())] == name.split(), line
         try:

@@ -13,7 +13,7 @@ for every new one:
   zsh   echo 'eval "$(resonance completion zsh)"' >> ~/.zshrc       (behind compinit)
   fish  resonance completion fish > ~/.config/fish/completions/resonance.fish
 Tab then completes commands, options, names of recipes, data sets and losses, and files."""
-EXAMPLES = ("resonance completion bash", "resonance completion fish > ~/.config/fish/completions/resonance.fish")
+EXAMPLES = ("resonance completion bash", "resonance completion fish")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
