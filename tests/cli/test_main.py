@@ -219,6 +219,14 @@ def test_a_table_is_wrapped_to_a_terminal_and_a_line_a_row_elsewhere(monkeypatch
         assert (max(map(len, printed[1:])) <= 60) == (lines > 3)
 
 
+def test_names_to_be_typed_are_never_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(sys, "stdout", stream := Terminal())
+    print_table(("RECIPE", "MODEL", "DATA"), [("qwen2_vl_2b/uni_dpo_lora", "Q" * 40, "Z" * 40)])
+    text = stream.getvalue()
+    assert "qwen2_vl_2b/uni_dpo_lora" in text and text.count("Q") == text.count("Z") == 40
+
+
 def test_columns_stand_in_line_behind_wide_characters(capsys: pytest.CaptureFixture[str]) -> None:
     print_table(("NAME", "ROWS"), [("海港数据集", "2"), ("cafe\u0301", "3"), ("lines", "4")])
     assert capsys.readouterr().out.splitlines() == [
