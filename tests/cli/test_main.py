@@ -34,7 +34,7 @@ def examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }.items():
         path = folder / f"{name}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{header}\nstage: dpo\n")
+        path.write_text(f"{header}\nstage: dpo\npref_loss: {path.stem.replace('dpo', 'sigmoid', name == 'big/dpo')}\n")
     (folder / "big" / "uni_dpo.yaml").open("a").write("deepspeed: examples/deepspeed/z3.json\n")
     (folder / "deepspeed").mkdir()
     (folder / "deepspeed" / "z3.json").write_text("{}")
@@ -217,6 +217,14 @@ def test_a_table_is_wrapped_to_a_terminal_and_a_line_a_row_elsewhere(monkeypatch
         printed = stream.getvalue().splitlines()
         assert "[b]x[/b]" in printed[1] and "\\x1b[31m" in printed[-1] and len(printed) >= lines
         assert (max(map(len, printed[1:])) <= 60) == (lines > 3)
+
+
+def test_names_to_be_typed_are_never_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(sys, "stdout", stream := Terminal())
+    print_table(("RECIPE", "MODEL", "DATA"), [("qwen2_vl_2b/uni_dpo_lora", "Q" * 40, "Z" * 40)])
+    text = stream.getvalue()
+    assert "qwen2_vl_2b/uni_dpo_lora" in text and text.count("Q") == text.count("Z") == 40
 
 
 def test_columns_stand_in_line_behind_wide_characters(capsys: pytest.CaptureFixture[str]) -> None:

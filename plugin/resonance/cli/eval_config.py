@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from ..evaluate.trained import Trained
 
 
+EXAMPLES = (
+    "resonance eval-config saves/uni_dpo",
+    "resonance eval-config saves/uni_dpo_lora --merged saves/uni_dpo_merged --suite uni_dpo",
+)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="output_dir of a run, one of its checkpoints, or a whole model")
     parser.add_argument("--suite", default="uni_dpo", metavar="NAME", help="benchmarks; default: uni_dpo")
@@ -22,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", type=Path, metavar="FILE.json", help="default: RUN/vlmevalkit_SUITE.json")
     parser.add_argument("--base", metavar="MODEL", help="of an adapter, if it is no longer where it was trained from")
-    parser.add_argument("--template", help="of a model that no run of ours has left")
+    parser.add_argument("--template", metavar="NAME", help="of a model that no run of ours has left")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -21,6 +21,14 @@ SHOWN = 5  # rows that were left out
 DEFAULT_BETA = 0.1
 
 
+EXAMPLES = (
+    "resonance eval-pairs held_out --model saves/uni_dpo --model saves/dpo",
+    "resonance eval-pairs held_out --model saves/uni_dpo/checkpoint-100 --ref saves/sft --csv table.csv",
+    "resonance eval-pairs my_pairs --rm saves/rm",
+    "resonance eval-pairs held_out.json more.json --rm saves/rm --json",
+)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "datasets", nargs="+", metavar="DATASET", help="a name in dataset_info.json, or a file of pairs"
@@ -33,16 +41,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a policy: output_dir or checkpoint, whole model or adapter, or a base model; may be given several times",
     )
     what.add_argument("--rm", metavar="FOLDER", help="a reward model: output_dir of a `stage: rm` run")
-    parser.add_argument("--ref", metavar="MODEL", help="reference of policies; default: an adapter switched off")
+    parser.add_argument("--ref", metavar="MODEL", help="reference of policies (default: an adapter switched off)")
     parser.add_argument(
-        "--beta", type=float, help=f"of the calibration; default: pref_beta of the run, or {DEFAULT_BETA}"
+        "--beta",
+        type=float,
+        metavar="NUMBER",
+        help=f"of the calibration (default: pref_beta of the run, or {DEFAULT_BETA})",
     )
-    parser.add_argument("--dataset-dir", default="data", metavar="DIR", help="of dataset_info.json; default: data")
-    parser.add_argument("--media-dir", metavar="DIR", help="where relative paths start; default: the dataset's folder")
+    parser.add_argument("--dataset-dir", default="data", metavar="DIR", help="folder of dataset_info.json")
+    parser.add_argument(
+        "--media-dir", metavar="DIR", help="where relative paths start (default: the dataset's folder)"
+    )
     parser.add_argument("--base", metavar="MODEL", help="of adapters, if it is no longer where they were trained from")
-    parser.add_argument("--template", help="of models that no run of ours has left")
-    parser.add_argument("--device", help="cpu, cuda:1, ...; default: the GPU, if there is one")
-    parser.add_argument("--batch-size", type=int, default=16, help="answers that are read together; default: 16")
+    parser.add_argument("--template", metavar="NAME", help="of models that no run of ours has left")
+    parser.add_argument("--device", metavar="NAME", help="cpu, cuda:1, ... (default: the GPU, if there is one)")
+    parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="answers that are read together")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--csv", type=Path, metavar="FILE.csv", help="write the table, too")
 
@@ -177,7 +190,7 @@ def _rewards(args: argparse.Namespace, given: dict[str, Any], pairs: list[Pair])
         (pair["messages"], pair[side], pair["images"]) for pair in pairs for side in ("chosen", "rejected")
     ]
     found: list[float] = []
-    with tqdm(total=len(pairs), unit="pair", disable=args.json or None) as progress:  # None: where nobody looks
+    with tqdm(total=len(pairs), unit="pair", disable=args.json or None) as progress:  # None: no terminal
         for start in range(0, len(sides), step := max(args.batch_size // 2, 1) * 2):
             found += score(*(list(column) for column in zip(*sides[start : start + step], strict=True)))
             progress.update(len(found) // 2 - progress.n)

@@ -18,19 +18,26 @@ if TYPE_CHECKING:
 ROWS = 8
 
 
+EXAMPLES = (
+    "resonance export-check saves/uni_dpo",
+    "resonance export-check saves/uni_dpo_lora --merged saves/uni_dpo_merged",
+    "resonance export-check saves/uni_dpo --url http://127.0.0.1:8000",
+)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="output_dir of a run, or one of its checkpoints")
     parser.add_argument("--merged", metavar="DIR", help="what `llamafactory-cli export` made of it; is checked, too")
-    parser.add_argument("--url", help="of a vLLM server that serves it, or the merged model; is asked, too")
+    parser.add_argument("--url", metavar="URL", help="of a vLLM server of it, or of the merged model; is asked, too")
     parser.add_argument("--served-model", metavar="NAME", help="of the server's models; default: the first")
     parser.add_argument("--key-env", default="", metavar="VARIABLE", help="environment variable with the server's key")
     parser.add_argument("--data", metavar="DATASET", help="pairs; default: those that the run evaluated or trained on")
     parser.add_argument("--dataset-dir", metavar="DIR", help="of dataset_info.json; default: the run's, or data")
     parser.add_argument("--media-dir", metavar="DIR", help="where relative paths start; default: the run's")
-    parser.add_argument("--rows", type=int, default=ROWS, help=f"pairs that are compared; default: {ROWS}")
+    parser.add_argument("--rows", type=int, default=ROWS, metavar="N", help="pairs that are compared")
     parser.add_argument("--base", metavar="MODEL", help="of an adapter, if it is no longer where it was trained from")
-    parser.add_argument("--template", help="of a model that no run of ours has left")
-    parser.add_argument("--device", help="cpu, cuda:1, ...; default: the GPU, if there is one")
+    parser.add_argument("--template", metavar="NAME", help="of a model that no run of ours has left")
+    parser.add_argument("--device", metavar="NAME", help="cpu, cuda:1, ...; default: the GPU, if there is one")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

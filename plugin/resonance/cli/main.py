@@ -1,7 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """Entry of the `resonance` command: picks a command and gives it its arguments.
 
-Nothing here or at the top of a command's file imports torch: `resonance ls` answers at once.
+Nothing here or at the top of a command's file imports torch, and a command's file is imported when it is typed.
 """
 
 import argparse
@@ -12,63 +12,51 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 from .. import __version__
-from . import (
-    compare,
-    cp,
-    data,
-    doctor,
-    estimate,
-    eval_config,
-    eval_pairs,
-    export_check,
-    import_args,
-    losses,
-    ls,
-    precompute,
-    report,
-    rollout_check,
-    score,
-    serve_reward,
-    validate,
-)
-
-COMMANDS = {
-    "data": data,
-    "doctor": doctor,
-    "validate": validate,
-    "estimate": estimate,
-    "precompute": precompute,
-    "rollout-check": rollout_check,
-    "compare": compare,
-    "report": report,
-    "serve-reward": serve_reward,
-    "eval-pairs": eval_pairs,
-    "eval-config": eval_config,
-    "export-check": export_check,
-    "score": score,
-    "losses": losses,
-    "ls": ls,
-    "cp": cp,
-    "import-args": import_args,
-}
-
+from .commands import COMMANDS, GROUPS, inner
+from .help import HelpFormatter, epilog
 
 LLAMAFACTORY = ("train", "chat", "export", "api", "webchat", "webui")  # commands of `llamafactory-cli`
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
+    """The parser of the whole command line.
+
+    Args:
+        words: what was typed; the command that they name gets its arguments, the others only their names. None: all.
+    """
     parser = argparse.ArgumentParser(
         prog="resonance",
         description="Looks after Resonance, which trains inside LlamaFactory: `llamafactory-cli train recipe.yaml`.",
+        usage="resonance COMMAND ...",
+        epilog=overview(),
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"resonance {__version__}")
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for name, module in COMMANDS.items():
-        summary = (module.run.__doc__ or "").partition("\n")[0]
-        command = subparsers.add_parser(name, help=summary, description=summary)
-        command.set_defaults(parser=command)
-        module.add_arguments(command)
+    below = {"": parser.add_subparsers(dest="command", metavar="COMMAND", prog="resonance", help=argparse.SUPPRESS)}
+    for name, known in COMMANDS.items():
+        group, _, last = name.rpartition(" ")
+        command = below[group].add_parser(
+            last, description=known.summary, formatter_class=HelpFormatter, help=known.summary if group else None
+        )
+        command.set_defaults(parser=command, command_name=name)
+        if inner(name):
+            below[name] = command.add_subparsers(dest=f"{name}_command", metavar="COMMAND", required=True)
+        elif words is None or name.split() == list(words[: len(name.split())]):
+            module = known.load()
+            module.add_arguments(command)
+            command.epilog = epilog(command.epilog, module.EXAMPLES)
     return parser
+
+
+def overview() -> str:
+    """All commands below the headings of their groups."""
+    shown = {name: each for name, each in COMMANDS.items() if not inner(name)}
+    width = max(map(len, shown))
+    lines = []
+    for group in GROUPS:
+        lines += ["", f"{group}:"]
+        lines += [f"    {name:<{width}}  {each.summary}" for name, each in shown.items() if each.group == group]
+    return "\n".join([*lines[1:], "", "`resonance COMMAND --help` prints a command's options, with examples."])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -81,10 +69,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 if all is well, 1 if the command found something wrong, 2 if it was called wrongly.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    inner = data.COMMANDS if argv[:1] == ["data"] else {}
-    if not is_known("resonance", argv[:1], COMMANDS) or inner and not is_known("resonance data", argv[1:2], inner):
+    outer = [name for name in COMMANDS if " " not in name]
+    second = inner(argv[0]) if argv else []
+    if (
+        not is_known("resonance", argv[:1], outer)
+        or second
+        and not is_known(f"resonance {argv[0]}", argv[1:2], second)
+    ):
         return 2
-    parser = build_parser()
+    parser = build_parser(argv)
     try:
         args, unknown = parser.parse_known_args(argv)
     except SystemExit as stop:  # argparse has printed what was wrong, or the help, or the version
@@ -96,12 +89,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 0
     args.typed = argv  # for commands that say how to type them once more
+    return run(args)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command that was typed; a group may say what its commands' errors have in common."""
+    command = COMMANDS[args.command_name].load().run
     try:
-        return COMMANDS[args.command].run(args)
+        if args.command_name != args.command:
+            return COMMANDS[args.command].load().run(args, command)
+        return command(args)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == __package__.partition(".")[0]:
             raise
-        print(f"resonance {args.command}: {error.name} is not installed in {sys.executable}", file=sys.stderr)
+        print(f"resonance {args.command_name}: {error.name} is not installed in {sys.executable}", file=sys.stderr)
         print("Next: resonance doctor", file=sys.stderr)
         return 1
 
@@ -128,6 +129,10 @@ def unknown_words(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> st
 
 def entry() -> None:
     """The console script."""
+    if "_ARGCOMPLETE" in os.environ:
+        from .completion import answer
+
+        answer(build_parser)
     try:
         code = main()
         sys.stdout.flush()

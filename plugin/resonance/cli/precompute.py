@@ -11,6 +11,13 @@ from .train import add_recipe, train_command
 _ALWAYS = ("precompute_ref_log_probs=true", "precompute_only=true", "report_to=none")
 
 
+EXAMPLES = (
+    "resonance precompute my.yaml",
+    "FORCE_TORCHRUN=1 NPROC_PER_NODE=4 resonance precompute my.yaml",
+    "resonance precompute my.yaml per_device_train_batch_size=8",
+)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recipe(parser, "a DPO or KTO recipe (YAML or JSON)")
 

@@ -7,7 +7,10 @@ import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
+FACTS = ("method", "tuning", "model", "data", "gpus", "memory")
+SETTING = re.compile(r"^([a-z_0-9]+):[ \t]*(.*?)[ \t]*(?:[ \t]#.*)?$", re.MULTILINE)
 HEADER = re.compile(r"^#\s*([A-Z][A-Za-z]*):\s*(.*\S)\s*$")
 
 
@@ -19,11 +22,42 @@ class Recipe:
         name: path below `examples/` without the suffix, e.g. `quickstart/uni_dpo`.
         path: the file.
         header: what its first comment lines say, by topic in lower case: purpose, data, command, gpus, paper.
+        settings: its keys that stand at the start of a line, with their values as they are written.
     """
 
     name: str
     path: Path
     header: dict[str, str]
+    settings: dict[str, str]
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What a table of recipes has of it."""
+        gpus = self.header.get("gpus", "-")
+        nodes = int(variable(self.header.get("command", ""), "NNODES") or 1)
+        first = re.match(r"\d+", gpus)
+        of = self.settings
+        values = {
+            "method": self.method,
+            "tuning": of.get("finetuning_type", "-"),
+            "model": of.get("model_name_or_path", "-"),
+            "data": of.get("dataset", of.get("eval_dataset", "-")),
+            "gpus": f"{nodes} x " * (nodes > 1) + (first[0] if first else gpus),
+            "memory": memory(gpus),
+        }
+        return {name: values[name] for name in FACTS}
+
+    @property
+    def method(self) -> str:
+        """The loss or algorithm, by the name that people look for."""
+        stage = self.settings.get("stage", "-")
+        if stage == "dpo":
+            losses = re.findall(r"[\w.:]+", self.settings.get("pref_loss", "sigmoid"))
+            return "+".join(losses) if losses != ["sigmoid"] else "dpo"
+        return self.settings.get("ppo_variant", stage) if stage == "ppo" else stage
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"name": self.name, "path": str(self.path), **self.facts, "header": self.header}
 
 
 def examples_dir() -> Path:
@@ -42,11 +76,11 @@ def examples_dir() -> Path:
     )
 
 
-def read_header(path: Path) -> dict[str, str]:
+def read_header(text: str) -> dict[str, str]:
     """Reads the comment lines at the top of a recipe; a line without a topic goes on with the one before it."""
     header: dict[str, str] = {}
     topic = None
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in text.splitlines():
         if not line.startswith("#"):
             break
         match = HEADER.match(line)
@@ -62,7 +96,32 @@ def list_recipes(examples: Path) -> list[Recipe]:
     """Returns every recipe below a folder, sorted by name."""
     paths = sorted(path for path in examples.rglob("*") if path.suffix in (".yaml", ".yml"))
     names = [path.relative_to(examples).with_suffix("").as_posix() for path in paths]
-    return [Recipe(name, path, read_header(path)) for name, path in zip(names, paths, strict=True)]
+    return [read_recipe(name, path) for name, path in zip(names, paths, strict=True)]
+
+
+def read_recipe(name: str, path: Path) -> Recipe:
+    text = path.read_text(encoding="utf-8")
+    return Recipe(name, path, read_header(text), dict(SETTING.findall(text)))
+
+
+def variable(command: str, name: str) -> str:
+    """The value of an environment variable that a command starts with; empty if it has none."""
+    found = re.search(rf"(?:^|\s){name}=(\S+)", command)
+    return found[1] if found else ""
+
+
+def memory(gpus: str) -> str:
+    """What a header says of the memory of a GPU: measured or estimated, by both ways where it has both."""
+    both = re.search(r"LlamaFactory's path ([\d.]+) GiB, ours ([\d.]+)", gpus)
+    one = re.search(r"([\d.]+) GiB", gpus)
+    if one is None:
+        return "-"
+    return f"{'~' * ('not measured' in gpus)}{both[2] if both else one[1]} GiB"
+
+
+def completer(**_: object) -> list[str]:
+    """Names for completion."""
+    return [recipe.name for recipe in list_recipes(examples_dir())]
 
 
 def find_file(wanted: str, examples: Path) -> Path:

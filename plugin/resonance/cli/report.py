@@ -18,6 +18,13 @@ MARK = "report.json"  # which runs a folder's report is of; it may be replaced b
 FOLDER = "report"
 
 
+EXAMPLES = (
+    "resonance report saves/uni_dpo",
+    "resonance report saves/uni_dpo saves/dpo -o both",
+    "resonance report saves/uni_dpo --json",
+)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="output_dir of a run, finished or not")
     parser.add_argument(

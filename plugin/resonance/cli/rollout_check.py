@@ -2,20 +2,30 @@
 """`resonance rollout-check`."""
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from .terminal import waiting
 from .train import add_recipe, train_command
 
 _ALWAYS = ("rollout_check_only=true", "report_to=none", "deepspeed=null", "resume_from_checkpoint=null")
 LOG = "rollout_check.log"
 
 
+EXAMPLES = (
+    "resonance rollout-check my_grpo.yaml --print-command   # how to start the servers",
+    "resonance rollout-check my_grpo.yaml",
+    "resonance rollout-check my_grpo.yaml rollout_url=http://127.0.0.1:8000",
+)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recipe(parser, "a recipe of stage: ppo with rollout_url (YAML or JSON)")
+    parser.add_argument("--json", action="store_true", help="print one object: ok, and the lines or commands")
     parser.add_argument("--print-command", action="store_true", help="print how to start the servers, and ask nothing")
 
 
@@ -26,7 +36,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         values = read_served(args.recipe, args.overrides)
         if args.print_command:
-            print("\n".join(serve_commands(values)))
+            commands = serve_commands(values)
+            print(json.dumps({"commands": commands}, indent=2) if args.json else "\n".join(commands))
             return 0
     except ValueError as error:
         print(f"resonance rollout-check: {error}\nNext: resonance rollout-check --help", file=sys.stderr)
@@ -48,7 +59,7 @@ def _check(args: argparse.Namespace, folder: Path) -> int:
 
     device = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
     env = {name: value for name, value in os.environ.items() if name != "FORCE_TORCHRUN"}
-    with (folder / LOG).open("w") as log:
+    with (folder / LOG).open("w") as log, waiting("asking the servers", args.json):
         code = subprocess.run(
             train_command(args, *_ALWAYS, f"output_dir={folder / 'run'}"),
             env=env | {"CUDA_VISIBLE_DEVICES": device},
@@ -58,8 +69,12 @@ def _check(args: argparse.Namespace, folder: Path) -> int:
     report = folder / "run" / REPORT
     if code or not report.is_file():
         print((folder / LOG).read_text(errors="replace")[-3000:], file=sys.stderr)
-        print(f"resonance rollout-check: the recipe did not get as far as its servers (exit code {code})")
+        print(
+            f"resonance rollout-check: the recipe did not get as far as its servers (exit code {code})",
+            file=sys.stderr,
+        )
         return 1
-    lines = report.read_text(encoding="utf-8")
-    print(lines, end="")
-    return 1 if any(line.startswith("FAIL") for line in lines.splitlines()) else 0
+    lines = report.read_text(encoding="utf-8").splitlines()
+    failed = any(line.startswith("FAIL") for line in lines)
+    print(json.dumps({"ok": not failed, "lines": lines}, indent=2) if args.json else "\n".join(lines))
+    return 1 if failed else 0

@@ -5,6 +5,12 @@ import argparse
 import sys
 from pathlib import Path
 
+EXAMPLES = (
+    "resonance serve-reward saves/rm --port 8000",
+    "resonance serve-reward my_rewards:concise --set limit=200",
+    "resonance serve-reward exact --key-env JUDGE_KEY",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
@@ -16,14 +22,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="a parameter of the reward, as in its entry of a recipe",
     )
-    add("--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1, this machine alone)")
-    add("--port", type=int, default=8000, help="port; 0 for a free one (default: 8000)")
+    add("--host", default="127.0.0.1", metavar="ADDRESS", help="to listen at (default: 127.0.0.1, this machine alone)")
+    add("--port", type=int, default=8000, metavar="N", help="port; 0 for a free one")
     add("--key-env", default="", metavar="NAME", help="environment variable with the key that clients must send")
     add("--media-dir", type=Path, metavar="DIR", help="the only folder from which images are read by path")
-    add("--max-body-mib", type=float, default=16.0, metavar="N", help="largest request (default: 16)")
-    add("--max-requests", type=int, default=256, metavar="N", help="requests at a time (default: 256)")
-    add("--timeout", type=float, default=120.0, metavar="S", help="seconds that a request may take (default: 120)")
-    batch = "completions of several requests that a reward model scores together (default: 32)"
+    add("--max-body-mib", type=float, default=16.0, metavar="N", help="largest request")
+    add("--max-requests", type=int, default=256, metavar="N", help="requests at a time")
+    add("--timeout", type=float, default=120.0, metavar="S", help="seconds that a request may take")
+    batch = "completions of several requests that a reward model scores together"
     add("--batch-size", type=int, default=32, metavar="N", help=batch)
 
 

@@ -16,10 +16,12 @@ def print_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
     lines = [[printable(cell) for cell in row] for row in (header, *rows)]
     if sys.stdout.isatty():
         from rich.console import Console
-        from rich.table import Table
+        from rich.table import Column, Table
         from rich.text import Text
 
-        table = Table(*lines[0], box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        # the first column has names to be typed, which are never cut
+        columns = [Column(head, no_wrap=not place, overflow="fold") for place, head in enumerate(lines[0])]
+        table = Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for row in lines[1:]:
             table.add_row(*map(Text, row))
         Console(width=shutil.get_terminal_size().columns).print(table)

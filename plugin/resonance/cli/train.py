@@ -13,7 +13,7 @@ def add_recipe(parser: argparse.ArgumentParser, what: str) -> None:
         parser: of the command.
         what: which recipe it takes.
     """
-    parser.add_argument("recipe", type=Path, help=what)
+    parser.add_argument("recipe", type=Path, metavar="RECIPE", help=what)
     other = "another value of a recipe key, as llamafactory-cli takes it"
     parser.add_argument("overrides", nargs="*", default=[], metavar="KEY=VALUE", help=other)
 

@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 NOT_HERE = "is not here yet"  # in notes, before the command that brings it
 
 
+EXAMPLES = (
+    "resonance validate my.yaml",
+    "resonance validate my.yaml --gpus 8 --gpu H100",
+    "resonance validate my.yaml pref_beta=0.5 --json",
+    "resonance validate my.yaml --dry-run",
+)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(

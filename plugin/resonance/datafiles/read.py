@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -19,6 +20,9 @@ TEXT = ".txt"  # a row a line, for pre-training; read by its own name only, beca
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 OnError = Callable[[int, str], None]
+Watch = Callable[["RowReader", Iterator[tuple[int, Any]]], Iterator[tuple[int, Any]]]
+# Hands on the rows of whatever file is read; set by a command that prints how far it is.
+WATCH: ContextVar[Watch | None] = ContextVar("watch", default=None)
 
 
 def data_files(path: str | Path) -> list[Path]:
@@ -85,7 +89,8 @@ class RowReader:
         try:
             before = self._stamp()
             try:
-                yield from self._rows()
+                watch = WATCH.get()
+                yield from self._rows() if watch is None else watch(self, self._rows())
             except RowError as error:
                 broken = error
             if self._stamp() != before:  # then the rows are of no file that there ever was

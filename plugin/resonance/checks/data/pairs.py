@@ -16,7 +16,7 @@ UNSUPPORTED = ("_videos", "_audios")
 
 
 def read_pairs(target: str, dataset_dir: str, media_dir: str | None, on_skip: Callable[[str], None]) -> Iterator[Pair]:
-    """Pairs with `messages`, `tools`, `chosen`, `rejected`, `images`, origin, the `raw` row, and scores where there are
+    """Pairs with `messages`, `tools`, `chosen`, `rejected`, `images`, origin, `raw` row, and scores where there are
     some.
 
     Args:

@@ -29,7 +29,6 @@ from .tally import Tally
 WINDOW = 64  # rows whose images are opened side by side; each may hold its images as bytes
 WRONG_ENTRY = (INVALID_TURNS, "row unreadable", EMPTY_RESPONSE, "bad score", "empty prompt")  # all rows have it then
 Watcher = Callable[[str, int, dict[str, Any], list[Found]], None]
-Progress = Callable[[str, int, float], None]
 
 
 @dataclass
@@ -41,7 +40,6 @@ class Scan:
         options: what is asked of its rows.
         findings: takes the problems.
         watch: called with (file, row number, aligned row, what was found) for every row that could be aligned.
-        progress: called now and then with (file, rows read, part of the file read).
 
     Attributes:
         rows: how many there are.
@@ -56,7 +54,6 @@ class Scan:
     options: Options
     findings: Findings
     watch: Watcher | None = None
-    progress: Progress | None = None
     rows: int = 0
     unread: int = 0
     seconds: float = 0.0
@@ -102,8 +99,6 @@ class Scan:
             reader, rows = rows_of(self.entry, path, unreadable_line, head)
             for window in _windows(rows):
                 self._window(file, columns, window)
-                if self.progress is not None:
-                    self.progress(file, self.rows, reader.done)
             self._whole(file, columns, reader, head)
         except (RowError, OSError) as error:
             if self.rows == before:

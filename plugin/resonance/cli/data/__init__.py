@@ -2,53 +2,22 @@
 """`resonance data ...`: one file a command of the group. A command raises what stops it; it is printed here."""
 
 import argparse
-from types import ModuleType
-
-from . import (
-    check,
-    common,
-    fix_paths,
-    import_,
-    list_,
-    register,
-    score_filter,
-    score_scale,
-    score_stats,
-    show,
-    unpair,
-    view,
-)
-
-COMMANDS: dict[str, ModuleType] = {
-    "import": import_,
-    "check": check,
-    "fix-paths": fix_paths,
-    "register": register,
-    "list": list_,
-    "show": show,
-    "view": view,
-    "score-stats": score_stats,
-    "score-scale": score_scale,
-    "score-filter": score_filter,
-    "unpair": unpair,
-}
+from collections.abc import Callable
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    subparsers = parser.add_subparsers(dest="data_command", metavar="COMMAND", required=True)
-    for name, module in COMMANDS.items():
-        summary = (module.run.__doc__ or "").partition("\n")[0]
-        command = subparsers.add_parser(name, help=summary, description=summary)
-        command.set_defaults(parser=command)
-        module.add_arguments(command)
-
-
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, command: Callable[[argparse.Namespace], int]) -> int:
     """Import, check, repair, register and look at data sets."""
+    from ..terminal import watching_rows
+    from . import common
+
+    # an import counts what it writes
+    silent = getattr(args, "json", False) or args.command_name in ("data import", "data check")
     try:
-        return COMMANDS[args.data_command].run(args)
+        with watching_rows(silent):
+            return command(args)
     except BrokenPipeError:  # `| head`: the reader has seen enough
         raise
     except (ValueError, OSError) as error:
-        wrong_call = isinstance(error, common.WrongCall) or args.data_command == "check"  # 1 is: it found errors
-        return common.failed(args.data_command, error, 2 if wrong_call else 1)
+        which = args.command_name.partition(" ")[2]
+        wrong_call = isinstance(error, common.WrongCall) or which == "check"  # whose 1 is: it found errors
+        return common.failed(which, error, 2 if wrong_call else 1)

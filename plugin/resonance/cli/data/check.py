@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...datafiles.flags import SWAP
 from ...datafiles.info import INFO
+from ..terminal import painted, watching_rows
 from . import common
 from .advice import import_command, media_columns, settings
 
@@ -24,21 +25,37 @@ if TYPE_CHECKING:
 NONE_PLACED = " but 0 `"  # in a finding about a row with media and without a placeholder
 
 
+EXAMPLES = (
+    "resonance data check my_pairs",
+    "resonance data check my_pairs.json --fix my_pairs.clean.json",
+    "resonance data check my_pairs --against my_held_out --json",
+    "resonance data check my_pairs --model Qwen/Qwen2-VL-2B-Instruct --template qwen2_vl --cutoff-len 4096",
+)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     parser.epilog = "Exit code: 0 no errors, 1 errors in a TARGET (with --strict also warnings), 2 called wrongly."
-    add("targets", nargs="+", metavar="TARGET", help="a data file, a folder, or a name in dataset_info.json")
-    add("--dataset-dir", default="data", help="folder of dataset_info.json (default: data)")
-    add("--media-dir", help="folder that media paths start from (default: that of dataset_info.json, as in training)")
+    common.add_data(
+        parser, "targets", nargs="+", metavar="TARGET", help="a data file, a folder, or a name in dataset_info.json"
+    )
+    add("--dataset-dir", default="data", metavar="DIR", help="folder of dataset_info.json")
+    add(
+        "--media-dir",
+        metavar="DIR",
+        help="folder that media paths start from (default: that of dataset_info.json, as in training)",
+    )
     add("--decode", action="store_true", help="decode every image in full, not only its header and its end")
-    add("--max-pixels", type=int, help="an image with more pixels is called oversized (default: 89478485)")
+    add(
+        "--max-pixels", type=int, metavar="N", help="an image with more pixels is called oversized (default: 89478485)"
+    )
     add("--score-range", nargs=2, type=float, metavar=("LOW", "HIGH"), help="scores outside are errors")
     add("--against", metavar="OTHER", help="another file, folder or name that must share no rows, say the eval set")
-    add("--model", metavar="PATH", help="count tokens with the tokenizer and processor of this model")
-    add("--template", help="LlamaFactory's template: a text-only one has no <image>; with --model")
-    add("--cutoff-len", type=int, help="with --model: longer rows are errors (default: 2048)")
-    add("--image-max-pixels", type=int, help="with --model: as in the recipe (default: LlamaFactory's)")
-    add("--limit", type=int, default=5, help="problems shown of each kind; 0 for all (default: 5)")
+    add("--model", metavar="MODEL", help="count tokens with the tokenizer and processor of this model")
+    add("--template", metavar="NAME", help="LlamaFactory's template: a text-only one has no <image>; with --model")
+    add("--cutoff-len", type=int, metavar="N", help="with --model: longer rows are errors (default: 2048)")
+    add("--image-max-pixels", type=int, metavar="N", help="with --model: as in the recipe (default: LlamaFactory's)")
+    add("--limit", type=int, metavar="N", default=5, help="problems shown of each kind; 0 for all")
     add("--strict", action="store_true", help="warnings count as errors")
     add("--json", action="store_true", help="print a list of objects with file, row, kind, message, fix, severity")
     add("--html", type=Path, metavar="REPORT.html", help="write one page with histograms and thumbnails")
@@ -127,17 +144,15 @@ def check(args: argparse.Namespace, entries: list[Entry], options: Options) -> i
     limit = args.limit or None
     findings = Findings(max(args.limit, 1000), spill=args.json or limit is None)
     gallery = Gallery() if args.html else None
-    progress = show_progress if sys.stderr.isatty() else None
-    scans = [Scan(entry, options, findings, gallery, progress).run() for entry in entries]
-    if progress:
-        print("\r\033[K", end="", file=sys.stderr)
+    with watching_rows(args.json):
+        scans = [Scan(entry, options, findings, gallery).run() for entry in entries]
     if options.lengths is not None:
         scans[0].tallies |= {"tokens": options.lengths.total, "image tokens": options.lengths.image}
     if args.json:
         print_json(findings)
     else:
         for line in lines(scans, findings, limit):
-            print(line)
+            print(painted(line))
         kinds = {group.kind for scan in scans for group in findings.groups(scan.files)}
         if args.against is not None and not {"leaked row", "leaked image"} & kinds:
             print(f"No row and no image is shared with {args.against}")
@@ -234,8 +249,3 @@ def print_json(findings: Findings) -> None:
         print(between + json.dumps(problem.as_dict()), end="")
         between = ",\n "
     print("]" if between != "[" else "[]")
-
-
-def show_progress(file: str, rows: int, done: float) -> None:
-    """One line on the terminal, written over."""
-    print(f"\r\033[K{file}: {rows:,} rows, {done:.0%}", end="", file=sys.stderr, flush=True)

@@ -3,15 +3,17 @@
 
 import argparse
 import errno
+import json
 import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from ...datafiles.find import DataSet, find, same_file, scores_of
 from ...datafiles.flags import SUFFIX, Flag, LostFlags, placed
-from ...datafiles.info import INFO
+from ...datafiles.info import INFO, read_info
 from ...datafiles.text import printable
 from ...datafiles.write import WriteError
 
@@ -19,8 +21,22 @@ from ...datafiles.write import WriteError
 def add_info(parser: argparse.ArgumentParser) -> None:
     """Where dataset_info.json is; read it with `info_path`."""
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--dataset-dir", type=Path, default=Path("data"), help=f"the folder of {INFO}; default: data")
-    where.add_argument("--info", type=Path, help=f"the {INFO} itself")
+    where.add_argument("--dataset-dir", type=Path, default=Path("data"), metavar="DIR", help=f"folder of {INFO}")
+    where.add_argument("--info", type=Path, metavar="FILE", help=f"the {INFO} itself")
+
+
+def add_data(parser: argparse.ArgumentParser, name: str, **more: Any) -> None:
+    """A set by its name or file; a shell completes both."""
+    parser.add_argument(name, **more).completer = completions  # type: ignore[attr-defined]
+
+
+def completions(prefix: str, parsed_args: argparse.Namespace, **_: object) -> list[str]:
+    """Names of data sets that fit, and files."""
+    from argcomplete.completers import FilesCompleter
+
+    given = getattr(parsed_args, "info", None) or Path(getattr(parsed_args, "dataset_dir", None) or "data", INFO)
+    names = read_info(given) if given.is_file() else {}
+    return [*names, *FilesCompleter()(prefix)]
 
 
 def info_path(args: argparse.Namespace) -> Path:
@@ -29,14 +45,16 @@ def info_path(args: argparse.Namespace) -> Path:
 
 def add_scores(parser: argparse.ArgumentParser) -> None:
     """Which set, and which of its columns are scores."""
-    parser.add_argument("data", metavar="FILE|NAME", help=f"a data file, or a name in {INFO}")
+    add_data(parser, "data", metavar="FILE|NAME", help=f"a data file, or a name in {INFO}")
     columns = "of the scores, where they cannot be told from the entry or the rows"
     parser.add_argument("--columns", nargs=2, metavar=("CHOSEN", "REJECTED"), help=columns)
     add_info(parser)
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-o", "--output", type=Path, required=True, help="the .json or .jsonl file to write")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FILE", help="the .json or .jsonl file to write"
+    )
     parser.add_argument("--force", action="store_true", help="write over a file that exists")
 
 
@@ -71,6 +89,16 @@ def told_flags(flags: Mapping[int, Flag]) -> str:
     """How many rows are left out because of their flags, by reason."""
     reasons = Counter(flag.flag for flag in flags.values())
     return f"{len(flags)} dropped by flags ({', '.join(f'{number} {name}' for name, number in reasons.most_common())})"
+
+
+def add_json(parser: argparse.ArgumentParser, what: str) -> None:
+    """For a machine; `what` it prints."""
+    parser.add_argument("--json", action="store_true", help=f"print {what}")
+
+
+def print_json(value: object) -> None:
+    """Print one JSON document; numbers that JSON has not, and dates and bytes of a table, as words."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
 def scored_input(args: argparse.Namespace) -> tuple[DataSet, tuple[str, str]]:

@@ -14,23 +14,33 @@ from ...datafiles.text import count, shorten
 from . import common
 
 SHOWN = 20
+KEY = f"where the paths are, as `a.b.c` (default: {', '.join(KEYS)})"
+MEDIA = "where relative paths start (default: the folder of FILE)"
+
+
+EXAMPLES = (
+    "resonance data fix-paths my_pairs.json --search images",
+    "resonance data fix-paths my_pairs.json --from /old/place --to images -o moved.json",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, help="a .json or .jsonl file")
+    parser.add_argument("file", type=Path, metavar="FILE", help="a .json or .jsonl file")
     ways = parser.add_argument_group("three ways to say where the files are; take one")
     ways.add_argument("--marker", metavar="NAME", help="a folder in the paths; what follows it goes below --root")
     ways.add_argument("--root", metavar="DIR", help="the folder that takes the marker's place")
     ways.add_argument("--from", dest="old", action="append", metavar="PREFIX", help="a start of the paths; repeatable")
     ways.add_argument("--to", dest="new", action="append", metavar="PREFIX", help="what it becomes, one a --from")
     ways.add_argument("--search", metavar="DIR", help="find each file below a folder, by the end of its path")
-    parser.add_argument("--key", action="append", help=f"where the paths are, as `a.b.c`; default: {', '.join(KEYS)}")
+    parser.add_argument("--key", action="append", metavar="KEY", help=KEY)
     target = parser.add_mutually_exclusive_group()
-    target.add_argument("-o", "--output", type=Path, help="the file to write; default: FILE.fixed.json beside it")
+    target.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="the file to write (default: FILE.fixed.json beside it)"
+    )
     target.add_argument("--in-place", action="store_true", help="replace FILE; a copy stays as FILE.bak")
     parser.add_argument("--force", action="store_true", help="write over an output that exists; it stays as NAME.bak")
     parser.add_argument("--no-check", action="store_true", help="do not look whether the files exist")
-    parser.add_argument("--media-dir", type=Path, help="where relative paths start; default: the folder of FILE")
+    parser.add_argument("--media-dir", type=Path, metavar="DIR", help=MEDIA)
     keep = "write although; rows with a problem stay as they are"
     parser.add_argument("--keep-going", action="store_true", help=keep)
     parser.add_argument("--all", action="store_true", help=f"print every problem, not the first {SHOWN}")

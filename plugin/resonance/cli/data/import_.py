@@ -23,23 +23,32 @@ ANSWERS = ("answer", "ground_truth", "solution")  # columns of sets for rewards 
 SHOWN = 12  # reasons of skipped rows
 
 
+EXAMPLES = (
+    "resonance data import --list",
+    "resonance data import rlaif_v --out data",
+    "resonance data import mm_rlhf downloads/mm_rlhf --out data --image-root downloads/images --max-rows 1000",
+)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("importer", nargs="?", metavar="NAME", help="the data set; --list shows those that are known")
-    source = "a file, folder, archive or hub id; default: the set's own"
+    source = "a file, folder, archive or hub id (default: the set's own)"
     add("source", nargs="?", metavar="PATH_OR_HUB_ID", help=source)
     add("--list", action="store_true", help="list the importers")
     add("--out", type=Path, metavar="DIR", help="folder of the data file, its images and dataset_info.json")
-    add("--name", help="of the data file and the entry (default: the importer's)")
+    add("--name", metavar="NAME", help="of the data file and the entry (default: the importer's)")
     formats = ("json", "jsonl")
-    add("--format", dest="suffix", choices=formats, default="json", help="of the data file (default: json)")
+    add("--format", dest="suffix", choices=formats, default="json", help="of the data file")
     root = "what image paths in rows are relative to; or an archive of them"
     add("--image-root", type=Path, metavar="DIR", help=root)
     add("--copy-images", action="store_true", help="copy images (not films) too, instead of referencing them in place")
     add("--image-format", choices=FORMATS, default="keep", help="jpeg, png: write all images so")
     add("--allow-missing-images", action="store_true", help="keep rows whose images are not there (yet)")
     add("--max-rows", type=int, metavar="N", help="read at most so many rows")
-    add("--split", help="of the hub set, or of a folder with files named after splits (default: train)")
+    add(
+        "--split", metavar="NAME", help="of the hub set, or of a folder with files named after splits (default: train)"
+    )
     info = "where to register (default: OUT/dataset_info.json)"
     add("--dataset-info", dest="info", type=Path, metavar="FILE", help=info)
     add("--no-register", dest="registered", action="store_false", help="leave dataset_info.json alone")

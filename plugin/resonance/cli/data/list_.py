@@ -13,11 +13,20 @@ from ...datafiles.tables import table_batches
 from ..table import print_table
 from . import common
 
+COLUMNS = ("NAME", "ROWS", "FORMATTING", "PAIRS", "SCORES", "SOURCE")
 QUICK = 16 << 20  # bytes up to which rows are counted
+
+
+EXAMPLES = (
+    "resonance data list",
+    "resonance data list --dataset-dir my_data",
+    "resonance data list --json",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     common.add_info(parser)
+    common.add_json(parser, "a list of objects")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -28,7 +37,10 @@ def run(args: argparse.Namespace) -> int:
         why = "names no data set" if path.exists() else "is not there"
         raise ValueError(f"{path} {why}\nNext: {common.typed('register', 'FILE', *common.info_options(args))}")
     rows = [row_of(name, entry, path.parent) for name, entry in entries.items()]
-    print_table(("NAME", "ROWS", "FORMATTING", "PAIRS", "SCORES", "SOURCE"), rows)
+    if args.json:
+        common.print_json([dict(zip(map(str.lower, COLUMNS), row, strict=True)) for row in rows])
+        return 0
+    print_table(COLUMNS, rows)
     readable = [name for name, rows_in, *_ in rows if rows_in not in ("-", "?")]
     show = common.typed("show", *readable[:1], *common.info_options(args))
     print(f"\nNext: {show if readable else 'resonance data import --list'}")

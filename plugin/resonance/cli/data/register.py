@@ -25,13 +25,23 @@ SET = (
 )
 
 
+EXAMPLES = (
+    "resonance data register data/my_pairs.json",
+    "resonance data register my_pairs.json --name pairs --set columns.chosen=preferred --set columns.rejected=other",
+    "resonance data register my_pairs.json --dry-run",
+)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, help="a data file, or a folder with data files of one type")
-    parser.add_argument("--name", help="what recipes call the set; default: the file's name without its suffix")
+    parser.add_argument("file", type=Path, metavar="FILE", help="a data file, or a folder with data files of one type")
+    parser.add_argument(
+        "--name", metavar="NAME", help="what recipes call the set (default: the file's name without its suffix)"
+    )
     common.add_info(parser)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=SET)
     parser.add_argument("--force", action="store_true", help="change an entry of that name that is different")
     parser.add_argument("--dry-run", action="store_true", help="show the change, make none")
+    common.add_json(parser, "one object: name, entry, whether it was changed, columns that are not read")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -44,18 +54,23 @@ def run(args: argparse.Namespace) -> int:
     entry = told_entry(args.file, info_path, given)
     gaps = take_gapped(args.file, entry, given)
     change = register(info_path, name, entry, force=args.force, dry_run=args.dry_run)
+    meta = entry["columns"].get(META)
+    read = [column for key, column in entry["columns"].items() if key != META] + list(meta or ())
+    unread = Table.of(args.file).told_unread(read, "--set columns.{key}={name}")
+    if args.json:
+        told = {"info": str(info_path), "name": name, "entry": entry, "unread": unread, "scores_with_gaps": gaps}
+        common.print_json({**told, "changed": bool(change.diff) and not args.dry_run, "diff": change.diff})
+        return 0
     if not change.diff:
         print(f"{info_path}: {name} is there already, as it should be")
     else:
         print(common.safe(change.diff))
         made = "would be changed" if args.dry_run else "changed"
         print(f"\n{info_path}: {made}{f' (as it was: {change.backup})' if change.backup else ''}")
-    meta = entry["columns"].get(META)
     if meta:
         print(common.safe(f"Prompts of stage: ppo; rewards read {', '.join(meta)}"))
-    read = [column for key, column in entry["columns"].items() if key != META] + list(meta or ())
-    if told := Table.of(args.file).told_unread(read, "--set columns.{key}={name}"):
-        print(common.safe(told))
+    if unread:
+        print(common.safe(unread))
     alone = not entry.get("ranking") and "ranking" not in given
     if alone and (command := import_command(args.file, info_path.parent, pairs=True)):
         print(f"Registered as answers alone, but rows can be read as pairs: {command}")

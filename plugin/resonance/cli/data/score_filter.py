@@ -10,6 +10,11 @@ from ...datafiles.text import count
 from . import common
 from .advice import register_copy
 
+EXAMPLES = (
+    "resonance data score-filter my_pairs --min-margin 1 -o clear.json",
+    "resonance data score-filter my_pairs --min-margin 0.5 --drop-ties --drop-unscored -o clear.json",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     common.add_scores(parser)

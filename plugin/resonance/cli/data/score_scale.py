@@ -16,17 +16,23 @@ from .score_stats import TAU_GOOD
 ETA = 0.7  # the default of `uni_dpo_qual_eta`
 
 
+EXAMPLES = (
+    "resonance data score-scale my_pairs --to 0 5 -o rescaled.json",
+    "resonance data score-scale my_pairs --from 1 10 --to 0 5 -o rescaled.json",
+)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     common.add_scores(parser)
     common.add_output(parser)
     scale: dict[str, Any] = {"type": float, "nargs": 2, "metavar": ("LO", "HI")}
     parser.add_argument("--to", required=True, help="the new scale", **scale)
     how = parser.add_mutually_exclusive_group()
-    old = "the old scale; default: from the lowest to the highest score in the file"
+    old = "the old scale (default: from the lowest to the highest score in the file)"
     how.add_argument("--from", dest="old", help=old, **scale)
     ranks = "by rank instead: equal parts of the scores on equal parts of the scale"
     how.add_argument("--quantiles", action="store_true", help=ranks)
-    tau = f"a threshold on the old scale, to see what it becomes; default: {TAU_GOOD}"
+    tau = "a threshold on the old scale, to see what it becomes"
     parser.add_argument("--tau-good", type=float, default=TAU_GOOD, metavar="T", help=tau)
 
 

@@ -18,20 +18,31 @@ from ...datafiles.show import LINES, fields, table
 from . import common
 from .advice import import_command
 
+EXAMPLES = (
+    "resonance data show my_pairs",
+    "resonance data show my_pairs.json --row 120 --n 1 --full",
+    "resonance data show my_pairs --json",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("data", metavar="FILE|NAME", help=f"a data file, or a name in {INFO}")
-    parser.add_argument("--n", type=int, default=3, help="how many rows; default: 3")
+    common.add_data(parser, "data", metavar="FILE|NAME", help=f"a data file, or a name in {INFO}")
+    parser.add_argument("--n", type=int, default=3, metavar="N", help="how many rows")
     parser.add_argument("--row", type=int, default=0, metavar="K", help="the first of them, counted from 0")
     parser.add_argument("--full", action="store_true", help=f"whole texts, not their first {LINES} lines")
-    parser.add_argument("--media-dir", type=Path, help="where relative paths start; default: the dataset's folder")
+    parser.add_argument(
+        "--media-dir", type=Path, metavar="DIR", help="where relative paths start (default: the dataset's folder)"
+    )
     common.add_info(parser)
+    common.add_json(parser, "a list of objects with file, row, and the row's columns as they are")
 
 
 def run(args: argparse.Namespace) -> int:
     """Show some rows: prompt, answers, scores, and the images as paths and sizes."""
     if args.n < 1 or args.row < 0:
         raise common.WrongCall("--n is 1 or more, --row 0 or more.")
+    if args.json:
+        return as_json(args)
     width = shutil.get_terminal_size((100, 24)).columns
     shown = 0
     data = find(args.data, common.info_path(args))
@@ -56,6 +67,18 @@ def run(args: argparse.Namespace) -> int:
     if remark:
         remark = f"Shown by column, because this file has no entry and none can be told:\n{remark}"
         print(common.safe(remark), file=sys.stderr)
+    return 0
+
+
+def as_json(args: argparse.Namespace) -> int:
+    """Print the rows for a machine."""
+    data = find(args.data, common.info_path(args))
+    rows = [
+        {"file": str(path), "row": number, "columns": row} for path, number, row in pick(data.files, args.row, args.n)
+    ]
+    if not rows:
+        raise ValueError(f"{args.data}: has no row {args.row}.")
+    common.print_json(rows)
     return 0
 
 

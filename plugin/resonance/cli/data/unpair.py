@@ -14,12 +14,19 @@ from ...datafiles.unpair import Unpairing
 from ...datafiles.write import write_rows
 from . import common
 
+EXAMPLES = (
+    "resonance data unpair my_pairs -o answers.json",
+    "resonance data unpair my_pairs --threshold 3 --weights -o answers.json",
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     common.add_scores(parser)
     common.add_output(parser)
-    parser.add_argument("--name", help="what recipes call the answers; default: the output's name without its suffix")
-    good = "answers with a score of at least T are good, others bad; default: chosen ones are good, rejected ones bad"
+    parser.add_argument(
+        "--name", metavar="NAME", help="what recipes call the answers (default: the output's name without its suffix)"
+    )
+    good = "answers with a score of at least T are good, others bad (default: chosen ones are good, rejected ones bad)"
     parser.add_argument("--threshold", type=float, metavar="T", help=good)
     weights = "with --threshold: a column `weight`, the distance of the score from T, with a mean of 1"
     parser.add_argument("--weights", action="store_true", help=weights)

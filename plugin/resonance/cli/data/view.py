@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,20 +23,27 @@ if TYPE_CHECKING:
 LOOPBACK = "127.0.0.1"
 
 
+EXAMPLES = (
+    "resonance data view my_pairs",
+    "resonance data view my_pairs.json --flags bad.jsonl",
+    "resonance data view my_pairs --check --port 7861 --no-browser",
+)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     parser.epilog = "Flags are read by `resonance data check --fix` and `resonance data score-filter`. Ctrl-C ends it."
     add("data", metavar="FILE|NAME", help=f"a data file or folder, or a name in {INFO}")
     common.add_info(parser)
-    add("--media-dir", type=Path, help="where relative paths start; default: the dataset's folder")
+    add("--media-dir", type=Path, metavar="DIR", help="where relative paths start; default: the dataset's folder")
     add("--flags", type=Path, metavar="FILE", help=f"where flags are kept; default: NAME{SUFFIX} beside the data")
     add("--source", metavar="COLUMN", help="a column to filter by; default: source, category, tag or the like")
     add("--limit", type=int, metavar="N", help="open the first N rows only")
     add(
         "--check", action="store_true", help="judge all rows as `data check` does, to filter by problems; takes longer"
     )
-    add("--host", default=LOOPBACK, help=f"address to listen at; default: {LOOPBACK}, this machine alone")
-    add("--port", type=int, default=0, help="default: one that is free")
+    add("--host", default=LOOPBACK, metavar="ADDRESS", help="address to listen at; the default is this machine alone")
+    add("--port", type=int, default=0, metavar="N", help="default: one that is free")
     add("--no-browser", action="store_true", help="print the address only")
 
 
@@ -110,16 +116,11 @@ def problems_of(args: argparse.Namespace, rows: RowIndex) -> dict[int, list[tupl
     media_dir = None if args.media_dir is None else str(args.media_dir)
     where = {(file, number): index for file, number, index in found_rows(rows)}
     for entry in find_entries(args.data, str(common.info_path(args).parent), media_dir):
-        with progress("rows judged") as step:
-            Scan(entry, Options(), findings, progress=partial(_without_file, step)).run()
+        Scan(entry, Options(), findings).run()
     for problem in findings.all():
         if problem.row is not None and (index := where.get((problem.file, problem.row))) is not None:
             found.setdefault(index, []).append((problem.kind, problem.message))
     return found
-
-
-def _without_file(step: Progress, file: str, rows: int, done: float) -> None:
-    step(rows, done)
 
 
 @contextmanager

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from ...scoring.journal import Journal
     from .job import Job
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["EXAMPLES", "add_arguments", "run"]
+
+EXAMPLES = (
+    "resonance score my_pairs --judge function --function my_rules:length -o scored.json",
+    "resonance score my_pairs --judge rm --rm saves/rm -o scored.json",
+    "resonance score my_pairs --judge http --url http://127.0.0.1:8000/v1 --model judge -o scored.json --dry-run",
+)
 
 
 def run(args: argparse.Namespace) -> int:

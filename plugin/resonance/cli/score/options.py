@@ -48,7 +48,7 @@ DEFAULTS: dict[str, Any] = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="FILE|NAME", help="pairs: a data file, or a name in dataset_info.json")
     parser.add_argument("--judge", required=True, choices=("function", "rm", "http"), help="what gives the scores")
-    parser.add_argument("--dataset-dir", type=Path, default=Path("data"), help=f"the folder of {INFO}; default: data")
+    parser.add_argument("--dataset-dir", type=Path, default=Path("data"), metavar="DIR", help=f"folder of {INFO}")
     parser.set_defaults(info=None)
     parser.add_argument("--media-dir", metavar="DIR", help="where relative paths start; default: the dataset's folder")
     add_result(parser.add_argument_group("result"))
@@ -59,8 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_result(group: Any) -> None:
     add = group.add_argument
-    add("-o", "--output", type=Path, required=True, help="the .json or .jsonl file to write")
-    add("--name", help="what recipes call it; default: the output's name without its suffix")
+    add("-o", "--output", type=Path, required=True, metavar="FILE", help="the .json or .jsonl file to write")
+    add("--name", metavar="NAME", help="what recipes call it; default: the output's name without its suffix")
     add("--force", action="store_true", help="write over a file, or change an entry, that exists")
     add("--overwrite", action="store_true", help="replace scores that rows have, instead of keeping them as *_before")
     add("--drop-unscored", action="store_true", help="write the file without the rows that got no score")
@@ -87,7 +87,7 @@ def add_local(group: Any) -> None:
 
 def add_http(group: Any) -> None:
     add = group.add_argument
-    add("--url", help="of the server, such as http://127.0.0.1:8000/v1")
+    add("--url", metavar="URL", help="of the server, such as http://127.0.0.1:8000/v1")
     add(
         "--api",
         choices=tuple(API),
@@ -105,7 +105,7 @@ def add_http(group: Any) -> None:
 
 def add_prompt(group: Any) -> None:
     add = group.add_argument
-    add("--model", help="as the server calls it")
+    add("--model", metavar="NAME", help="as the server calls it")
     add("--mode", choices=("single", "pair"), help="an answer a question, or both in either order; default: single")
     add("--template", type=Path, metavar="FILE.j2", help="of the prompt; docs/scoring.md has its variables")
     add("--max-tokens", type=int, metavar="N", help="of a reply; default: 512")
