@@ -17,6 +17,7 @@ import ast
 import json
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -105,6 +106,10 @@ def check_json(block: Block, folder: Path) -> None:
     json.loads(text if text[0] in "{[" else "{" + text + "}")
 
 
+def check_jsonl(block: Block, folder: Path) -> None:
+    assert all(isinstance(json.loads(line), dict) for line in block.text.splitlines())
+
+
 def check_yaml(block: Block, folder: Path) -> None:
     loaded = yaml.safe_load(block.text)
     if isinstance(loaded, dict):
@@ -182,9 +187,8 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
 
 
 def test_the_formulas_are_those_of_the_code() -> None:
-    import losses_page
-
-    assert losses_page.PAGE.read_text(encoding="utf-8") == losses_page.page(), "python scripts/losses_page.py"
+    page = runpy.run_path(str(ROOT / "scripts" / "losses_page.py"))
+    assert page["PAGE"].read_text(encoding="utf-8") == page["page"](), "python scripts/losses_page.py"
 
 
 @pytest.mark.parametrize("page", ["docs/troubleshooting.md", "docs/zh/troubleshooting.md"])

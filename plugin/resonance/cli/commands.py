@@ -72,7 +72,9 @@ COMMANDS = {
     "data score-scale": Command(
         "data.score_scale", DATA, "Put scores on another scale, so that tau_good means the same for all sets."
     ),
-    "data score-filter": Command("data.score_filter", DATA, "Keep the pairs whose scores differ enough."),
+    "data score-filter": Command(
+        "data.score_filter", DATA, "Keep the pairs whose scores differ enough, and that nobody has flagged."
+    ),
     "data unpair": Command(
         "data.unpair", DATA, "Make two rows of each pair, a good and a bad answer, for stage: kto, and register them."
     ),

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..evaluate.trained import Trained
 
-
 EXAMPLES = (
     "resonance eval-config saves/uni_dpo",
     "resonance eval-config saves/uni_dpo_lora --merged saves/uni_dpo_merged --suite uni_dpo",

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 SHOWN = 5  # rows that were left out
 DEFAULT_BETA = 0.1
 
-
 EXAMPLES = (
     "resonance eval-pairs held_out --model saves/uni_dpo --model saves/dpo",
     "resonance eval-pairs held_out --model saves/uni_dpo/checkpoint-100 --ref saves/sft --csv table.csv",

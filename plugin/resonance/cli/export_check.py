@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 ROWS = 8
 
-
 EXAMPLES = (
     "resonance export-check saves/uni_dpo",
     "resonance export-check saves/uni_dpo_lora --merged saves/uni_dpo_merged",

@@ -10,7 +10,6 @@ from .train import add_recipe, train_command
 
 _ALWAYS = ("precompute_ref_log_probs=true", "precompute_only=true", "report_to=none")
 
-
 EXAMPLES = (
     "resonance precompute my.yaml",
     "FORCE_TORCHRUN=1 NPROC_PER_NODE=4 resonance precompute my.yaml",

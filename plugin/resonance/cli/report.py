@@ -17,7 +17,6 @@ from ..report.run import Run, read_runs, shorten_names
 MARK = "report.json"  # which runs a folder's report is of; it may be replaced by a report of these
 FOLDER = "report"
 
-
 EXAMPLES = (
     "resonance report saves/uni_dpo",
     "resonance report saves/uni_dpo saves/dpo -o both",

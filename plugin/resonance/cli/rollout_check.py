@@ -15,7 +15,6 @@ from .train import add_recipe, train_command
 _ALWAYS = ("rollout_check_only=true", "report_to=none", "deepspeed=null", "resume_from_checkpoint=null")
 LOG = "rollout_check.log"
 
-
 EXAMPLES = (
     "resonance rollout-check my_grpo.yaml --print-command   # how to start the servers",
     "resonance rollout-check my_grpo.yaml",

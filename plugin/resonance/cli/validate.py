@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 NOT_HERE = "is not here yet"  # in notes, before the command that brings it
 
-
 EXAMPLES = (
     "resonance validate my.yaml",
     "resonance validate my.yaml --gpus 8 --gpu H100",

@@ -1,8 +1,7 @@
 # Copyright 2026 the Resonance authors. Licensed under the Apache License, Version 2.0.
 """Every name of LlamaFactory that we rebind, with board, feedback, stock and tables.py; `always` ones: always.py.
 
-Imported by the start-up hook while LlamaFactory is, so other rooms are imported inside functions. `resonance doctor`
-prints this list.
+Imported by the start-up hook while LlamaFactory is, so other rooms are imported inside functions.
 """
 
 from __future__ import annotations

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 NONE_PLACED = " but 0 `"  # in a finding about a row with media and without a placeholder
 
-
 EXAMPLES = (
     "resonance data check my_pairs",
     "resonance data check my_pairs.json --fix my_pairs.clean.json",

@@ -17,7 +17,6 @@ SHOWN = 20
 KEY = f"where the paths are, as `a.b.c` (default: {', '.join(KEYS)})"
 MEDIA = "where relative paths start (default: the folder of FILE)"
 
-
 EXAMPLES = (
     "resonance data fix-paths my_pairs.json --search images",
     "resonance data fix-paths my_pairs.json --from /old/place --to images -o moved.json",

@@ -22,7 +22,6 @@ ANSWERS = ("answer", "ground_truth", "solution")  # columns of sets for rewards 
 
 SHOWN = 12  # reasons of skipped rows
 
-
 EXAMPLES = (
     "resonance data import --list",
     "resonance data import rlaif_v --out data",

@@ -16,7 +16,6 @@ from . import common
 COLUMNS = ("NAME", "ROWS", "FORMATTING", "PAIRS", "SCORES", "SOURCE")
 QUICK = 16 << 20  # bytes up to which rows are counted
 
-
 EXAMPLES = (
     "resonance data list",
     "resonance data list --dataset-dir my_data",

@@ -24,7 +24,6 @@ SET = (
     "columns.response=answer makes them answers to be learned"
 )
 
-
 EXAMPLES = (
     "resonance data register data/my_pairs.json",
     "resonance data register my_pairs.json --name pairs --set columns.chosen=preferred --set columns.rejected=other",

@@ -15,7 +15,6 @@ from .score_stats import TAU_GOOD
 
 ETA = 0.7  # the default of `uni_dpo_qual_eta`
 
-
 EXAMPLES = (
     "resonance data score-scale my_pairs --to 0 5 -o rescaled.json",
     "resonance data score-scale my_pairs --from 1 10 --to 0 5 -o rescaled.json",

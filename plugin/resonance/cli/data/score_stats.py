@@ -16,7 +16,6 @@ from .advice import register_copy
 
 TAU_GOOD = 2.5  # the default of `uni_dpo_tau_good`
 
-
 EXAMPLES = (
     "resonance data score-stats my_pairs",
     "resonance data score-stats my_pairs --tau-good 3 4 --plot scores.png",

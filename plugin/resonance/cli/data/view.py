@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 LOOPBACK = "127.0.0.1"
 
-
 EXAMPLES = (
     "resonance data view my_pairs",
     "resonance data view my_pairs.json --flags bad.jsonl",

@@ -9,7 +9,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from ..data import common
-from .options import add_arguments, fill
+from .options import add_options as add_arguments
+from .options import fill
 
 if TYPE_CHECKING:
     from ...scoring.estimate import Plan

@@ -45,7 +45,7 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="FILE|NAME", help="pairs: a data file, or a name in dataset_info.json")
     parser.add_argument("--judge", required=True, choices=("function", "rm", "http"), help="what gives the scores")
     parser.add_argument("--dataset-dir", type=Path, default=Path("data"), metavar="DIR", help=f"folder of {INFO}")
