@@ -138,7 +138,7 @@ def test_own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_script: C
     monkeypatch.chdir(tmp_path)
     page = (ROOT / "docs" / "own_data.md").read_text(encoding="utf-8")
     row = json.loads(page.partition("```json\n")[2].partition("```")[0])
-    rows = [row | {"images": [f"pictures/{n:04}.jpg"], "score_preferred": 3.0 + n / 4} for n in range(8)]
+    rows = [row | {"images": [f"pictures/{n:04}.jpg"], "score_chosen": 3.0 + n / 4} for n in range(8)]
     write(tmp_path / "pairs" / "my_pairs.json", rows)
     for row in rows:
         picture = tmp_path / "pairs" / row["images"][0]

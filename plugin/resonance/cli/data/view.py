@@ -139,12 +139,12 @@ def progress(what: str) -> Iterator[Progress]:
 
 def serve(server: Any, browse: bool) -> None:
     """Serve until Ctrl-C; opens a browser where there is a screen."""
-    print(f"{server.url}  (Ctrl-C ends)", flush=True)
-    if browse and (sys.platform in ("darwin", "win32") or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()):
-        import webbrowser
+    try:  # from the moment that the address is known
+        print(f"{server.url}  (Ctrl-C ends)", flush=True)
+        if browse and (sys.platform in ("darwin", "win32") or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()):
+            import webbrowser
 
-        webbrowser.open(server.url)
-    try:
+            webbrowser.open(server.url)
         server.serve_forever()
     except KeyboardInterrupt:
         print()
