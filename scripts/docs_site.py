@@ -25,6 +25,7 @@ ELSEWHERE = {
     "CHANGELOG.md": "changelog.md",
 }
 PAGES = {page: source for source, page in ELSEWHERE.items()}
+COMMENT = re.compile(r"\A(?:<!--.*?-->\s*)+", re.DOTALL)  # before the heading that is the page's title
 LINK = re.compile(r"(?P<image>!?)\[(?P<text>[^\]]*)\]\((?P<target>(?!\w+:)[^)#\s]+)(?P<anchor>#[^)]*)?\)")
 
 
@@ -36,10 +37,10 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **kwargs: Any) -> str:
-    """Turn links of the repository into links of the site."""
+    """Turn links of the repository into links of the site, and leave out comments above the title."""
     uri = page.file.src_uri
     source = ROOT / PAGES[uri] if uri in PAGES else DOCS / uri
-    return LINK.sub(lambda link: site_link(link, source, uri), markdown)
+    return LINK.sub(lambda link: site_link(link, source, uri), COMMENT.sub("", markdown))
 
 
 def site_link(link: re.Match[str], source: Path, uri: str) -> str:

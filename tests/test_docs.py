@@ -181,6 +181,7 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     env = os.environ | {"NO_MKDOCS_2_WARNING": "1"}  # an announcement of the theme's makers
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
     assert done.returncode == 0 and "WARNING" not in done.stderr, done.stderr
+    assert "<title>Coming from Uni-DPO" in (tmp_path / "from" / "uni_dpo.html").read_text(encoding="utf-8")
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     outside = re.findall(r"(?:src|href)=\"(https?://(?!squidfunk|github)[^\"]*)", page)
     assert not outside, outside
