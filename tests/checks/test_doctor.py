@@ -286,8 +286,8 @@ def test_a_python_with_nothing_installed_is_examined(tmp_path: Path) -> None:
     assert done.stdout.count("No module named 'llamafactory'") == 1
     assert done.stdout.count("No module named 'torch'") <= 1
     (tmp_path / "r.yaml").write_text("stage: dpo\n")
-    for words in (("estimate", "r.yaml"), ("losses",)):
+    for words in (("estimate", "r.yaml"), ("losses", "my_losses:mine"), ("validate", "r.yaml"), ("report", ".")):
         other = run(*words)
         assert other.returncode == 1 and "Traceback" not in other.stderr, other.stderr
         assert f"is not installed in {python}\nNext: resonance doctor" in other.stderr
-    assert run("ls").returncode == 0
+    assert run("ls").returncode == 0 and run("losses", "uni_dpo").returncode == 0
