@@ -149,11 +149,12 @@ def test_recipes_come_along(env: LayeredEnv) -> None:
     assert "RECIPE" in env.run(env.root / "bin" / "resonance", "ls").stdout
 
 
-def test_the_templates_of_pages_come_along(env: LayeredEnv) -> None:
+def test_what_is_no_code_comes_along(env: LayeredEnv) -> None:
+    """Templates, pages and tables of the package."""
     package = Path(env.python_c("import resonance; print(resonance.__file__)").strip()).parent
     ours = CHECKOUT / "plugin" / "resonance"
-    templates = [path.relative_to(ours) for path in ours.rglob("*.j2")]
-    assert len(templates) == 2 and [path for path in templates if not (package / path).is_file()] == []
+    files = [path.relative_to(ours) for path in ours.rglob("*.*") if path.suffix not in (".py", ".pyc", ".pyi")]
+    assert len(files) >= 8 and [path for path in files if not (package / path).is_file()] == []
 
 
 @pytest.mark.parametrize("mode", MODES)
