@@ -15,7 +15,7 @@ import yaml
 from checks.broken_recipes import BROKEN, Broken, table
 from conftest import DATA, MODEL, base_recipe
 from resonance.arguments.reader import read_recipe
-from resonance.checks.recipe import dry_run, extras, rows, values
+from resonance.checks.recipe import dry_run, extras, rows, steps, values
 from resonance.checks.recipe.entry import Options, validate
 from resonance.checks.recipe.verdict import Verdict
 from resonance.cli.main import main
@@ -236,12 +236,54 @@ def test_rewards_that_compare_expressions_want_math_verify(monkeypatch: pytest.M
     assert not extras.package_warnings(rewards)
 
 
-def test_rows_of_a_large_file_are_estimated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "rows.json"
-    path.write_text(json.dumps([{"text": "x" * (90 + number % 20)} for number in range(5000)]))
-    assert rows.count_rows(path) == 5000
+@pytest.mark.parametrize("kind", ["json", "indented", "escaped", "jsonl", "csv"])
+def test_rows_of_a_large_file_are_estimated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    found = [{"text": "x\u00e9\u4e2d" * (90 + number % 20), "images": ["a.png"] * 3} for number in range(2000)]
+    path = tmp_path / f"rows.{kind if kind in ('jsonl', 'csv') else 'json'}"
+    if kind == "jsonl":
+        path.write_text("\n".join(json.dumps(row) for row in found))
+    elif kind == "csv":
+        path.write_text("text,images\n" + "".join(f'{row["text"]},"{row["images"]}"\n' for row in found))
+    else:
+        path.write_text(json.dumps(found, indent=4 if kind == "indented" else None, ensure_ascii=kind == "escaped"))
+    assert rows.count_rows(path) == 2000
     monkeypatch.setattr(rows, "COUNTED", 0)
-    assert rows.count_rows(path) == pytest.approx(5000, rel=0.05)
+    assert rows.count_rows(path) == pytest.approx(2000, rel=0.05)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_rows_of_a_table_with_pictures_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    table, path = pa.table({"image": [b"\x89PNG"] * 700}), tmp_path / f"rows.{kind}"
+    if kind == "parquet":
+        pq.write_table(table, path)
+    else:
+        with pa.ipc.new_stream(str(path), table.schema) as writer:
+            writer.write_table(table)
+    monkeypatch.setattr(rows, "COUNTED", 0)
+    assert rows.count_rows(path) == 700
+
+
+@pytest.mark.parametrize(
+    ("given", "entry", "counted"),
+    [
+        ({}, {}, (10, 2)),
+        ({"dataloader_drop_last": True}, {}, (10, 2)),
+        ({"dataloader_drop_last": True, "per_device_train_batch_size": 6}, {}, (10, 1)),
+        ({}, {"num_samples": 25}, (25, 5)),
+        ({"mix_strategy": "interleave_over"}, {}, (None, None)),
+        ({"stage": "sft", "packing": True}, {}, (None, None)),
+    ],
+)
+def test_steps_of_an_epoch(tmp_path: Path, given: dict[str, Any], entry: dict[str, Any], counted: tuple) -> None:
+    (tmp_path / "rows.json").write_text(json.dumps([{"instruction": "a", "input": "", "output": "b"}] * 10))
+    (tmp_path / "dataset_info.json").write_text(json.dumps({"mine": {"file_name": "rows.json"} | entry}))
+    whole = {"stage": "sft", "dataset": "mine", "dataset_dir": str(tmp_path), "per_device_train_batch_size": 3}
+    whole |= {"gradient_accumulation_steps": 2} | given
+    found = steps.steps_of(whole, rows.look_at_sets(whole, {}, []), 1)
+    assert (found.rows, found.epoch) == counted
 
 
 @pytest.mark.parametrize(
