@@ -85,8 +85,6 @@ def run(args: argparse.Namespace) -> int:
         print(f"left out: {line}", file=sys.stderr)
     if len(skipped) > SHOWN:
         print(f"left out: {len(skipped) - SHOWN} rows more; `resonance data check` lists all", file=sys.stderr)
-    if args.csv is not None:
-        write_csv(args.csv, found)
     if args.json:
         single = {"reward_model": args.rm, "pairs": found[0]["pairs"]} if args.rm else {"models": found}
         print(json.dumps({"left_out": len(skipped), **single}, indent=2))
@@ -94,6 +92,8 @@ def run(args: argparse.Namespace) -> int:
         print_rewards(found[0]["pairs"])
     else:
         print_policies(found)
+    if args.csv is not None:
+        write_csv(args.csv, found)
     return 0
 
 
@@ -103,6 +103,8 @@ def _check(args: argparse.Namespace) -> None:
         problems.append(f"--batch-size {args.batch_size} is not allowed, it must be at least 1")
     if args.beta is not None and not args.beta > 0:
         problems.append(f"--beta {args.beta} is not allowed, it must be above 0")
+    if args.csv is not None and not args.csv.absolute().parent.is_dir():
+        problems.append(f"--csv {args.csv}: there is no folder {args.csv.parent}; make it")
     if problems:
         raise ValueError("; ".join(problems))
 
@@ -144,7 +146,7 @@ def _policies(args: argparse.Namespace, models: list[Trained], pairs: list[Pair]
                 "template": trained.template,
                 "cutoff_len": trained.settings.data.get("cutoff_len"),
                 "pairs": summary(pairs, logps),
-                "calibration": calibration(logps, beta, mean=trained.reads_means),
+                "calibration": calibration(logps, beta, mean=trained.reads_means, reference=trained.reads_reference),
             }
         )
     return found
