@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import resource
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -227,6 +228,20 @@ def test_what_goes_with_a_zero_stage(recipe: dict[str, Any], zero: dict[str, Any
     assert len(found) == bool(message) and message in "".join(found)
 
 
+def test_values_of_no_kind_are_left_to_the_check_of_types() -> None:
+    assert not extras.package_problems({"optim": ["adamw_8bit"], "flash_attn": {"fa2": True}})
+    assert not extras.zero_problems({}, {"stage": 2, "offload_optimizer": "cpu"})
+    (problem,) = extras.zero_problems({}, {"stage": "auto"})
+    assert problem.startswith("deepspeed: the file has stage: 'auto'")
+
+
+def test_a_value_that_is_a_file_is_no_recipe(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("lr=1.yaml").write_text("[")
+    assert main(["validate", "lr=1.yaml", "deepspeed=ds.json", "--json"]) == 1
+    assert [found["recipe"] for found in json.loads(capsys.readouterr().out)["recipes"]] == ["lr=1.yaml"]
+
+
 def test_rewards_that_compare_expressions_want_math_verify(monkeypatch: pytest.MonkeyPatch) -> None:
     rewards = {"rewards": [{"name": "numeric"}, {"name": "length"}]}
     monkeypatch.setattr(extras, "is_installed", lambda module: module != "math_verify")
@@ -366,11 +381,19 @@ def test_what_a_dry_run_cannot_try(judged, folder, changes, message) -> None:
         dry_run.prepare(read_recipe("recipe.yaml"), 1, folder)
 
 
+def test_memory_of_a_dry_run_is_its_own() -> None:
+    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + (100 << 20)  # a child begins with its parent's
+    large = dry_run.ended([sys.executable, "-SIc", f"print(len(b'x' * {size}))"], {})
+    small = dry_run.ended([sys.executable, "-SIc", "import sys; sys.stdout.buffer.write(b'\\xff'); sys.exit(3)"], {})
+    assert large[:2] == (0, f"{size}\n") and large[2] > size
+    assert small[:2] == (3, "\ufffd") and small[2] < size
+
+
 def test_a_dry_run_that_fails_shows_the_last_lines(judged, monkeypatch, capsys) -> None:
     assert judged({}).ok
-    ended = subprocess.CompletedProcess([], 1, stdout="a traceback\nRuntimeError: no memory\n")
+    ended = 1, "a traceback\nRuntimeError: no memory\n", 0
     seen: list[Any] = []
-    monkeypatch.setattr(subprocess, "run", lambda command, **how: seen.append((command, how["env"])) or ended)
+    monkeypatch.setattr(dry_run, "ended", lambda command, env: seen.append((command, env)) or ended)
     assert main(["validate", "recipe.yaml", "--dry-run", "--gpus", "2"]) == 1
     command, env = seen[0]
     assert command[1:5] == ["-P", "-m", "llamafactory.cli", "train"] and env["NPROC_PER_NODE"] == "2"
