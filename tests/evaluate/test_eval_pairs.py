@@ -193,6 +193,21 @@ def test_models_of_which_one_has_no_pair_of_a_length(capsys):
     assert ["tokens<=32", "other"] not in lines
 
 
+def test_a_reference_is_looked_for_before_a_model_is_loaded(capsys, tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    command = ["eval-pairs", "pairs", "--model", str(tmp_path), "--template", "qwen2_vl"]
+    assert main([*command, "--ref", "./nowhere"]) == 2
+    assert "there is no folder './nowhere'" in capsys.readouterr().err
+    assert main([*command, "--base", "base"]) == 2
+    assert "--base base: none of the models is an adapter" in capsys.readouterr().err
+    (tmp_path / "ref").mkdir()
+    (tmp_path / "ref/adapter_config.json").write_text('{"base_model_name_or_path": "/gone"}')
+    assert main([*command, "--ref", str(tmp_path / "ref")]) == 2
+    assert "adapter of /gone, where no folder is now" in capsys.readouterr().err
+    assert main([*command, "--ref", str(tmp_path / "ref"), "--base", str(tmp_path)]) == 2
+    assert "/gone" not in capsys.readouterr().err
+
+
 def test_a_table_that_cannot_be_written_is_refused_at_once(capsys):
     assert main(["eval-pairs", "pairs", "--model", "saves/none", "--csv", "nowhere/table.csv"]) == 2
     assert "--csv nowhere/table.csv: there is no folder nowhere" in capsys.readouterr().err

@@ -117,17 +117,21 @@ def _models(args: argparse.Namespace, given: dict[str, Any]) -> list[Trained]:
     if args.rm:
         read_settings(args.rm, given)
         return []
+    if args.base and not any(map(is_adapter, [*args.model, args.ref or ""])):
+        raise ValueError(f"--base {args.base}: none of the models is an adapter, so leave it out")
     found, problems = [], []
     for name in dict.fromkeys(args.model):
         known = given if is_adapter(name) else {key: value for key, value in given.items() if key != "base"}
         try:
             found.append(read_trained(name, known))
+            if args.ref:
+                _reference(args, found[-1])
         except ValueError as error:
             problems.append(str(error))
     if problems:
         cure = "; give it by --base" * any("base" in problem for problem in problems)
         cure += "; give it by --template" * any("template" in problem for problem in problems)
-        raise ValueError("\n".join(problems) + cure)
+        raise ValueError("\n".join(dict.fromkeys(problems)) + cure)
     return found
 
 
@@ -157,7 +161,6 @@ def _logps(args: argparse.Namespace, trained: Trained, pairs: list[Pair]) -> lis
     from tqdm import tqdm
 
     from ..evaluate.policy import load
-    from ..evaluate.trained import read_trained
 
     def read(model: Trained, reference: bool) -> list[PairLogps]:
         policy = load(model, device=args.device, batch_size=args.batch_size)
@@ -168,9 +171,16 @@ def _logps(args: argparse.Namespace, trained: Trained, pairs: list[Pair]) -> lis
     found = read(trained, reference=trained.is_adapter and not args.ref)
     if not args.ref:
         return found
-    # the same tokens and images as the policy's
-    same = read_trained(args.ref, {**trained.settings.data, **trained.settings.model})
-    return [of.beside(other) for of, other in zip(found, read(same, reference=False), strict=True)]
+    other = read(_reference(args, trained), reference=False)
+    return [of.beside(its) for of, its in zip(found, other, strict=True)]
+
+
+def _reference(args: argparse.Namespace, trained: Trained) -> Trained:
+    """--ref, which is to read the same tokens and images as a policy."""
+    from ..evaluate.trained import is_adapter, read_trained
+
+    base = {"base": args.base} if args.base and is_adapter(args.ref) else {}
+    return read_trained(args.ref, {**trained.settings.data, **trained.settings.model, **base})
 
 
 def _reward_model(args: argparse.Namespace, given: dict[str, Any], pairs: list[Pair]) -> list[dict[str, Any]]:
