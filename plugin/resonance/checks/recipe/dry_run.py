@@ -72,10 +72,11 @@ def dry_run(path: str, overrides: Sequence[str], processes: int) -> str:
 
 def ended(command: Sequence[str], env: Mapping[str, str]) -> tuple[int, str, int]:
     """Run a command; its exit code, what it printed, and the bytes that the largest of its processes had."""
-    how = {"env": env, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    with subprocess.Popen(command, text=True, errors="replace", **how) as process:
+    with subprocess.Popen(
+        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as process:
         try:
-            output = process.stdout.read()
+            output = process.stdout.read()  # type: ignore[union-attr]  # a pipe
         except BaseException:
             process.kill()
             raise
