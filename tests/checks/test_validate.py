@@ -17,7 +17,7 @@ from checks.broken_recipes import BROKEN, Broken, table
 from conftest import DATA, MODEL, base_recipe
 from resonance.arguments.reader import read_recipe
 from resonance.checks.recipe import dry_run, extras, rows, steps, values
-from resonance.checks.recipe.entry import Options, validate
+from resonance.checks.recipe.entry import Options, imports_of, validate
 from resonance.checks.recipe.verdict import Verdict
 from resonance.cli.main import main
 from resonance.reward_model.settings import FILE
@@ -209,6 +209,7 @@ def test_a_public_set_that_is_not_here_is_a_note_with_the_command_that_imports_i
     notes = "\n".join(validate([Path("mine.yaml")], Options())[0].notes)
     assert "import uni_dpo --name uni_dpo_multimodal --image-root MM-RLHF --out data" in notes
     assert "dataset: rlhfv is not here yet (data/rlhfv.json): resonance data import rlhfv --out data" in notes
+    assert imports_of(Path("mine.yaml"), "my sets")["rlhfv"] == "resonance data import rlhfv --out 'my sets'"
 
 
 @pytest.mark.parametrize(
