@@ -33,6 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RECIPES = ROOT / "examples" / "quickstart"
 WORK = ROOT / "saves" / "compare_losses"
 START = "SFT start"
+OVERRIDES = {"num_train_epochs": 3.0}
 MEASURES = ("policy", "reference", "greedy")
 UNI_DPO = {
     "pref_loss": "uni_dpo", "pref_beta": 2.0, "uni_dpo_qual_eta": 0.7, "uni_dpo_tau_ref": 2.0,
@@ -105,7 +106,7 @@ def make_start(name: str, folder: Path) -> Path:
 
     if not (WORK / "model").is_dir():
         make_model([str(WORK / "model")])
-    if not SETS[name].data.is_dir():
+    if not (SETS[name].data / "dataset_info.json").is_file():  # is written last
         make_patches([str(SETS[name].data)])
     keys = {"model_name_or_path": str(WORK / "model"), **data_keys(name, {"dataset": "sft"})}
     train(recipe_of("sft", keys, folder), {}, start)
@@ -136,7 +137,14 @@ def run(name: str, loss: str, seed: int, overrides: Mapping[str, Any]) -> Row:
             own |= data_keys(name, {"dataset": "pref"}) | {"model_name_or_path": str(start), "seed": seed}
             own |= {"eval_dataset": None, "eval_strategy": None, "per_device_eval_batch_size": None, **overrides}
             cpu_s = train(recipe_of("uni_dpo", own, folder), {}, model).cpu_s
-        return {"set": name, "loss": loss, "seed": seed, **measured(name, model, start, folder), "cpu_s": cpu_s}
+        return {
+            "set": name,
+            "loss": loss,
+            "seed": seed,
+            **measured(name, model, start, folder),
+            "cpu_s": cpu_s,
+            "overrides": overrides,
+        }
 
 
 def known_rows(file: Path) -> list[Row]:
@@ -182,14 +190,17 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--only", choices=LOSSES, action="append", help="a loss; may be given several times")
     parser.add_argument("--sets", choices=SETS, action="append", help="default: both")
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--json", type=Path, help="a line a finished run; runs that are there are not run again")
+    parser.add_argument(
+        "--json", type=Path, help="a line a finished run; runs of the same overrides are not run again"
+    )
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="keys of the recipe; default: three epochs")
     args = parser.parse_args(argv)
-    found = known_rows(args.json) if args.json else []
     names, losses, seeds = args.sets or list(SETS), args.only or list(LOSSES), args.seeds.split(",")
-    overrides = {"num_train_epochs": 3.0} | {
+    overrides = OVERRIDES | {
         key: yaml.safe_load(value) for key, value in (pair.split("=", 1) for pair in args.overrides)
     }
+    known = known_rows(args.json) if args.json else []
+    found = [row for row in known if row.get("overrides", OVERRIDES) == overrides]
     wanted = [(name, START, 0) for name in names]
     wanted += [(name, loss, int(seed)) for seed in seeds for loss in losses for name in names]
     for row in rows(found, wanted, overrides):

@@ -37,13 +37,15 @@ def test_table_by_hand(script):
 
 def test_what_is_known_is_not_run_again(script, monkeypatch, tmp_path, capsys):
     module, file = script("compare_losses"), tmp_path / "rows.jsonl"
-    file.write_text(json.dumps(row("ipo", 0, 0.6, cpu_s=1.0)) + "\n" + '{"set": "digits", "lo')
+    other = row("ipo", 1, 0.1, cpu_s=1.0, overrides={"num_train_epochs": 1})
+    lines = [json.dumps(row("ipo", 0, 0.6, cpu_s=1.0)), json.dumps(other), '{"set": "digits", "lo']
+    file.write_text("\n".join(lines))
     run = []
     monkeypatch.setattr(module, "run", lambda *key: run.append(key[:3]) or row(*key[1:3], 0.8, cpu_s=1.0))
     assert module.main(["--sets", "digits", "--only", "ipo", "--seeds", "0,1", "--json", str(file)]) == 0
     assert run == [("digits", "SFT start", 0), ("digits", "ipo", 1)]
     assert "| 2 | 70.0 +- 14.1 |" in capsys.readouterr().out
-    assert [json.loads(line)["loss"] for line in file.read_text().splitlines()] == ["ipo", "SFT start", "ipo"]
+    assert [json.loads(line)["loss"] for line in file.read_text().splitlines()] == ["ipo", "ipo", "SFT start", "ipo"]
 
 
 def test_every_loss_is_ours_and_has_its_parameters(script):

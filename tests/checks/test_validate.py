@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import resource
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -15,8 +16,8 @@ import yaml
 from checks.broken_recipes import BROKEN, Broken, table
 from conftest import DATA, MODEL, base_recipe
 from resonance.arguments.reader import read_recipe
-from resonance.checks.recipe import dry_run, extras, rows, values
-from resonance.checks.recipe.entry import Options, validate
+from resonance.checks.recipe import dry_run, extras, rows, steps, values
+from resonance.checks.recipe.entry import Options, imports_of, validate
 from resonance.checks.recipe.verdict import Verdict
 from resonance.cli.main import main
 from resonance.reward_model.settings import FILE
@@ -208,6 +209,7 @@ def test_a_public_set_that_is_not_here_is_a_note_with_the_command_that_imports_i
     notes = "\n".join(validate([Path("mine.yaml")], Options())[0].notes)
     assert "import uni_dpo --name uni_dpo_multimodal --image-root MM-RLHF --out data" in notes
     assert "dataset: rlhfv is not here yet (data/rlhfv.json): resonance data import rlhfv --out data" in notes
+    assert imports_of(Path("mine.yaml"), "my sets")["rlhfv"] == "resonance data import rlhfv --out 'my sets'"
 
 
 @pytest.mark.parametrize(
@@ -227,6 +229,20 @@ def test_what_goes_with_a_zero_stage(recipe: dict[str, Any], zero: dict[str, Any
     assert len(found) == bool(message) and message in "".join(found)
 
 
+def test_values_of_no_kind_are_left_to_the_check_of_types() -> None:
+    assert not extras.package_problems({"optim": ["adamw_8bit"], "flash_attn": {"fa2": True}})
+    assert not extras.zero_problems({}, {"stage": 2, "offload_optimizer": "cpu"})
+    (problem,) = extras.zero_problems({}, {"stage": "auto"})
+    assert problem.startswith("deepspeed: the file has stage: 'auto'")
+
+
+def test_a_value_that_is_a_file_is_no_recipe(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("lr=1.yaml").write_text("[")
+    assert main(["validate", "lr=1.yaml", "deepspeed=ds.json", "--json"]) == 1
+    assert [found["recipe"] for found in json.loads(capsys.readouterr().out)["recipes"]] == ["lr=1.yaml"]
+
+
 def test_rewards_that_compare_expressions_want_math_verify(monkeypatch: pytest.MonkeyPatch) -> None:
     rewards = {"rewards": [{"name": "numeric"}, {"name": "length"}]}
     monkeypatch.setattr(extras, "is_installed", lambda module: module != "math_verify")
@@ -236,12 +252,54 @@ def test_rewards_that_compare_expressions_want_math_verify(monkeypatch: pytest.M
     assert not extras.package_warnings(rewards)
 
 
-def test_rows_of_a_large_file_are_estimated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "rows.json"
-    path.write_text(json.dumps([{"text": "x" * (90 + number % 20)} for number in range(5000)]))
-    assert rows.count_rows(path) == 5000
+@pytest.mark.parametrize("kind", ["json", "indented", "escaped", "jsonl", "csv"])
+def test_rows_of_a_large_file_are_estimated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    found = [{"text": "x\u00e9\u4e2d" * (90 + number % 20), "images": ["a.png"] * 3} for number in range(2000)]
+    path = tmp_path / f"rows.{kind if kind in ('jsonl', 'csv') else 'json'}"
+    if kind == "jsonl":
+        path.write_text("\n".join(json.dumps(row) for row in found))
+    elif kind == "csv":
+        path.write_text("text,images\n" + "".join(f'{row["text"]},"{row["images"]}"\n' for row in found))
+    else:
+        path.write_text(json.dumps(found, indent=4 if kind == "indented" else None, ensure_ascii=kind == "escaped"))
+    assert rows.count_rows(path) == 2000
     monkeypatch.setattr(rows, "COUNTED", 0)
-    assert rows.count_rows(path) == pytest.approx(5000, rel=0.05)
+    assert rows.count_rows(path) == pytest.approx(2000, rel=0.05)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_rows_of_a_table_with_pictures_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    table, path = pa.table({"image": [b"\x89PNG"] * 700}), tmp_path / f"rows.{kind}"
+    if kind == "parquet":
+        pq.write_table(table, path)
+    else:
+        with pa.ipc.new_stream(str(path), table.schema) as writer:
+            writer.write_table(table)
+    monkeypatch.setattr(rows, "COUNTED", 0)
+    assert rows.count_rows(path) == 700
+
+
+@pytest.mark.parametrize(
+    ("given", "entry", "counted"),
+    [
+        ({}, {}, (10, 2)),
+        ({"dataloader_drop_last": True}, {}, (10, 2)),
+        ({"dataloader_drop_last": True, "per_device_train_batch_size": 6}, {}, (10, 1)),
+        ({}, {"num_samples": 25}, (25, 5)),
+        ({"mix_strategy": "interleave_over"}, {}, (None, None)),
+        ({"stage": "sft", "packing": True}, {}, (None, None)),
+    ],
+)
+def test_steps_of_an_epoch(tmp_path: Path, given: dict[str, Any], entry: dict[str, Any], counted: tuple) -> None:
+    (tmp_path / "rows.json").write_text(json.dumps([{"instruction": "a", "input": "", "output": "b"}] * 10))
+    (tmp_path / "dataset_info.json").write_text(json.dumps({"mine": {"file_name": "rows.json"} | entry}))
+    whole = {"stage": "sft", "dataset": "mine", "dataset_dir": str(tmp_path), "per_device_train_batch_size": 3}
+    whole |= {"gradient_accumulation_steps": 2} | given
+    found = steps.steps_of(whole, rows.look_at_sets(whole, {}, []), 1)
+    assert (found.rows, found.epoch) == counted
 
 
 @pytest.mark.parametrize(
@@ -324,11 +382,19 @@ def test_what_a_dry_run_cannot_try(judged, folder, changes, message) -> None:
         dry_run.prepare(read_recipe("recipe.yaml"), 1, folder)
 
 
+def test_memory_of_a_dry_run_is_its_own() -> None:
+    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + (100 << 20)  # a child begins with its parent's
+    large = dry_run.ended([sys.executable, "-SIc", f"print(len(b'x' * {size}))"], {})
+    small = dry_run.ended([sys.executable, "-SIc", "import sys; sys.stdout.buffer.write(b'\\xff'); sys.exit(3)"], {})
+    assert large[:2] == (0, f"{size}\n") and large[2] > size
+    assert small[:2] == (3, "\ufffd") and small[2] < size
+
+
 def test_a_dry_run_that_fails_shows_the_last_lines(judged, monkeypatch, capsys) -> None:
     assert judged({}).ok
-    ended = subprocess.CompletedProcess([], 1, stdout="a traceback\nRuntimeError: no memory\n")
+    ended = 1, "a traceback\nRuntimeError: no memory\n", 0
     seen: list[Any] = []
-    monkeypatch.setattr(subprocess, "run", lambda command, **how: seen.append((command, how["env"])) or ended)
+    monkeypatch.setattr(dry_run, "ended", lambda command, env: seen.append((command, env)) or ended)
     assert main(["validate", "recipe.yaml", "--dry-run", "--gpus", "2"]) == 1
     command, env = seen[0]
     assert command[1:5] == ["-P", "-m", "llamafactory.cli", "train"] and env["NPROC_PER_NODE"] == "2"

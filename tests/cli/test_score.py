@@ -199,6 +199,7 @@ def test_kinds_of_files(folder, kind):
         (("--judge", "function", "--function", "exact"), "the data has no column 'answer'"),
         (("--judge", "function", "--function", "my_judge:nothing"), "nothing"),
         ((*FUNCTION, "--scale", "5", "1"), "--scale 5 1: must rise"),
+        ((*FUNCTION, "--set", "a=[1"), "--set: a value is not YAML"),
     ],
 )
 def test_what_is_refused_before_anything_is_asked(folder, capsys, words, told):
@@ -221,6 +222,25 @@ def test_outputs_that_are_in_the_way(folder, capsys):
     assert score(*FUNCTION, "--force") == 0 and "24 of them answered before" in capsys.readouterr().out
     assert score(*FUNCTION, "--name", "pairs", out="data/b.json") == 2
     assert "there is another entry 'pairs'" in capsys.readouterr().err
+
+
+def test_answers_of_an_unfinished_run_are_no_leave_to_write_over_another_output(folder, capsys):
+    from resonance.scoring.journal import Journal
+    from resonance.scoring.types import Verdict
+
+    with Journal(Path("shared.jsonl")) as journal:
+        journal.put({"of another run": Verdict((1.0,))})
+    Path("data/out.json").write_text("[]")
+    assert score(*FUNCTION, "--cache", "shared.jsonl") == 2
+    assert "out.json exists; add --force" in capsys.readouterr().err and Path("data/out.json").read_text() == "[]"
+
+
+def test_the_suggested_threshold_is_reached_by_the_share_that_is_told(folder, capsys):
+    Path("my_judge.py").write_text("def thirds(completions):\n    return [2 / 3] * len(completions)\n")
+    assert score("--judge", "function", "--function", "my_judge:thirds", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    tau = found["recipe"]["uni_dpo_tau_good"]
+    assert sum(chosen >= tau for chosen, _ in scores()) / 12 == found["scores"]["share_at_tau_good"] == 1.0
 
 
 def test_a_function_that_fails_on_some(folder, capsys):
@@ -305,6 +325,12 @@ def test_a_chat_and_what_it_costs(folder, capsys):
     assert (told["rows"], told["questions"], told["calls"], told["pictures"]) == (12, 24, 24, 24)
     assert told["tokens_out_at_most"] == 24 * 512
     assert told["price_at_most"] == round((told["tokens_in"] * 2 + 24 * 512 * 10) / 1e6, 4)
+
+
+def test_the_longest_reply_may_be_in_the_body(folder, capsys):
+    more = ("--body", '{"max_tokens": null, "max_completion_tokens": 4000}', "--dry-run", "--json")
+    assert score("--judge", "http", "--url", "http://127.0.0.1:1/v1", "--model", "judge", *more) == 0
+    assert json.loads(capsys.readouterr().out)["estimate"]["tokens_out_at_most"] == 24 * 4000
 
 
 def test_a_dry_run_asks_nothing_and_shows_no_key(folder, capsys, monkeypatch):

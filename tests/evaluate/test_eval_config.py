@@ -16,9 +16,10 @@ from evaluate.conftest import CHAT_TEMPLATE
 from evaluate.recorded import LMMS_MODELS, LMMS_TASKS, VLMEVAL_CLASSES, VLMEVAL_DATASETS
 from loaded import loaded
 from resonance.cli.main import main
-from resonance.evaluate.handoff import commands, config_of, family_of
+from resonance.evaluate.handoff import commands, config_of, export_command, family_of
 from resonance.evaluate.suites import FAMILIES, SUITES
-from resonance.evaluate.trained import read_trained
+from resonance.evaluate.trained import Trained, read_trained
+from resonance.reward_model.settings import Settings
 
 UNI_DPO = (
     "ChartQA_TEST MMBench_DEV_CN MMBench_DEV_EN MME OCRBench POPE ScienceQA_TEST SEEDBench_IMG TextVQA_VAL "
@@ -43,6 +44,16 @@ def test_the_names_are_those_of_the_programs():
 
 def test_they_are_listed_without_torch():
     assert loaded("import resonance.evaluate.handoff, resonance.cli.eval_config", "torch", "llamafactory", "PIL") == []
+
+
+def test_new_tokens_go_with_the_command_that_merges():
+    model = {"resize_vocab": True, "add_special_tokens": "<a>,<b>", "image_max_pixels": 9}
+    words = export_command(Trained("run", Settings("base", data={"template": "qwen2_vl"}, model=model)), "whole")
+    given = dict(zip(words[2::2], words[3::2], strict=True))
+    assert given == {
+        "--model_name_or_path": "base", "--adapter_name_or_path": "run", "--template": "qwen2_vl",
+        "--resize_vocab": "True", "--add_special_tokens": "<a>,<b>", "--export_dir": "whole",
+    }  # fmt: skip
 
 
 def test_a_whole_model(runs, capsys):
@@ -104,10 +115,12 @@ def test_models_that_one_of_the_programs_cannot_load(tmp_path):
     assert [title for title, _ in commands("m", "smolvlm", suite, "", Path("c.json"))] == [
         "VLMEvalKit, in its checkout"
     ]
-    ((_, words),) = [
-        each for each in commands("m", "qwen2_vl", suite, "Yes, sir.", Path("c")) if each[0] == "lmms-eval"
-    ]
-    assert "pretrained=m" in words, "a comma would end the argument"
+    for system, why in {"Yes, sir.": "takes none with a comma", "": "the training has none"}.items():
+        _, (title, words) = commands("m", "qwen2_vl", suite, system, Path("c"))
+        assert "pretrained=m" in words, "a comma would end the argument"
+        assert title.startswith("lmms-eval, which sends its own system message") and why in title
+    _, (title, words) = commands("m", "qwen2_vl", suite, "Yes.", Path("c"))
+    assert title == "lmms-eval" and "pretrained=m,system_prompt=Yes." in words
 
 
 REAL = os.environ.get("RESONANCE_VLMEVAL_ENV", "")

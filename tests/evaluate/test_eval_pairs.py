@@ -14,9 +14,11 @@ from safetensors.torch import load_file, save_file
 from conftest import DATA, MODEL
 from evaluate.conftest import ROWS
 from loaded import loaded
+from resonance.cli.eval_tables import print_policies
 from resonance.cli.main import main
 from resonance.evaluate.accuracy import PairLogps, calibration, groups, summary
-from resonance.evaluate.trained import read_trained
+from resonance.evaluate.trained import Trained, read_trained
+from resonance.reward_model.settings import Settings
 
 
 def command(forty, *words):
@@ -169,3 +171,43 @@ def test_calibration_by_hand():
     assert [of["right"] for of in found["bins"]] == pytest.approx([0.0, 2 / 3])
     assert found["error"] == pytest.approx((1 * 0.5 + 3 * (0.75 - 2 / 3)) / 4)
     assert calibration([PairLogps(1e3, 0.0, 1, 1)], 1.0, mean=False)["bins"][0]["to"] == 1.0
+
+
+@pytest.mark.parametrize(("loss", "margin"), [("simpo", "mean a token"), ("sigmoid", "sum above the reference")])
+def test_calibration_is_of_the_margin_that_the_loss_reads(loss, margin):
+    trained = Trained("run", Settings("base"), record={"pref_loss": loss})
+    pair = PairLogps(-2.0, -4.0, 2, 2, reference=(-1.0, -9.0))
+    found = calibration([pair], 1.0, mean=trained.reads_means, reference=trained.reads_reference)
+    assert found["margin"] == margin and found["bins"][0]["right"] == (loss == "simpo")
+    assert Trained("run", Settings("base")).reads_reference, "a run that is not known"
+
+
+def test_models_of_which_one_has_no_pair_of_a_length(capsys):
+    pairs = {"pairs": 2, "overlong": 0, "accuracy_mean": 0.5, "accuracy_sum": 0.5, "margin_mean": 0.0}
+    bins = calibration([PairLogps(-1.0, -2.0, 1, 1)], 0.1, mean=False)
+    shared = {"reference": None, "template": "qwen2_vl", "cutoff_len": None, "calibration": bins}
+    groups = {"one": {"all": pairs, "tokens<=32": pairs}, "other": {"all": pairs, "tokens<=64": pairs}}
+    print_policies([{"model": name, "pairs": found, **shared} for name, found in groups.items()])
+    lines = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
+    assert ["tokens<=32", "one"] in lines and ["tokens<=64", "other"] in lines
+    assert ["tokens<=32", "other"] not in lines
+
+
+def test_a_reference_is_looked_for_before_a_model_is_loaded(capsys, tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    command = ["eval-pairs", "pairs", "--model", str(tmp_path), "--template", "qwen2_vl"]
+    assert main([*command, "--ref", "./nowhere"]) == 2
+    assert "there is no folder './nowhere'" in capsys.readouterr().err
+    assert main([*command, "--base", "base"]) == 2
+    assert "--base base: none of the models is an adapter" in capsys.readouterr().err
+    (tmp_path / "ref").mkdir()
+    (tmp_path / "ref/adapter_config.json").write_text('{"base_model_name_or_path": "/gone"}')
+    assert main([*command, "--ref", str(tmp_path / "ref")]) == 2
+    assert "adapter of /gone, where no folder is now" in capsys.readouterr().err
+    assert main([*command, "--ref", str(tmp_path / "ref"), "--base", str(tmp_path)]) == 2
+    assert "/gone" not in capsys.readouterr().err
+
+
+def test_a_table_that_cannot_be_written_is_refused_at_once(capsys):
+    assert main(["eval-pairs", "pairs", "--model", "saves/none", "--csv", "nowhere/table.csv"]) == 2
+    assert "--csv nowhere/table.csv: there is no folder nowhere" in capsys.readouterr().err

@@ -185,6 +185,19 @@ def test_a_server(runs, merged, checked, off, passes):
     assert len(asked) == 6 and asked[0]["messages"][0] == {"role": "system", "content": "Be brief."}
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--served-model", "x"), "--served-model and --key-env belong to --url"),
+        (("--url", "127.0.0.1:8000"), "is not the URL of a server"),
+        (("--url", "http://127.0.0.1:8000", "--key-env", "NO_SUCH_KEY"), "variable NO_SUCH_KEY"),
+    ],
+)
+def test_what_is_wrong_with_a_server_is_told_before_a_model_is_loaded(capsys, words, told):
+    assert main(["export-check", "nowhere", *words]) == 2
+    assert told in capsys.readouterr().err
+
+
 def test_a_server_that_is_not_there(runs, checked):
     server = FakeVllm()
     server.kill()

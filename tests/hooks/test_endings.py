@@ -68,16 +68,16 @@ def test_the_first_cause_comes_last(capsys):
 
 
 def test_an_error_of_others_ends_with_the_command_that_looks_for_its_cause(capsys, monkeypatch):
-    for words in (["train", "my.yaml", "pref_beta=1"], ["my.yaml"]):  # of the command, and of a rank
+    for words in (["train", "my.yaml", "pref_beta=1"], ["my.yaml", "pref_beta=1"]):  # of the command, and of a rank
         monkeypatch.setattr(sys, "argv", ["llamafactory-cli", *words])
         ended(OSError("Failed to load tokenizer."))
         last = capsys.readouterr().err.splitlines()[-2:]
         assert last == [
             "OSError: Failed to load tokenizer.",
-            "Next: `resonance validate my.yaml` looks for the cause in the recipe, and loads no model.",
+            "Next: `resonance validate my.yaml pref_beta=1` looks for the cause in the recipe, and loads no model.",
         ]
     ended(RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"))
-    assert "Memory ran out. `resonance validate my.yaml --gpu-memory GIB`" in capsys.readouterr().err.splitlines()[-1]
+    assert "Memory ran out. `resonance validate my.yaml pref_beta=1 --gpu-memory GIB`" in capsys.readouterr().err
     ended(RuntimeError("a shape is wrong"))
     assert capsys.readouterr().err.endswith("RuntimeError: a shape is wrong\n")
     monkeypatch.setattr(sys, "argv", ["llamafactory-cli", "train", "--stage", "dpo"])

@@ -240,6 +240,13 @@ def test_no_secret_in_a_url(url: str) -> None:
     assert "hush" not in str(error.value)
 
 
+@pytest.mark.parametrize("url", ["http://me:hush/@host/", "me:hush@host/v1", "ftp://hush@host", "http://me:hu sh@[h"])
+def test_no_secret_of_what_is_no_url(url: str) -> None:
+    with pytest.raises(ValueError, match="URL") as error:
+        Client(url)
+    assert "hu" not in str(error.value)
+
+
 @pytest.mark.parametrize("url", ["ftp://host", "host:80", "", "http://"])
 def test_what_is_no_url(url: str) -> None:
     with pytest.raises(ValueError, match="URL"):

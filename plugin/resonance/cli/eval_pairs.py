@@ -85,8 +85,6 @@ def run(args: argparse.Namespace) -> int:
         print(f"left out: {line}", file=sys.stderr)
     if len(skipped) > SHOWN:
         print(f"left out: {len(skipped) - SHOWN} rows more; `resonance data check` lists all", file=sys.stderr)
-    if args.csv is not None:
-        write_csv(args.csv, found)
     if args.json:
         single = {"reward_model": args.rm, "pairs": found[0]["pairs"]} if args.rm else {"models": found}
         print(json.dumps({"left_out": len(skipped), **single}, indent=2))
@@ -94,6 +92,8 @@ def run(args: argparse.Namespace) -> int:
         print_rewards(found[0]["pairs"])
     else:
         print_policies(found)
+    if args.csv is not None:
+        write_csv(args.csv, found)
     return 0
 
 
@@ -103,6 +103,8 @@ def _check(args: argparse.Namespace) -> None:
         problems.append(f"--batch-size {args.batch_size} is not allowed, it must be at least 1")
     if args.beta is not None and not args.beta > 0:
         problems.append(f"--beta {args.beta} is not allowed, it must be above 0")
+    if args.csv is not None and not args.csv.absolute().parent.is_dir():
+        problems.append(f"--csv {args.csv}: there is no folder {args.csv.parent}; make it")
     if problems:
         raise ValueError("; ".join(problems))
 
@@ -115,17 +117,21 @@ def _models(args: argparse.Namespace, given: dict[str, Any]) -> list[Trained]:
     if args.rm:
         read_settings(args.rm, given)
         return []
+    if args.base and not any(map(is_adapter, [*args.model, args.ref or ""])):
+        raise ValueError(f"--base {args.base}: none of the models is an adapter, so leave it out")
     found, problems = [], []
     for name in dict.fromkeys(args.model):
         known = given if is_adapter(name) else {key: value for key, value in given.items() if key != "base"}
         try:
             found.append(read_trained(name, known))
+            if args.ref:
+                _reference(args, found[-1])
         except ValueError as error:
             problems.append(str(error))
     if problems:
         cure = "; give it by --base" * any("base" in problem for problem in problems)
         cure += "; give it by --template" * any("template" in problem for problem in problems)
-        raise ValueError("\n".join(problems) + cure)
+        raise ValueError("\n".join(dict.fromkeys(problems)) + cure)
     return found
 
 
@@ -144,7 +150,7 @@ def _policies(args: argparse.Namespace, models: list[Trained], pairs: list[Pair]
                 "template": trained.template,
                 "cutoff_len": trained.settings.data.get("cutoff_len"),
                 "pairs": summary(pairs, logps),
-                "calibration": calibration(logps, beta, mean=trained.reads_means),
+                "calibration": calibration(logps, beta, mean=trained.reads_means, reference=trained.reads_reference),
             }
         )
     return found
@@ -155,7 +161,6 @@ def _logps(args: argparse.Namespace, trained: Trained, pairs: list[Pair]) -> lis
     from tqdm import tqdm
 
     from ..evaluate.policy import load
-    from ..evaluate.trained import read_trained
 
     def read(model: Trained, reference: bool) -> list[PairLogps]:
         policy = load(model, device=args.device, batch_size=args.batch_size)
@@ -166,9 +171,16 @@ def _logps(args: argparse.Namespace, trained: Trained, pairs: list[Pair]) -> lis
     found = read(trained, reference=trained.is_adapter and not args.ref)
     if not args.ref:
         return found
-    # the same tokens and images as the policy's
-    same = read_trained(args.ref, {**trained.settings.data, **trained.settings.model})
-    return [of.beside(other) for of, other in zip(found, read(same, reference=False), strict=True)]
+    other = read(_reference(args, trained), reference=False)
+    return [of.beside(its) for of, its in zip(found, other, strict=True)]
+
+
+def _reference(args: argparse.Namespace, trained: Trained) -> Trained:
+    """--ref, which is to read the same tokens and images as a policy."""
+    from ..evaluate.trained import is_adapter, read_trained
+
+    base = {"base": args.base} if args.base and is_adapter(args.ref) else {}
+    return read_trained(args.ref, {**trained.settings.data, **trained.settings.model, **base})
 
 
 def _reward_model(args: argparse.Namespace, given: dict[str, Any], pairs: list[Pair]) -> list[dict[str, Any]]:

@@ -51,7 +51,8 @@ def print_policies(found: Sequence[Mapping[str, Any]]) -> None:
     rows = []
     for group in every:
         for of in found:
-            values = of["pairs"][group]
+            if (values := of["pairs"].get(group)) is None:  # a tokenizer that leaves this bin of lengths empty
+                continue
             cells = (f"{values[key]:.1%}" if "acc" in key else f"{values[key]:+.3f}" for key in keys if key in values)
             shown = iter(cells)
             rows.append(

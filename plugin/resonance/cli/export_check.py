@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         if args.rows < 1:
             raise ValueError(f"--rows {args.rows} is not allowed, it must be at least 1")
+        _check_server(args)
         trained = read_trained(args.run, given)
         if not Path(args.run).is_dir():
             raise ValueError(f"{args.run} is a model of the hub; give the output_dir of a run")
@@ -65,6 +66,17 @@ def run(args: argparse.Namespace) -> int:
         for result in results:
             print(f"{'PASS' if result.passed else 'FAIL'}  {result.where}: {result.what}: {result.found}")
     return 0 if all(result.passed for result in results) else 1
+
+
+def _check_server(args: argparse.Namespace) -> None:
+    """ValueError for what is wrong with a server's options, before a model is loaded."""
+    from ..wire import checked_host, key_in
+
+    if not args.url and (args.served_model or args.key_env):
+        raise ValueError("--served-model and --key-env belong to --url")
+    if args.url:
+        checked_host(args.url)
+        key_in(args.key_env)
 
 
 def _results(args: argparse.Namespace, trained: Trained) -> Iterator[Result]:

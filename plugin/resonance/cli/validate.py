@@ -10,8 +10,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..arguments.reader import SUFFIXES
-
 if TYPE_CHECKING:
     from ..checks.recipe.entry import Options
     from ..checks.recipe.verdict import Verdict
@@ -47,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     """Tell everything that is wrong with recipes before a model is loaded, and how to start them."""
     from ..checks.recipe.entry import Options, validate
 
-    recipes = [word for word in args.words if "=" not in word or word.endswith(SUFFIXES)]
+    recipes = [word for word in args.words if "=" not in word or Path(word).is_file()]
     overrides = [word for word in args.words if word not in recipes]
     if what := _wrong_call(args, recipes):
         print(f"resonance validate: {what}\nNext: resonance validate --help", file=sys.stderr)

@@ -22,10 +22,9 @@ from typing import IO, Any
 from ..rows.validate.json_lines import BLANK
 from .json_list import JsonList
 from .read import OnError, RowError, RowReader, is_list
-from .tables import batch_at
+from .tables import TABLES, batch_at
 
 MARK = b"\xef\xbb\xbf"  # of byte order
-TABLES = (".parquet", ".arrow")
 
 
 class Positions:

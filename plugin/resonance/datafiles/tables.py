@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+TABLES = (".parquet", ".arrow")
 TABLE_ROWS = 128  # rows turned into Python at a time; each may hold an image
 
 
@@ -25,6 +26,21 @@ def table_batches(path: Path) -> tuple[int, Iterator[Any]]:
     # group by group: asked for all at once, the reader keeps the raw bytes of each group until the file's end
     groups = (table.iter_batches(batch_size=TABLE_ROWS, row_groups=[group]) for group in range(table.num_row_groups))
     return table.metadata.num_rows, chain.from_iterable(groups)
+
+
+def table_length(path: Path) -> int:
+    """Return how many rows a table has; none is turned into Python.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    import pyarrow as pa
+
+    try:
+        total, batches = table_batches(path)
+        return total or sum(batch.num_rows for batch in batches)
+    except pa.ArrowException as error:
+        raise OSError(f"{path}: cannot be read ({type(error).__name__}: {error})") from error
 
 
 def batch_at(path: Path, number: int) -> tuple[int, list[Any]]:

@@ -110,7 +110,7 @@ def _of(found: Sequence[PairLogps]) -> dict[str, float]:
     return values
 
 
-def calibration(found: Sequence[PairLogps], beta: float, *, mean: bool) -> dict[str, Any]:
+def calibration(found: Sequence[PairLogps], beta: float, *, mean: bool, reference: bool = True) -> dict[str, Any]:
     """Whether the share of pairs that are ranked right is what the margins promise.
 
     A loss with a sigmoid reads p = sigmoid(beta * margin) as the probability that the chosen answer is the better one.
@@ -118,17 +118,19 @@ def calibration(found: Sequence[PairLogps], beta: float, *, mean: bool) -> dict[
     share of right rankings should be its mean. The expected calibration error is the mean difference, by pairs.
 
     Args:
-        found: pairs; their margins are above the reference's, if there is one.
+        found: pairs.
         beta: of the loss.
         mean: whether margins are of means a token or of sums.
+        reference: whether margins are above the reference's, if there is one.
     """
-    margins = [of.margin(mean=mean, reference=True) for of in found]
+    margins = [of.margin(mean=mean, reference=reference) for of in found]
+    above = " above the reference" if reference and found[0].reference else ""
     sure = [(_sigmoid(abs(beta * margin)), margin > 0) for margin in margins]
     bins = [_bin(low, high, sure) for low, high in zip(CONFIDENCES, CONFIDENCES[1:], strict=False)]
     off = sum(of["pairs"] * abs(of["confidence"] - of["right"]) for of in bins if of["pairs"]) / len(found)
     return {
         "beta": beta,
-        "margin": f"{'mean a token' if mean else 'sum'}{' above the reference' if found[0].reference else ''}",
+        "margin": f"{'mean a token' if mean else 'sum'}{above}",
         "error": off,
         "bins": [of for of in bins if of["pairs"]],
     }

@@ -11,6 +11,8 @@ from .suites import FAMILIES, Family, Suite
 from .trained import Trained
 
 QUESTION = "What is shown? Answer with one word."
+# Why the system message of a training is not handed to lmms-eval: there is none, or --model_args cuts it.
+UNSENT = ("the training has none", "--model_args takes none with a comma, a quote or =")
 
 
 def probe(image: bool = True) -> dict[str, Any]:
@@ -61,19 +63,28 @@ def commands(folder: str, model_type: str, suite: Suite, system: str, config: Pa
         words = ["python", "run.py", "--config", str(config.absolute()), "--work-dir", f"{folder}-vlmevalkit"]
         yield "VLMEvalKit, in its checkout", words
     if family.lmms is not None:
-        args = f"pretrained={folder}"
+        title, args = "lmms-eval", f"pretrained={folder}"
         if family.takes_system and system and not set(system) & set(",='\""):
             args += f",system_prompt={system}"
+        elif family.takes_system:
+            title += f", which sends its own system message, as {UNSENT[bool(system)]}"
         words = ["python", "-m", "lmms_eval", "--model", family.lmms, "--model_args", args]
         words += ["--tasks", ",".join(of.lmms for of in suite.benchmarks), "--batch_size", "1"]
-        yield "lmms-eval", [*words, "--log_samples", "--output_path", f"{folder}-lmms-eval"]
+        yield title, [*words, "--log_samples", "--output_path", f"{folder}-lmms-eval"]
 
 
 def export_command(trained: Trained, folder: str) -> list[str]:
     """LlamaFactory's, which merges an adapter into its base."""
     settings = trained.arguments()
     words = ["llamafactory-cli", "export"]
-    for name in ("model_name_or_path", "adapter_name_or_path", "template", "resize_vocab", "add_tokens"):
+    for name in (
+        "model_name_or_path",
+        "adapter_name_or_path",
+        "template",
+        "resize_vocab",
+        "add_tokens",
+        "add_special_tokens",
+    ):
         if settings.get(name):
             value = settings[name]
             words += [f"--{name}", ",".join(value) if isinstance(value, list) else str(value)]

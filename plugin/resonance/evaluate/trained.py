@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from ..arguments.parameters import uses_means
+from ..arguments.parameters import needs_reference, uses_means
 from ..arguments.resume import RECIPE_FILE, RUN_FILE, newest_complete
 from ..reward_model.settings import DATA_KEYS, MODEL_KEYS, Settings
 
@@ -58,6 +58,14 @@ class Trained:
             return bool(known["pref_loss"]) and uses_means(known)
         except (ValueError, ImportError):  # a loss in a file of the user's that is no longer there
             return False
+
+    @property
+    def reads_reference(self) -> bool:
+        """Whether its loss compares gains on a reference, as DPO does; runs that are not known count as DPO."""
+        try:
+            return needs_reference(self.record.get("pref_loss") or "sigmoid")
+        except (ValueError, ImportError):  # as above
+            return True
 
     def arguments(self) -> dict[str, Any]:
         """Keys of LlamaFactory's parser with which it is loaded."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import linecache
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -108,16 +109,17 @@ def cure(error: BaseException, cause: str) -> str:
         return how_to_go_on(words)
     if lost := lost_rank(cause):
         return lost
-    recipe_file = words[1 if words[:1] == ["train"] else 0 :][:1]
-    if not reader.names_file(recipe_file) or not recipe_file[0].endswith(reader.SUFFIXES):
+    given = words[1:] if words[:1] == ["train"] else words  # a recipe and KEY=VALUEs behind it
+    if not reader.names_file(given) or not given[0].endswith(reader.SUFFIXES):
         return ""
+    validate = shlex.join(["resonance", "validate", *given])
     if NO_MEMORY.search(cause):
         return (
-            f"Memory ran out. `resonance validate {recipe_file[0]} --gpu-memory GIB` estimates what a GPU of that "
-            "size holds, and which batch fits."
+            f"Memory ran out. `{validate} --gpu-memory GIB` estimates what a GPU of that size holds, and which batch "
+            "fits."
         )
     if isinstance(error, REFUSALS):
-        return f"Next: `resonance validate {recipe_file[0]}` looks for the cause in the recipe, and loads no model."
+        return f"Next: `{validate}` looks for the cause in the recipe, and loads no model."
     return ""
 
 

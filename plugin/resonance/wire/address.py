@@ -14,7 +14,7 @@ def checked_host(url: str) -> str:
     try:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, TypeError) as error:
-        raise ValueError(f"{url!r} is not a URL: {error}") from None
+        raise ValueError(f"{_shown(url)} is not a URL" + f": {error}" * ("@" not in str(url))) from None
     if parsed.userinfo or parsed.query or parsed.fragment:
         bare = str(parsed.copy_with(username=None, password=None, query=None, fragment=None))
         raise ValueError(
@@ -22,8 +22,13 @@ def checked_host(url: str) -> str:
             "with them): put the key into an environment variable and name that"
         )
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise ValueError(f"{url!r} is not the URL of a server, like http://127.0.0.1:8000")
+        raise ValueError(f"{_shown(url)} is not the URL of a server, like http://127.0.0.1:8000")
     return parsed.host
+
+
+def _shown(url: object) -> str:
+    """A URL that cannot be read, for a message: not where it may have a password, which nothing finds then."""
+    return repr(url) if "@" not in str(url) else "'...@" + str(url).rpartition("@")[2] + "'"
 
 
 def is_loopback(host: str) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import heapq
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -64,11 +63,27 @@ def dry_run(path: str, overrides: Sequence[str], processes: int) -> str:
             env["CUDA_VISIBLE_DEVICES"] = "0"
         # -P: as for llamafactory-cli, a datasets.py in the working folder is no module
         command = [sys.executable, "-P", "-m", "llamafactory.cli", "train", str(recipe)]
-        ended = subprocess.run(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        if ended.returncode:
-            last = "\n".join(ended.stdout.strip().splitlines()[-LAST:])
-            raise ValueError(f"dry run: ended with {ended.returncode}; its last lines:\n{last}")
-        return told(Path(folder, "out"), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
+        code, output, most = ended(command, env)
+        if code:
+            last = "\n".join(output.strip().splitlines()[-LAST:])
+            raise ValueError(f"dry run: ended with {code}; its last lines:\n{last}")
+        return told(Path(folder, "out"), most)
+
+
+def ended(command: Sequence[str], env: Mapping[str, str]) -> tuple[int, str, int]:
+    """Run a command; its exit code, what it printed, and the bytes that the largest of its processes had."""
+    with subprocess.Popen(
+        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as process:
+        try:
+            output = process.stdout.read()  # type: ignore[union-attr]  # a pipe
+        except BaseException:
+            process.kill()
+            raise
+        # not of all children of this process, one of which may have trained another recipe
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, output, used.ru_maxrss * 1024
 
 
 def prepare(given: Mapping[str, Any], processes: int, folder: Path) -> Path:

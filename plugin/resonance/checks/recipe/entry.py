@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -104,7 +105,7 @@ def _judge(verdict: Verdict, given: dict[str, Any], path: Path, options: Options
     verdict.warnings += warnings
     verdict.notes += notes
     verdict.add(parsing.class_problems(given, classes, verdict.errors))
-    looks = rows.look_at_sets(given, imports_of(path), verdict.errors)
+    looks = rows.look_at_sets(given, imports_of(path, str(given.get("dataset_dir", "data"))), verdict.errors)
     for look in looks:
         verdict.errors += look.errors
         verdict.warnings += look.warnings
@@ -171,9 +172,15 @@ def _zero(given: Mapping[str, Any]) -> Mapping[str, Any]:
     return zero if isinstance(zero, dict) else {}
 
 
-def imports_of(path: Path) -> dict[str, str]:
-    """Names of public sets -> the command that imports them: those of the recipe's header, then the importers' own."""
-    found = {name: f"resonance data import {name} --out data" for name, each in IMPORTERS.items() if each.hub_id}
+def imports_of(path: Path, folder: str) -> dict[str, str]:
+    """Names of public sets -> the command that imports them: those of the recipe's header, then the importers' own.
+
+    Args:
+        path: of the recipe.
+        folder: where it reads its sets.
+    """
+    out = shlex.quote(folder)
+    found = {name: f"resonance data import {name} --out {out}" for name, each in IMPORTERS.items() if each.hub_id}
     for command in _IMPORT.findall(path.read_text(encoding="utf-8")):
         if named := _NAMED.search(command.strip()):
             found[named[2] or named[1]] = command.strip()

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from importlib.util import find_spec
 from typing import Any
 
@@ -54,7 +54,7 @@ def package_problems(given: Mapping[str, Any]) -> list[str]:
     found = []
     for key, by_value in _PACKAGES.items():
         given_here = names(values.get(key)) if key == "report_to" else [values.get(key)]
-        for value in given_here:
+        for value in (each for each in given_here if isinstance(each, Hashable)):  # `values` has told of the others
             module, package = by_value.get(value, ("", ""))
             if module and not is_installed(module):
                 found.append(f"{key}: {value} needs {module}, which is not installed; `pip install {package}`")
@@ -68,11 +68,14 @@ def zero_problems(given: Mapping[str, Any], zero: Mapping[str, Any]) -> list[str
         given: the recipe.
         zero: `zero_optimization` of the file; empty without one.
     """
-    stage, found = zero.get("stage", 0), []
+    stage, found = zero.get("stage", 0), list[str]()
+    if type(stage) is not int:
+        return [f"deepspeed: the file has stage: {stage!r} where 0, 1, 2 or 3 is needed"]
     if given.get("deepspeed") and not zero:
         found.append("deepspeed: the file has no `zero_optimization`, so nothing is shared between GPUs")
     for key, device in (("offload_optimizer", "stage: 1, 2 or 3"), ("offload_param", "stage: 3")):
-        offloads = (zero.get(key) or {}).get("device", "none") != "none"
+        part = zero.get(key)
+        offloads = isinstance(part, Mapping) and part.get("device", "none") != "none"
         if offloads and (stage < 1 or (key == "offload_param" and stage != 3)):
             found.append(f"deepspeed: {key} works with {device} alone, and the file has stage: {stage}")
     if stage != 3:

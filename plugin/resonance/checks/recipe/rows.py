@@ -6,6 +6,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import StringIO
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,10 @@ from typing import Any
 from ...arguments.places import DATASET_INFO, names
 from ...datafiles.find import HUBS
 from ...datafiles.info import read_info
+from ...datafiles.layout import JsonLayout
 from ...datafiles.read import RowError, read_rows
+from ...datafiles.tables import TABLES, table_length
+from ...datafiles.write import RowWriter
 from ...rows.fields import SCORE_FIELDS, score_problem
 from ...rows.validate.findings import EMPTY_RESPONSE, IDENTICAL_PAIR, INVALID_TURNS
 from ..data.entry import Entry, find_entries
@@ -100,7 +104,8 @@ def _look(
     look.errors += [f"{look.key}: {look.name}: {message}" for kind, message in entry.complaints if kind == "entry"]
     look.warnings += [f"{look.key}: {look.name}: {message}" for kind, message in entry.complaints if kind != "entry"]
     try:
-        look.rows = sum(map(count_rows, entry.files))
+        drawn = raw.get("num_samples")  # LlamaFactory takes so many, some of them twice if there are fewer
+        look.rows = drawn if isinstance(drawn, int) else sum(map(count_rows, entry.files))
         _judge(look, entry, folder, str(given.get("stage", "sft")))
     except (RowError, OSError) as error:
         look.errors.append(f"{look.key}: {look.name}: {error}")
@@ -159,11 +164,22 @@ def missing_columns(entry: Entry, rows: Iterable[Any]) -> list[Found]:
 
 
 def count_rows(path: Path) -> int:
-    """Rows of a file; of a large one, from the length of its first."""
+    """Rows of a file; of a large one of text, from the length of its first."""
     size = path.stat().st_size
+    if path.suffix.lower() in TABLES:
+        return table_length(path)
     if size <= COUNTED:
         return sum(1 for _ in read_rows(path))
-    import json
+    first = [row for _, row in islice(read_rows(path), LOOKED_AT)]
+    return round(size * len(first) / _size_of(first, path)) if first else 0
 
-    first = [len(json.dumps(row, ensure_ascii=False).encode()) for _, row in islice(read_rows(path), LOOKED_AT)]
-    return round(size * len(first) / sum(first))
+
+def _size_of(rows: Sequence[Any], path: Path) -> int:
+    """Bytes of rows, written as the file has them."""
+    if path.suffix.lower() not in (".json", ".jsonl"):
+        return sum(len(f"{value},".encode(errors="replace")) for row in rows for value in row.values())
+    text = StringIO()
+    writer = RowWriter(text, **JsonLayout.of(path).to(path, path))
+    for row in rows:
+        writer.write(row)
+    return len(text.getvalue().encode(errors="replace"))

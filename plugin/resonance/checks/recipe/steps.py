@@ -39,20 +39,33 @@ def steps_of(given: Mapping[str, Any], looks: Sequence[Look], devices: int) -> S
         looks: at its data sets.
         devices: on all nodes together.
     """
-    batch = given.get("per_device_train_batch_size", 8) * given.get("gradient_accumulation_steps", 1) * devices
+    together, accumulated = (
+        given.get("per_device_train_batch_size", 8) * devices,
+        given.get("gradient_accumulation_steps", 1),
+    )
+    batch = together * accumulated
     counts = [look.rows for look in looks if look.key == "dataset"]
     rows = None
-    if counts and None not in counts and given.get("score_margin") is None and not given.get("streaming"):
+    if counts and None not in counts and not _changes_rows(given):
         most = given.get("max_samples") or math.inf
         rows = int(
             sum(min(count, most) * float(given.get("data_ratio", 1.0)) for count in counts if count is not None)
         )
         held = float(given.get("val_size", 0) or 0)
         rows -= int(held if held >= 1 else rows * held)
-    epoch = math.ceil(rows / batch) if rows else None
+    whole = math.floor if given.get("dataloader_drop_last") else math.ceil
+    epoch = max(math.ceil(whole(rows / together) / accumulated), 1) if rows else None
     limit = int(given.get("max_steps", -1) or -1)
     total = limit if limit > 0 else math.ceil(epoch * float(given.get("num_train_epochs", 3))) if epoch else None
     return Steps(rows, batch, epoch, total)
+
+
+def _changes_rows(given: Mapping[str, Any]) -> bool:
+    """Whether other rows are trained on than those of the files, so that only the run knows how many."""
+    packs = given.get("packing", given.get("stage") == "pt") or given.get("neat_packing")
+    mixed = given.get("mix_strategy", "concat") != "concat"
+    chosen = given.get("score_margin") is not None or bool(given.get("streaming"))
+    return chosen or mixed or bool(packs and given.get("stage", "sft") in ("pt", "sft"))
 
 
 def step_warnings(given: Mapping[str, Any], steps: Steps) -> list[str]:

@@ -41,7 +41,8 @@ def run(args: argparse.Namespace) -> int:
     with journal:
         again = f"Next: {common.again(args)}"
         try:
-            common.refuse_existing(args.output, args.force or journal.unfinished)
+            # a file of answers that was named may be of a run with another output
+            common.refuse_existing(args.output, args.force or (journal.unfinished and args.cache is None))
         except ValueError as error:
             return failed(error, 2, f"Next: {common.again(args, '--force')}")
         try:

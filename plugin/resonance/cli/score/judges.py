@@ -32,7 +32,10 @@ def judge_of(args: argparse.Namespace, known: Collection[str], pace: Pace) -> Ju
     pairs = [each.partition("=") for each in args.set]
     if wrong := [f"{name}{equals}{value}" for name, equals, value in pairs if not name or not equals]:
         raise ValueError(f"--set {wrong[0]}: write KEY=VALUE")
-    params = {name: yaml.safe_load(value) for name, _, value in pairs}
+    try:
+        params = {name: yaml.safe_load(value) for name, _, value in pairs}
+    except yaml.YAMLError as error:
+        raise ValueError(f"--set: a value is not YAML ({error}); quote it") from error
     scale = tuple(args.scale) if args.scale else None
     if args.judge == "rm":
         return model_judge(args.rm, params, args.batch_size, scale)

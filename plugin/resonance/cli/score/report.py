@@ -43,6 +43,12 @@ def price_of(args: argparse.Namespace) -> Price | None:
     return None if args.price_in is None else Price(args.price_in, args.price_out or 0.0)
 
 
+def most_tokens(args: argparse.Namespace) -> int:
+    """The longest reply that is allowed; --body may have another key for it, or another value."""
+    given = (args.body.get(key) for key in ("max_completion_tokens", "max_tokens"))
+    return next((value for value in given if isinstance(value, int)), args.max_tokens)
+
+
 def estimate(args: argparse.Namespace, job: Job, plan: Plan) -> dict[str, Any]:
     """How much is going to be asked. Tokens out are the most there may be."""
     calls = plan.calls(job.judge.batch_size)
@@ -54,7 +60,7 @@ def estimate(args: argparse.Namespace, job: Job, plan: Plan) -> dict[str, Any]:
         "calls": calls,
     }
     if plan.tokens:
-        tokens = (plan.tokens, plan.new * args.max_tokens)
+        tokens = (plan.tokens, plan.new * most_tokens(args))
         price = price_of(args)
         found |= {"tokens_in": tokens[0], "tokens_out_at_most": tokens[1], "pictures": plan.pictures}
         found |= {} if price is None else {"price_at_most": round(price.of(tokens), 4)}
@@ -127,7 +133,7 @@ def recipe(job: Job, tau: float) -> dict[str, Any]:
     folder = job.args.media_dir or job.data.media_dir
     media = {"media_dir": str(folder)} if Path(folder) != job.info.parent else {}
     where = {"dataset": job.name, "dataset_dir": str(job.info.parent), **media}
-    return {"stage": "dpo", **where, "pref_loss": "uni_dpo", "uni_dpo_tau_good": round(tau, 4)}
+    return {"stage": "dpo", **where, "pref_loss": "uni_dpo", "uni_dpo_tau_good": tau}
 
 
 def print_facts(args: argparse.Namespace, job: Job, outcome: Outcome, found: dict[str, Any]) -> None:
