@@ -176,6 +176,12 @@ def test_a_wrong_call(capsys, words: list[str], message: str) -> None:
             "output_dir: out is finished",
         ),
         (
+            {"checkpoint-3/trainer_state.json": "{}", "resonance_recipe.yaml": "a: [1"},
+            {},
+            "warnings",
+            "the recipe of the run before cannot be read, nor compared: out/resonance_recipe.yaml",
+        ),
+        (
             {"checkpoint-3/trainer_state.json": "{}", "resonance_recipe.yaml": "pref_loss: sigmoid\npref_beta: 0.1"},
             {"pref_beta": 2.0, "num_train_epochs": 2},
             "errors",
@@ -196,6 +202,21 @@ def test_what_the_output_folder_holds(judged, folder, files, changes, kind, mess
         path.write_text(text)
     verdict = judged(changes)
     assert any(message in each for each in getattr(verdict, kind)), verdict
+
+
+def test_a_column_that_comes_late_is_no_error(tmp_path: Path) -> None:
+    row = {"instruction": "a", "chosen": "b", "rejected": "c"}
+    late = [*[row] * rows.SCORED, row | {"score_chosen": 2, "score_rejected": 1}]
+    (tmp_path / "late.jsonl").write_text("".join(json.dumps(each) + "\n" for each in late))
+    columns = {"prompt": "instruction"} | {
+        name: name for name in ("chosen", "rejected", "score_chosen", "score_rejected")
+    }
+    entry = {"file_name": "late.jsonl", "ranking": True, "columns": columns}
+    (tmp_path / "dataset_info.json").write_text(json.dumps({"late": entry}))
+    (look,) = rows.look_at_sets({"dataset": "late", "dataset_dir": str(tmp_path), "stage": "dpo"}, {}, [])
+    assert not look.errors
+    assert all("of the first 2000 rows" in told and "no row has it" in told for told in look.warnings)
+    assert len(look.warnings) == 2
 
 
 def test_a_public_set_that_is_not_here_is_a_note_with_the_command_that_imports_it(tmp_path, monkeypatch) -> None:

@@ -37,7 +37,11 @@ def output_findings(given: Mapping[str, Any]) -> tuple[list[str], list[str], lis
     if newest is None:
         cut = [f"output_dir: {path} was cut off while it was saved; the run starts anew" for path in found[:1]]
         return [], cut, []
-    if changed := changed_keys(given, Path(str(folder), RECIPE_FILE)):
+    try:
+        changed = changed_keys(given, Path(str(folder), RECIPE_FILE))
+    except ValueError as error:
+        return [], [f"output_dir: the recipe of the run before cannot be read, nor compared: {error}"], []
+    if changed:
         cure = "set them as they were, take another `output_dir`, or add `allow_changed_recipe: true`"
         told = f"output_dir: {newest} is of another recipe: {'; '.join(changed)}; {cure}"
         return ([], [told], []) if given.get("allow_changed_recipe") else ([told], [], [])

@@ -118,8 +118,12 @@ def _judge(look: Look, entry: Entry, folder: str, stage: str) -> None:
     columns = [entry.columns[key] for key in SCORE_FIELDS if key in entry.columns]
     for path in entry.files:
         rows = [row for _, row in islice(rows_of(entry, path, lambda *_: None)[1], SCORED)]
-        missing = missing_columns(entry, rows[:LOOKED_AT])
-        problems += missing
+        missing = missing_columns(entry, rows)
+        if len(rows) < SCORED:
+            problems += missing
+        else:  # further rows may have it
+            seen = f"{look.key}: {look.name}: of the first {SCORED} rows of {path}:"
+            look.warnings += [f"{seen} {text}" for _, text in missing]
         if not missing:
             judged = rows[: LOOKED_AT if stage in ("dpo", "rm") or not entry.ranking else 0]
             problems += [(kind, f"{path}, row {n}: {text}") for n, (kind, text) in judged_rows(entry, judged)]
