@@ -273,6 +273,18 @@ def test_rewards_that_compare_expressions_want_math_verify(monkeypatch: pytest.M
     assert not extras.package_warnings(rewards)
 
 
+def test_what_to_do_about_rows_is_printed_once_a_kind(tmp_path: Path) -> None:
+    pair = {"q": "What is it?", "a": "A cup.", "b": "A dog.", "images": ["none.png"]}
+    (tmp_path / "pairs.json").write_text(json.dumps([pair] * 3))
+    columns = {"prompt": "q", "chosen": "a", "rejected": "b", "images": "images"}
+    info = {"pairs": {"file_name": "pairs.json", "ranking": True, "columns": columns}}
+    (tmp_path / "dataset_info.json").write_text(json.dumps(info))
+    (look,) = rows.look_at_sets({"stage": "dpo", "dataset": "pairs", "dataset_dir": str(tmp_path)}, {}, [])
+    assert len(look.errors) == 4  # of the first rows
+    text = "\n".join(look.errors)
+    assert text.count("To do (image missing): ") == text.count("To do (placeholder count): ") == 1
+
+
 @pytest.mark.parametrize("kind", ["json", "indented", "escaped", "jsonl", "csv"])
 def test_rows_of_a_large_file_are_estimated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     found = [{"text": "x\u00e9\u4e2d" * (90 + number % 20), "images": ["a.png"] * 3} for number in range(2000)]

@@ -235,3 +235,10 @@ def test_columns_stand_in_line_behind_wide_characters(capsys: pytest.CaptureFixt
         "cafe\u0301        3",
         "lines       4",
     ]
+
+
+@pytest.mark.parametrize(("word", "cure"), [("uni_dpo", "ls --method uni_dpo"), ("full", "ls --tuning full")])
+def test_a_word_that_is_no_start_of_a_name_but_fits_a_filter(word: str, cure: str, capsys) -> None:
+    assert main(["ls", word]) == 1
+    assert f"as a filter: resonance {cure}\n" in capsys.readouterr().err
+    assert main(cure.split()) == 0

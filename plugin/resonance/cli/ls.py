@@ -66,7 +66,9 @@ def chosen(found: list[Recipe], args: argparse.Namespace) -> list[Recipe]:
     shown = [recipe for recipe in found if recipe.name.startswith(args.prefix.removeprefix("examples/"))]
     if not shown:
         near = recipes.nearest_names(args.prefix, [recipe.name for recipe in found])
-        raise ValueError(f"no recipe starts with {args.prefix!r}; nearest: {', '.join(near)}")
+        named = [f"{name} {args.prefix}" for name in FILTERS if any(fits(each, name, args.prefix) for each in found)]
+        cure = f"; as a filter: resonance ls --{named[0]}" if named else ""
+        raise ValueError(f"no recipe starts with {args.prefix!r}; nearest: {', '.join(near)}{cure}")
     for name in FILTERS:
         wanted = getattr(args, name)
         left = [recipe for recipe in shown if not wanted or any(fits(recipe, name, each) for each in wanted)]

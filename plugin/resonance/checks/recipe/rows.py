@@ -135,8 +135,11 @@ def _judge(look: Look, entry: Entry, folder: str, stage: str) -> None:
         told = f"{len(left_out)} of the first rows would be left out, as {left_out[0]}"
         look.warnings.append(f"{look.key}: {look.name}: {told}")
     errors = [(kind, text) for kind, text in problems if KINDS[kind].severity == "error" and kind not in LEFT_OUT]
+    explained: set[str] = set()
     for kind, text in errors[:SHOWN]:
-        look.errors.append(f"{look.key}: {look.name}: {text}\nTo do ({kind}): {KINDS[kind].fix}")
+        cure = "" if kind in explained else f"\nTo do ({kind}): {KINDS[kind].fix}"
+        explained.add(kind)
+        look.errors.append(f"{look.key}: {look.name}: {text}{cure}")
     if errors:
         command = f"resonance data check {shlex.quote(look.name)} --dataset-dir {shlex.quote(folder)}"
         more = f"{len(errors) - SHOWN} problems more in the first rows; " if len(errors) > SHOWN else ""
