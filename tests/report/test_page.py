@@ -190,6 +190,14 @@ def test_where_pairs_were_first_and_last(tmp_path):
     assert [pair["row"] for pair in still_wrong(found)] == [0, 1]
 
 
+def test_pairs_that_were_seen_once_have_not_moved():
+    """One epoch without an evaluation: each pair at a step of its own."""
+    found = places({**pair, "split": "train", "step": step} for step, pair in enumerate(pairs(5)[:5], 1))
+    assert found and found.steps == (1, 5) and moved_most(found) == []
+    figure = plane(found)
+    assert figure and [trace["name"] for trace in figure["data"]] == ["last"]
+
+
 def test_pairs_of_a_reward_model_have_margins_alone(tmp_path):
     found = places([{"step": 1, "split": "train", "dataset": "d", "row": 1, "reward_margin": 9.0, "len_chosen": None}])
     assert found and against_length(found) is None and plane(found) is None and histograms(found) is None

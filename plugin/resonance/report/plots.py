@@ -92,8 +92,8 @@ def plane(found: Places) -> Figure | None:
     if not scored:
         return None
     moments = [("last", list(scored.values()), COLOURS[0])]
-    if found.steps[0] != found.steps[1]:
-        moments.insert(0, ("first", [found.first[name] for name in scored], "#aaaaaa"))
+    if earlier := [found.first[name] for name, pair in scored.items() if pair is not found.first[name]]:
+        moments.insert(0, ("first", earlier, "#aaaaaa"))
     traces = [
         _dots([pair["score_margin"] for pair in pairs], [pair["reward_margin"] for pair in pairs], pairs, when, colour)
         for when, pairs, colour in moments
