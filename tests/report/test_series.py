@@ -38,6 +38,10 @@ def test_every_logged_metric_is_in_one_panel(tmp_path):
         ("eval_reward/exact", "reward/exact", "eval"),
         ("eval_digits_reward/exact", "reward/exact", "eval digits"),
         ("eval_other", "other", "eval"),
+        ("eval_sft_loss", "sft_loss", "eval"),
+        ("eval_my_set_odds_ratio_loss", "odds_ratio_loss", "eval my_set"),
+        ("eval_accuracy/my_reward", "accuracy/my_reward", "eval"),
+        ("eval_digits_reward/token_kl", "reward/token_kl", "eval digits"),
     ],
 )
 def test_the_metric_and_the_split_of_a_name(key, metric, split):
