@@ -92,6 +92,24 @@ def test_a_log_of_llamafactory_alone_is_read(tmp_path):
     assert run.curve("vram_allocated")[1] == [3.5] * 3 and run.curve("seconds_per_step") == ([10, 20, 30], [2, 1, 1])
 
 
+def test_what_a_resumed_run_logs_again_counts_once(tmp_path):
+    """LlamaFactory appends to the log of the run that was killed."""
+    steps = [
+        (10, "loss"),
+        (20, "loss"),
+        (20, "eval_loss"),
+        (30, "loss"),
+        (20, "loss"),
+        (20, "eval_loss"),
+        (30, "loss"),
+    ]
+    lines = [{"current_steps": step, key: float(at), "throughput": 9.0} for at, (step, key) in enumerate(steps)]
+    (tmp_path / "trainer_log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in [*lines, lines[-1]]))
+    run = read_run(str(tmp_path))
+    assert run.curve("loss") == ([10, 20, 30], [0.0, 4.0, 6.0]) and run.curve("eval_loss") == ([20], [5.0])
+    assert run.curve("throughput")[0] == [10, 20, 30]
+
+
 def test_values_that_are_not_finite_are_read(tmp_path):
     run = read_run(str(write_run(tmp_path / "a", [{"step": 1, "loss": math.nan}, {"step": 2, "loss": math.inf}])))
     assert math.isnan(run.curve("loss")[1][0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
@@ -105,10 +105,10 @@ def read_run(folder: str) -> Run:
     if state is not None:
         run = Run(folder, _history(state), str(state.relative_to(folder)))
     elif beside:
-        run = Run(folder, [_renamed(line) for line in beside], LOG)
+        run = Run(folder, _written_once(_renamed(line) for line in beside), LOG)
     else:
         raise ValueError(f"{Path(folder, STATE)}: {_missing(Path(folder))}")
-    run.log += _timed(beside)
+    run.log += _written_once(_timed(beside))
     return run
 
 
@@ -164,6 +164,20 @@ def _own_log(path: Path) -> Iterator[Line]:
             continue
         if isinstance(line, dict) and _is_number(line.get("current_steps")):
             yield line
+
+
+def _written_once(lines: Iterable[Line]) -> list[Line]:
+    """Lines with steps, without those that a resumed run has written again; LlamaFactory goes on in the same file."""
+    kept: list[Line] = []
+    for line in lines:
+        at = len(kept)
+        while at and kept[at - 1]["step"] >= line["step"]:
+            at -= 1
+        goes_back = any(old["step"] > line["step"] for old in kept[at:])
+        # one step may have lines of training and of evaluation
+        kept[at:] = [] if goes_back else [old for old in kept[at:] if old.keys() != line.keys()]
+        kept.append(line)
+    return kept
 
 
 def _renamed(line: Line) -> Line:
