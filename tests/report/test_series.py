@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 
 import pytest
 from PIL import Image
@@ -74,6 +75,17 @@ def test_a_killed_run_is_read_from_its_newest_checkpoint(tmp_path):
     run = read_run(str(tmp_path / "a"))
     assert run.source == "checkpoint-20/trainer_state.json" and max(run.curve("loss")[0]) == 20
     assert run.settings == {"pref_loss": "uni_dpo"}
+
+
+def test_a_run_that_went_on_and_was_killed_is_read_from_its_checkpoint(tmp_path):
+    write_run(tmp_path / "checkpoint-20", preference_log(20))
+    state = write_run(tmp_path, preference_log(10)) / "trainer_state.json"
+    assert read_run(str(tmp_path)).source == "trainer_state.json", "the checkpoint is of an earlier, longer run"
+    os.utime(state, (1, 1))
+    assert read_run(str(tmp_path)).source == "checkpoint-20/trainer_state.json"
+    write_run(tmp_path, preference_log(20))
+    os.utime(state, (1, 1))
+    assert read_run(str(tmp_path)).source == "trainer_state.json"
 
 
 def test_a_log_of_llamafactory_alone_is_read(tmp_path):

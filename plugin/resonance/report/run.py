@@ -99,8 +99,7 @@ def read_run(folder: str) -> Run:
     Raises:
         ValueError: there is no log of a run, or it cannot be read.
     """
-    newest = newest_complete(folder)
-    state = next((file for file in (Path(folder, STATE), newest and newest / STATE) if file and file.is_file()), None)
+    state = _state(Path(folder))
     beside = list(_own_log(Path(folder, LOG)))
     if state is not None:
         run = Run(folder, _history(state), str(state.relative_to(folder)))
@@ -131,6 +130,16 @@ def shorten_names(runs: list[Run]) -> None:
     if len(set(parts)) == len(parts):
         for run, part in zip(runs, parts, strict=True):
             run.name = part or run.name
+
+
+def _state(folder: Path) -> Path | None:
+    """Where a run's lines are: in its folder, or in a checkpoint of a run that went on from there and was killed."""
+    own, newest = folder / STATE, newest_complete(str(folder))
+    if newest is None or not own.is_file():
+        return own if own.is_file() else newest and newest / STATE
+    later = int(newest.name.partition("-")[2]) > max((line.get("step", 0) for line in _history(own)), default=0)
+    # checkpoints of a longer run may have been there before
+    return newest / STATE if later and (newest / STATE).stat().st_mtime >= own.stat().st_mtime else own
 
 
 def _history(path: Path) -> list[Line]:
