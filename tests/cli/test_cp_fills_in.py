@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,14 @@ def test_everything_at_once(capsys: Output) -> None:
     assert f"# Command: {command}\n" in text and said.endswith(f"Next: {command}\n")
     assert "  -gradient_accumulation_steps: 32\n" in said and "  +gradient_accumulation_steps: 16\n" in said
     assert "128 rows a step as in the recipe: 8 GPUs x 1 x 16 accumulated" in said
+
+
+def test_the_command_of_a_copy_can_be_typed_whatever_its_name(capsys: Output) -> None:
+    for number, name in enumerate(("qwen2_vl_2b/uni_dpo_lora", "qwen2_5_vl_7b/uni_dpo")):
+        dest = f"my recipes/{number}.yaml"
+        assert main(["cp", name, dest]) == 0
+        step = capsys.readouterr().out.rpartition("Next: ")[2]
+        assert dest in shlex.split(step)
 
 
 def test_as_json(capsys: Output) -> None:

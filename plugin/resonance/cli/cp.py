@@ -193,5 +193,5 @@ def next_steps(command: str, dest: Path, made: "Tailored | None") -> list[str]:
         check = [shlex.join(["resonance", "validate", str(dest)])]
         return [*check, made.command]
     if "llamafactory-cli train" not in command and "llamafactory.launcher" not in command:
-        return [f"llamafactory-cli train {dest}"]
-    return [re.sub(r"\S+\.ya?ml", lambda _: str(dest), command)]
+        return [f"llamafactory-cli train {shlex.quote(str(dest))}"]
+    return [re.sub(r"\S+\.ya?ml", lambda _: shlex.quote(str(dest)), command)]
