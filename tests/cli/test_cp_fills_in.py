@@ -60,6 +60,14 @@ def test_the_command_of_a_copy_can_be_typed_whatever_its_name(capsys: Output) ->
         assert dest in shlex.split(step)
 
 
+def test_a_deepspeed_file_that_does_not_come_with_the_package_is_refused(capsys: Output) -> None:
+    name = "examples/deepspeed/ds_z9_config.json"
+    assert main(["cp", "uni_dpo_lora", "c.yaml", "--set", f"deepspeed={name}"]) == 2 and not Path("c.yaml").exists()
+    said = capsys.readouterr().err
+    assert name in said and "examples/deepspeed/ds_z2_config.json" in said
+    assert main(["cp", "uni_dpo_lora", "c.yaml", "--set", f"deepspeed=./{name}"]) == 0, "the way out that it names"
+
+
 def test_as_json(capsys: Output) -> None:
     assert main(["cp", "uni_dpo_lora", "b.yaml", "--gpus", "4", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
