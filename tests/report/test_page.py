@@ -158,6 +158,16 @@ def test_foreign_files_are_left_alone(run_folder, capsys):
     assert Path("docs/index.html").read_text() != "mine"
 
 
+def test_what_an_interrupted_report_leaves_is_replaced(run_folder, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("resonance.report.figure.draw", interrupted)
+        main(["report", "saves/uni"])
+    assert Path("saves/uni/report/index.html").is_file() and main(["report", "saves/uni"]) == 0
+
+
 def test_json_gives_remarks_and_last_values(run_folder, capsys):
     Path("saves/uni/trainer_state.json").write_text(json.dumps({"log_history": [{"step": 1, "loss": math.nan}]}))
     assert main(["report", "saves/uni", "--json"]) == 0

@@ -58,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _write(folder: Path, report: Any, force: bool) -> None:
+    from ..datafiles.write import replacing
     from ..report import figure, page, tables
 
     names = (page.FILE, figure.FILE, tables.CSV)
@@ -70,13 +71,11 @@ def _write(folder: Path, report: Any, force: bool) -> None:
         )
     if not any(each.metrics for each in report.runs):
         raise ValueError(f"{', '.join(map(str, folders))}: nothing was logged yet")
+    with replacing(folder / MARK) as file:  # first, so that what a kill leaves may be replaced
+        file.write(json.dumps({"runs": folders}, indent=2) + "\n")
     page.write_page(folder / page.FILE, report)
     figure.draw(folder / figure.FILE, report.runs, ", ".join(each.name for each in report.runs))
     tables.write_csv(folder / tables.CSV, report.runs)
-    from ..datafiles.write import replacing
-
-    with replacing(folder / MARK) as file:
-        file.write(json.dumps({"runs": folders}, indent=2) + "\n")
 
 
 def _is_of(mark: Path, folders: list[str]) -> bool:
