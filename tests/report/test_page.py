@@ -200,6 +200,17 @@ def test_where_pairs_were_first_and_last(tmp_path):
     assert [pair["row"] for pair in still_wrong(found)] == [0, 1]
 
 
+def test_the_page_says_how_to_get_pairs_where_there_are_any(tmp_path):
+    line = {"rewards/margins": 0.5, "kl": 0.1}
+    for name, more, said in (
+        ("kto", {}, False),
+        ("dpo", {"rewards/accuracies": 0.5}, True),
+        ("rm", {"accuracy": 1}, True),
+    ):
+        made(tmp_path / "page.html", write_run(tmp_path / name, [{"step": step, **line, **more} for step in (1, 2)]))
+        assert ("there is no pairs.jsonl" in (tmp_path / "page.html").read_text(encoding="utf-8")) is said
+
+
 def test_pairs_that_were_seen_once_have_not_moved():
     """One epoch without an evaluation: each pair at a step of its own."""
     found = places({**pair, "split": "train", "step": step} for step, pair in enumerate(pairs(5)[:5], 1))
