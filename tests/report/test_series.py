@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from report.runs import preference_log, run_of, write_run
-from resonance.report.figure import draw
+from resonance.report.figure import draw, look
 from resonance.report.metrics import split_of
+from resonance.report.plots import curves
 from resonance.report.run import read_run, read_runs, shorten_names
 from resonance.report.series import panels_of, running_mean, thinned
 from resonance.report.tables import differences, last_values, write_csv
@@ -127,6 +128,16 @@ def test_values_that_are_not_finite_are_read(tmp_path):
     assert math.isnan(run.curve("loss")[1][0])
     draw(tmp_path / "curves.png", [run])
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_curves_of_several_runs_can_be_told_apart(tmp_path):
+    names = [f"{split}reward{part}" for split in ("", "eval_") for part in ("", "/exact", "/length", "/format")]
+    runs = [run_of(*({"step": step, **dict.fromkeys(names, 1.0)} for step in (1, 2)), folder=name) for name in "ab"]
+    panel = next(drawn for drawn in panels_of(runs)[0] if drawn.panel.title == "Reward of completions")
+    assert len({look(panel, one, "ab")[:2] for one in panel.series}) == 16
+    dashes = [trace["line"]["dash"] for trace in curves(panel, runs)["data"]]
+    assert len(set(dashes)) == 8
+    draw(tmp_path / "curves.png", runs)
 
 
 def test_a_picture_of_very_many_metrics_has_a_limit(tmp_path):
