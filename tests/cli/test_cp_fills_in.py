@@ -169,6 +169,14 @@ def test_the_template_of_a_folder(folder: str, kind: str, template: str) -> None
     assert template_of(folder).template == template
 
 
+def test_a_configuration_that_cannot_be_read_is_named() -> None:
+    Path("mine").mkdir()
+    for text in ('{"model_type": ', "[]"):
+        Path("mine/config.json").write_text(text)
+        with pytest.raises(ValueError, match=r"mine/config\.json is no configuration .*; add --template NAME"):
+            template_of("mine")
+
+
 def test_a_text_is_quoted_where_yaml_reads_it_as_something_else() -> None:
     for value in (
         "saves/a b",
