@@ -142,6 +142,9 @@ def test_the_command_writes_page_picture_and_table(run_folder, capsys):
     names = {path.name for path in Path("saves/uni/report").iterdir()}
     assert names == {"index.html", "curves.png", "curves.csv", "report.json"}
     assert main(["report", "saves/uni"]) == 0, "its own report is replaced"
+    Path("saves").rename("moved")
+    assert main(["report", "moved/uni"]) == 0, "also where the run was moved"
+    Path("moved").rename("saves")
     write_run(Path("saves/other"), [{"step": 1, "loss": math.nan}])
     assert main(["report", "saves/uni", "saves/other"]) == 0 and Path("report/index.html").is_file()
     assert "problem: Numbers that are not finite. loss: 1 times, first at step 1" in capsys.readouterr().out

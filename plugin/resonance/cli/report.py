@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ def _write(folder: Path, report: Any, force: bool) -> None:
     from ..report import figure, page, tables
 
     names = (page.FILE, figure.FILE, tables.CSV)
-    folders = [str(each.folder.resolve()) for each in report.runs]
+    folders = [os.path.relpath(each.folder.resolve(), folder.resolve()) for each in report.runs]  # they may be moved
     foreign = [name for name in (*names, MARK) if (folder / name).exists()]
     if foreign and not force and not _is_of(folder / MARK, folders):
         raise ValueError(
@@ -70,7 +71,7 @@ def _write(folder: Path, report: Any, force: bool) -> None:
             "replace them with --force"
         )
     if not any(each.metrics for each in report.runs):
-        raise ValueError(f"{', '.join(map(str, folders))}: nothing was logged yet")
+        raise ValueError(f"{', '.join(str(each.folder) for each in report.runs)}: nothing was logged yet")
     with replacing(folder / MARK) as file:  # first, so that what a kill leaves may be replaced
         file.write(json.dumps({"runs": folders}, indent=2) + "\n")
     page.write_page(folder / page.FILE, report)
