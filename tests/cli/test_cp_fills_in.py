@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,22 @@ def test_everything_at_once(capsys: Output) -> None:
     assert f"# Command: {command}\n" in text and said.endswith(f"Next: {command}\n")
     assert "  -gradient_accumulation_steps: 32\n" in said and "  +gradient_accumulation_steps: 16\n" in said
     assert "128 rows a step as in the recipe: 8 GPUs x 1 x 16 accumulated" in said
+
+
+def test_the_command_of_a_copy_can_be_typed_whatever_its_name(capsys: Output) -> None:
+    for number, name in enumerate(("qwen2_vl_2b/uni_dpo_lora", "qwen2_5_vl_7b/uni_dpo")):
+        dest = f"my recipes/{number}.yaml"
+        assert main(["cp", name, dest]) == 0
+        step = capsys.readouterr().out.rpartition("Next: ")[2]
+        assert dest in shlex.split(step)
+
+
+def test_a_deepspeed_file_that_does_not_come_with_the_package_is_refused(capsys: Output) -> None:
+    name = "examples/deepspeed/ds_z9_config.json"
+    assert main(["cp", "uni_dpo_lora", "c.yaml", "--set", f"deepspeed={name}"]) == 2 and not Path("c.yaml").exists()
+    said = capsys.readouterr().err
+    assert name in said and "examples/deepspeed/ds_z2_config.json" in said
+    assert main(["cp", "uni_dpo_lora", "c.yaml", "--set", f"deepspeed=./{name}"]) == 0, "the way out that it names"
 
 
 def test_as_json(capsys: Output) -> None:
@@ -150,6 +167,14 @@ def test_the_template_of_a_folder(folder: str, kind: str, template: str) -> None
     Path(folder).mkdir()
     Path(folder, "config.json").write_text(json.dumps({"model_type": kind}))
     assert template_of(folder).template == template
+
+
+def test_a_configuration_that_cannot_be_read_is_named() -> None:
+    Path("mine").mkdir()
+    for text in ('{"model_type": ', "[]"):
+        Path("mine/config.json").write_text(text)
+        with pytest.raises(ValueError, match=r"mine/config\.json is no configuration .*; add --template NAME"):
+            template_of("mine")
 
 
 def test_a_text_is_quoted_where_yaml_reads_it_as_something_else() -> None:

@@ -142,6 +142,9 @@ def test_the_command_writes_page_picture_and_table(run_folder, capsys):
     names = {path.name for path in Path("saves/uni/report").iterdir()}
     assert names == {"index.html", "curves.png", "curves.csv", "report.json"}
     assert main(["report", "saves/uni"]) == 0, "its own report is replaced"
+    Path("saves").rename("moved")
+    assert main(["report", "moved/uni"]) == 0, "also where the run was moved"
+    Path("moved").rename("saves")
     write_run(Path("saves/other"), [{"step": 1, "loss": math.nan}])
     assert main(["report", "saves/uni", "saves/other"]) == 0 and Path("report/index.html").is_file()
     assert "problem: Numbers that are not finite. loss: 1 times, first at step 1" in capsys.readouterr().out
@@ -156,6 +159,16 @@ def test_foreign_files_are_left_alone(run_folder, capsys):
     assert Path("docs/index.html").read_text() == "mine" and list(Path("docs").iterdir()) == [Path("docs/index.html")]
     assert main(["report", "saves/uni", "-o", "docs", "--force"]) == 0
     assert Path("docs/index.html").read_text() != "mine"
+
+
+def test_what_an_interrupted_report_leaves_is_replaced(run_folder, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("resonance.report.figure.draw", interrupted)
+        main(["report", "saves/uni"])
+    assert Path("saves/uni/report/index.html").is_file() and main(["report", "saves/uni"]) == 0
 
 
 def test_json_gives_remarks_and_last_values(run_folder, capsys):
@@ -188,6 +201,25 @@ def test_where_pairs_were_first_and_last(tmp_path):
     assert found and found.split == "eval" and found.steps == (10, 20) and len(found.last) == 5
     assert [change for _, change in moved_most(found)] == pytest.approx([-2.0, 2.0, -1.0, 1.0, 0.0])
     assert [pair["row"] for pair in still_wrong(found)] == [0, 1]
+
+
+def test_the_page_says_how_to_get_pairs_where_there_are_any(tmp_path):
+    line = {"rewards/margins": 0.5, "kl": 0.1}
+    for name, more, said in (
+        ("kto", {}, False),
+        ("dpo", {"rewards/accuracies": 0.5}, True),
+        ("rm", {"accuracy": 1}, True),
+    ):
+        made(tmp_path / "page.html", write_run(tmp_path / name, [{"step": step, **line, **more} for step in (1, 2)]))
+        assert ("there is no pairs.jsonl" in (tmp_path / "page.html").read_text(encoding="utf-8")) is said
+
+
+def test_pairs_that_were_seen_once_have_not_moved():
+    """One epoch without an evaluation: each pair at a step of its own."""
+    found = places({**pair, "split": "train", "step": step} for step, pair in enumerate(pairs(5)[:5], 1))
+    assert found and found.steps == (1, 5) and moved_most(found) == []
+    figure = plane(found)
+    assert figure and [trace["name"] for trace in figure["data"]] == ["last"]
 
 
 def test_pairs_of_a_reward_model_have_margins_alone(tmp_path):

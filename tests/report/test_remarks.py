@@ -49,6 +49,24 @@ FIRES = {
     "weights late": (no_weight, run_of(w_qual=[1.0] * 20, w_perf=ramp(0.9, 0.001)), "note", "at the end"),
     "reference": (not_its_reference, run_of({**REFERENCE, "logits": 3.0}), "problem", "differ by 3 nats"),
     "coin": (below_chance, run_of(eval_rewards__accuracies=[0.5, 0.4, 0.4, 0.4]), "problem", "0.4 at the end"),
+    "coin of a reward model": (
+        below_chance,
+        run_of(accuracy=[0.9] * 9, eval_accuracy=[0.4] * 9, rewards__margins=[1.0]),
+        "problem",
+        "eval_accuracy: 0.4 at the end",
+    ),
+    "a reward model at once": (
+        learned_at_once,
+        run_of(accuracy=[0.5, *[1.0] * 29], rewards__margins=[1.0]),
+        "warning",
+        "accuracy: 1 at step 2 of 30",
+    ),
+    "gap of a reward model": (
+        gap,
+        run_of(accuracy=[0.99] * 9, eval_accuracy=[0.7] * 9, rewards__margins=[1.0]),
+        "note",
+        "accuracy: 0.99, eval_accuracy: 0.7",
+    ),
     "gap": (
         gap,
         run_of(rewards__accuracies=[0.99] * 9, eval_rewards__accuracies=[0.7] * 9),
@@ -98,6 +116,7 @@ SILENT = {
     "without a reference": (not_its_reference, run_of({"step": 1, "logps/chosen": -50.0, "logits": 3.0})),
     "later": (not_its_reference, run_of({**REFERENCE, "step": 5, "logits": 3.0})),
     "coin": (below_chance, run_of(rewards__accuracies=[0.0, *[0.6] * 9])),
+    "tokens of SFT": (below_chance, run_of(eval_accuracy=[0.3] * 9)),
     "gap": (gap, run_of(rewards__accuracies=[0.8] * 9, eval_rewards__accuracies=[0.75] * 9)),
     "finite": (not_finite, run_of(loss=[1.0] * 9)),
     "still falling": (overfitted, run_of(loss=ramp(0.7, 0.1), eval_loss=ramp(0.7, 0.5))),

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import json
 import math
+import os
 
 import pytest
 from PIL import Image
 
 from report.runs import preference_log, run_of, write_run
-from resonance.report.figure import draw
+from resonance.report.figure import draw, look
 from resonance.report.metrics import split_of
+from resonance.report.plots import curves
 from resonance.report.run import read_run, read_runs, shorten_names
 from resonance.report.series import panels_of, running_mean, thinned
 from resonance.report.tables import differences, last_values, write_csv
@@ -38,6 +40,10 @@ def test_every_logged_metric_is_in_one_panel(tmp_path):
         ("eval_reward/exact", "reward/exact", "eval"),
         ("eval_digits_reward/exact", "reward/exact", "eval digits"),
         ("eval_other", "other", "eval"),
+        ("eval_sft_loss", "sft_loss", "eval"),
+        ("eval_my_set_odds_ratio_loss", "odds_ratio_loss", "eval my_set"),
+        ("eval_accuracy/my_reward", "accuracy/my_reward", "eval"),
+        ("eval_digits_reward/token_kl", "reward/token_kl", "eval digits"),
     ],
 )
 def test_the_metric_and_the_split_of_a_name(key, metric, split):
@@ -72,6 +78,17 @@ def test_a_killed_run_is_read_from_its_newest_checkpoint(tmp_path):
     assert run.settings == {"pref_loss": "uni_dpo"}
 
 
+def test_a_run_that_went_on_and_was_killed_is_read_from_its_checkpoint(tmp_path):
+    write_run(tmp_path / "checkpoint-20", preference_log(20))
+    state = write_run(tmp_path, preference_log(10)) / "trainer_state.json"
+    assert read_run(str(tmp_path)).source == "trainer_state.json", "the checkpoint is of an earlier, longer run"
+    os.utime(state, (1, 1))
+    assert read_run(str(tmp_path)).source == "checkpoint-20/trainer_state.json"
+    write_run(tmp_path, preference_log(20))
+    os.utime(state, (1, 1))
+    assert read_run(str(tmp_path)).source == "trainer_state.json"
+
+
 def test_a_log_of_llamafactory_alone_is_read(tmp_path):
     lines = [
         {"current_steps": s, "total_steps": 40, "loss": 1.0, "lr": 1e-6, "accuracy": 0.5, "throughput": 900.0,
@@ -88,11 +105,39 @@ def test_a_log_of_llamafactory_alone_is_read(tmp_path):
     assert run.curve("vram_allocated")[1] == [3.5] * 3 and run.curve("seconds_per_step") == ([10, 20, 30], [2, 1, 1])
 
 
+def test_what_a_resumed_run_logs_again_counts_once(tmp_path):
+    """LlamaFactory appends to the log of the run that was killed."""
+    steps = [
+        (10, "loss"),
+        (20, "loss"),
+        (20, "eval_loss"),
+        (30, "loss"),
+        (20, "loss"),
+        (20, "eval_loss"),
+        (30, "loss"),
+    ]
+    lines = [{"current_steps": step, key: float(at), "throughput": 9.0} for at, (step, key) in enumerate(steps)]
+    (tmp_path / "trainer_log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in [*lines, lines[-1]]))
+    run = read_run(str(tmp_path))
+    assert run.curve("loss") == ([10, 20, 30], [0.0, 4.0, 6.0]) and run.curve("eval_loss") == ([20], [5.0])
+    assert run.curve("throughput")[0] == [10, 20, 30]
+
+
 def test_values_that_are_not_finite_are_read(tmp_path):
     run = read_run(str(write_run(tmp_path / "a", [{"step": 1, "loss": math.nan}, {"step": 2, "loss": math.inf}])))
     assert math.isnan(run.curve("loss")[1][0])
     draw(tmp_path / "curves.png", [run])
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_curves_of_several_runs_can_be_told_apart(tmp_path):
+    names = [f"{split}reward{part}" for split in ("", "eval_") for part in ("", "/exact", "/length", "/format")]
+    runs = [run_of(*({"step": step, **dict.fromkeys(names, 1.0)} for step in (1, 2)), folder=name) for name in "ab"]
+    panel = next(drawn for drawn in panels_of(runs)[0] if drawn.panel.title == "Reward of completions")
+    assert len({look(panel, one, "ab")[:2] for one in panel.series}) == 16
+    dashes = [trace["line"]["dash"] for trace in curves(panel, runs)["data"]]
+    assert len(set(dashes)) == 8
+    draw(tmp_path / "curves.png", runs)
 
 
 def test_a_picture_of_very_many_metrics_has_a_limit(tmp_path):

@@ -152,6 +152,15 @@ def test_texts_with_other_line_separators_are_read_again(tmp_path):
     assert log.path.read_bytes() == before and again.newest[0][0][0]["completion"].startswith("a\x85b\u2028c\x0bd")
 
 
+def test_half_a_line_may_end_within_a_character(tmp_path):
+    log = started(tmp_path)
+    log.add(records(0, text="\u732b {}"))
+    before = log.path.read_bytes()
+    log.path.write_bytes(before + '{"rollout": 0, "completion": "\u732b'.encode()[:-1])
+    SampleLog(str(tmp_path)).start(1)
+    assert log.path.read_bytes() == before
+
+
 def test_the_pictures_of_a_prompt_are_recorded_if_they_are_in_files():
     source = SimpleNamespace(completer=SimpleNamespace(judge=SimpleNamespace(prompt=lambda row: "Which digit?")))
     images = ["one.png", {"path": "two.png", "bytes": None}, {"path": None, "bytes": b"..."}]

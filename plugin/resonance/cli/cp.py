@@ -86,7 +86,7 @@ def fill_in(args: argparse.Namespace, source: Path, dest: Path) -> "Tailored":
     Raises:
         ValueError: it cannot be.
     """
-    from ..translate.tailor import Wish, tailor
+    from ..translate.tailor import ZERO, Wish, tailor
 
     if source.suffix not in (".yaml", ".yml"):
         raise ValueError(f"{args.recipe}: is no recipe, so there is nothing to fill in")
@@ -94,12 +94,25 @@ def fill_in(args: argparse.Namespace, source: Path, dest: Path) -> "Tailored":
     command = recipe.header.get("command", f"llamafactory-cli train {source.name}")
     processes = [int(recipes.variable(command, name) or 1) for name in ("NNODES", "NPROC_PER_NODE")]
     given = {name: getattr(args, name) for name in FILLS}
-    return tailor(
+    made = tailor(
         source.read_text(encoding="utf-8"),
         command,
         processes[0] * processes[1],
         Wish(dest, **given, sets=[parse_set(text) for text in args.set]),
     )
+    for name in made.copies:
+        if not shipped(name).is_file():
+            there = sorted(f"{ZERO.rpartition('/')[0]}/{path.name}" for path in shipped(ZERO).parent.glob("*.json"))
+            raise ValueError(
+                f"deepspeed: {name} does not come with Resonance, which has {', '.join(there)}; for a file of your "
+                f"own write ./{name}"
+            )
+    return made
+
+
+def shipped(name: str) -> Path:
+    """A file that recipes name by its path below `examples/`."""
+    return recipes.examples_dir() / name.removeprefix("examples/")
 
 
 def parse_set(text: str) -> tuple[str, str]:
@@ -127,7 +140,7 @@ def copy_beside(made: "Tailored") -> None:
         WriteError: they cannot be written.
     """
     for name, target in made.copies.items():
-        content = (recipes.examples_dir() / name.removeprefix("examples/")).read_bytes()
+        content = shipped(name).read_bytes()
         if target.exists() and target.read_bytes() != content:
             made.notes.append(f"{target} was there and differs from {name}: kept")
             continue
@@ -193,5 +206,5 @@ def next_steps(command: str, dest: Path, made: "Tailored | None") -> list[str]:
         check = [shlex.join(["resonance", "validate", str(dest)])]
         return [*check, made.command]
     if "llamafactory-cli train" not in command and "llamafactory.launcher" not in command:
-        return [f"llamafactory-cli train {dest}"]
-    return [re.sub(r"\S+\.ya?ml", lambda _: str(dest), command)]
+        return [f"llamafactory-cli train {shlex.quote(str(dest))}"]
+    return [re.sub(r"\S+\.ya?ml", lambda _: shlex.quote(str(dest)), command)]

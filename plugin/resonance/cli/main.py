@@ -139,4 +139,9 @@ def entry() -> None:
     except BrokenPipeError:  # `resonance ls | head`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
+    except KeyboardInterrupt:
+        if sys.excepthook is not sys.__excepthook__:  # of a command that trains: it says how to go on
+            raise
+        print(file=sys.stderr)
+        code = 130
     sys.exit(code)

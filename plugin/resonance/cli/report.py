@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -58,10 +59,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _write(folder: Path, report: Any, force: bool) -> None:
+    from ..datafiles.write import replacing
     from ..report import figure, page, tables
 
     names = (page.FILE, figure.FILE, tables.CSV)
-    folders = [str(each.folder.resolve()) for each in report.runs]
+    folders = [os.path.relpath(each.folder.resolve(), folder.resolve()) for each in report.runs]  # they may be moved
     foreign = [name for name in (*names, MARK) if (folder / name).exists()]
     if foreign and not force and not _is_of(folder / MARK, folders):
         raise ValueError(
@@ -69,14 +71,12 @@ def _write(folder: Path, report: Any, force: bool) -> None:
             "replace them with --force"
         )
     if not any(each.metrics for each in report.runs):
-        raise ValueError(f"{', '.join(map(str, folders))}: nothing was logged yet")
+        raise ValueError(f"{', '.join(str(each.folder) for each in report.runs)}: nothing was logged yet")
+    with replacing(folder / MARK) as file:  # first, so that what a kill leaves may be replaced
+        file.write(json.dumps({"runs": folders}, indent=2) + "\n")
     page.write_page(folder / page.FILE, report)
     figure.draw(folder / figure.FILE, report.runs, ", ".join(each.name for each in report.runs))
     tables.write_csv(folder / tables.CSV, report.runs)
-    from ..datafiles.write import replacing
-
-    with replacing(folder / MARK) as file:
-        file.write(json.dumps({"runs": folders}, indent=2) + "\n")
 
 
 def _is_of(mark: Path, folders: list[str]) -> bool:

@@ -18,7 +18,12 @@ MOST = 60  # panels of a picture; the page and the table have all
 FILE = "curves.png"
 # Colours that people with the common kinds of colour blindness tell apart (Okabe and Ito).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8c6d31")
-DASHES = ("-", "--", ":", "-.")
+Dash = str | tuple[int, tuple[int, ...]]
+# Of matplotlib, and of plotly: a panel of several runs may have a reward, its parts, and all of them held out.
+DASHES: dict[Dash, str] = {
+    "-": "solid", "--": "dash", ":": "dot", "-.": "dashdot", (0, (9, 3)): "longdash", (0, (9, 3, 2, 3)): "longdashdot",
+    (0, (1, 4)): "2px,8px", (0, (6, 2, 1, 2, 1, 2)): "12px,4px,2px,4px,2px,4px",
+}  # fmt: skip
 
 
 def draw(path: Path, runs: Sequence[Run], title: str = "") -> None:
@@ -63,15 +68,15 @@ def _panel(axes: Any, drawn: Drawn, names: Sequence[str]) -> None:
         mean = is_smoothed(drawn.panel, one)
         marker = {"marker": "o", "markersize": 3} if evaluated or len(steps) == 1 else {}
         plain = {"alpha": 0.3, "linewidth": 0.8} if mean else {"label": _plain(label), "linewidth": 1.3}
-        axes.plot(steps, values, dash, color=colour, **marker, **plain)
+        axes.plot(steps, values, linestyle=dash, color=colour, **marker, **plain)
         if mean:
             smooth = thinned(one.steps, running_mean(one.values) or [])
-            axes.plot(*smooth, dash, color=colour, linewidth=1.5, label=_plain(label))
+            axes.plot(*smooth, linestyle=dash, color=colour, linewidth=1.5, label=_plain(label))
     if len(drawn.series) > 1:
         axes.legend(fontsize=6, framealpha=0.6)
 
 
-def look(drawn: Drawn, one: Series, names: Sequence[str]) -> tuple[str, str, str]:
+def look(drawn: Drawn, one: Series, names: Sequence[str]) -> tuple[str, Dash, str]:
     """Colour, dash and label of a curve: a colour a run, and of one run alone a colour a curve."""
     curves = list(dict.fromkeys((other.metric, other.split) for other in drawn.series))
     metrics = list(dict.fromkeys(other.metric for other in drawn.series))
@@ -81,9 +86,9 @@ def look(drawn: Drawn, one: Series, names: Sequence[str]) -> tuple[str, str, str
     parts = [metric] * (len(metrics) > 1 or len(splits) == 1) + [one.split] * (len(splits) > 1)
     label = ", ".join(parts)
     if len(names) == 1:
-        dash = DASHES[0] if one.split == "train" else DASHES[1]
+        dash: Dash = "-" if one.split == "train" else "--"
         return COLOURS[curves.index((one.metric, one.split)) % len(COLOURS)], dash, label
-    dash = DASHES[curves.index((one.metric, one.split)) % len(DASHES)]
+    dash = list(DASHES)[curves.index((one.metric, one.split)) % len(DASHES)]
     name = f"{names[one.run]}: {label}" if len(curves) > 1 else names[one.run]
     return COLOURS[one.run % len(COLOURS)], dash, name
 

@@ -23,13 +23,15 @@ MEANING = {
     "w_perf": "Uni-DPO: weight of a pair by how well it is learned already; falls as it is",
     "nll": "Uni-DPO: negative log-prob a token of good chosen answers; down",
     "nll_coeffi": "Uni-DPO: share of pairs for which that term applies",
+    "sft_loss": "ORPO: negative log-prob a token of the chosen answers; down",
+    "odds_ratio_loss": "ORPO: the other part of its loss, by the odds of both answers; down",
     "logits": "margin of the policy minus that of the reference, before beta; up",
     "pi_logratios": "log-prob of the chosen minus the rejected answer under the policy",
     "ref_logratios": "the same under the reference; constant for a row",
     "reward": "mean reward of the completions; up",
     "reward_std": "spread of the rewards; at 0 there is nothing left to learn from",
     "frac_zero_std": "share of groups whose completions all have one reward: no gradient from these; low",
-    "kl": "distance of the policy from the reference, nats a token; grows slowly",
+    "kl": "distance of the policy from the reference, nats a token (KTO: an answer); grows slowly",
     "entropy": "how much the policy varies what it samples, nats a token; must not fall to 0",
     "completions/mean_length": "tokens of a completion",
     "completions/max_length": "tokens of the longest completion",
@@ -82,7 +84,8 @@ PANELS = (
     Panel("Reward of completions", ("reward", "reward/"), "reward", "Mean of each reward function. Up, held-out too."),
     Panel("Spread of rewards", ("reward_std", "frac_zero_std"), "reward, share",
           "Spread of rewards, up is more to learn from; share of groups without a difference, low is good."),
-    Panel("KL", ("kl", "approx_kl"), "nats a token", "Distance from the reference. Low and steady; a runaway is bad."),
+    Panel("KL", ("kl", "approx_kl"), "nats",
+          "Distance from the reference, a token (KTO: an answer). Low and steady; a runaway is bad."),
     Panel("Length", ("completions/mean_length", "completions/max_length"), "tokens",
           "Of completions. Neither shrinking to nothing nor growing to the limit is good."),
     Panel("Cut off", ("completions/clipped_ratio",), "share", "Completions cut off at max_new_tokens. Low."),
@@ -98,7 +101,7 @@ PANELS = (
     Panel("Memory", ("vram_allocated", "vram_reserved"), "GiB", "Peak of the first GPU.", None, False),
 )  # fmt: skip
 _KNOWN = sorted({*MEANING, *(m for panel in PANELS for m in panel.metrics if not m.endswith("/"))}, key=len)[::-1]
-_FAMILIES = [metric for panel in PANELS for metric in panel.metrics if metric.endswith("/")]
+_FAMILIES = ["accuracy/", *(metric for panel in PANELS for metric in panel.metrics if metric.endswith("/"))]
 
 
 def split_of(key: str) -> tuple[str, str]:
@@ -108,13 +111,13 @@ def split_of(key: str) -> tuple[str, str]:
     rest = key.removeprefix("eval_")
     if rest in _KNOWN or rest.startswith(tuple(_FAMILIES)):
         return rest, "eval"
-    for metric in _KNOWN:
-        if rest.endswith(f"_{metric}"):
-            return metric, f"eval {rest.removesuffix(f'_{metric}')}"
-    for family in _FAMILIES:
+    for family in _FAMILIES:  # before the metrics: a reward or a set of pairs may be called like one
         name, _, metric = rest.rpartition(f"_{family}")
         if name:
             return f"{family}{metric}", f"eval {name}"
+    for metric in _KNOWN:
+        if rest.endswith(f"_{metric}"):
+            return metric, f"eval {rest.removesuffix(f'_{metric}')}"
     return rest, "eval"
 
 

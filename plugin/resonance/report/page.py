@@ -15,6 +15,7 @@ from .figure import COLOURS
 from .plots import Figure
 from .remark import Remark
 from .remarks import Material
+from .remarks_preference import accuracies_of
 from .run import Run
 from .series import POINTS, Drawn, panels_of, single_values
 from .tables import differences, last_values
@@ -42,7 +43,7 @@ class Section:
     pairs: dict[str, Any] = field(default_factory=dict)
     rollouts: list[Any] = field(default_factory=list)
     has_pictures: bool = False
-    is_preference: bool = False
+    has_pairs: bool = False
 
 
 @dataclass
@@ -114,7 +115,7 @@ def _graph(figures: list[Figure], title: str, note: str, figure: Figure) -> Grap
 
 
 def _section(run: Run, material: Material, figures: list[Figure]) -> Section:
-    section = Section(run.name, is_preference=bool(run.curve("rewards/margins")[0]))
+    section = Section(run.name, has_pairs=bool(accuracies_of(run)))  # KTO has margins alone
     if material.places:
         section.graphs += _pair_graphs(material.places, figures)
         wrong = pairs.still_wrong(material.places)

@@ -56,9 +56,13 @@ def places(pairs: Iterable[Pair]) -> Places | None:
 
 
 def moved_most(found: Places) -> list[tuple[Pair, float]]:
-    """The pairs whose reward margin changed most, and by how much."""
-    changes = [(pair, pair["reward_margin"] - found.first[name]["reward_margin"]) for name, pair in found.last.items()]
-    return sorted(changes, key=lambda each: -abs(each[1]))[:LISTED] if found.steps[0] != found.steps[1] else []
+    """The pairs whose reward margin changed most, and by how much; none that was recorded once."""
+    changes = [
+        (pair, pair["reward_margin"] - found.first[name]["reward_margin"])
+        for name, pair in found.last.items()
+        if pair is not found.first[name]
+    ]
+    return sorted(changes, key=lambda each: -abs(each[1]))[:LISTED]
 
 
 def still_wrong(found: Places) -> list[Pair]:

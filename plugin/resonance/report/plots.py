@@ -11,7 +11,7 @@ from typing import Any
 
 from ..datafiles.text import shorten
 from .completions import writable
-from .figure import COLOURS, look
+from .figure import COLOURS, DASHES, look
 from .pairs import Pair, Places, is_number, with_lengths
 from .run import Run
 from .series import Drawn, Series, is_smoothed, running_mean, thinned
@@ -20,7 +20,6 @@ NAME = 40  # characters of a name that are shown
 HEIGHT = 230  # pixels of a panel
 DOTS = 4000  # of a scatter plot
 BINS = 30
-_DASHES = {"-": "solid", "--": "dash", ":": "dot", "-.": "dashdot"}
 _AXIS = {"gridcolor": "#e8e8e8", "zeroline": False, "automargin": True, "tickfont": {"size": 10}}
 
 Figure = dict[str, Any]
@@ -63,7 +62,7 @@ def _curve(drawn: Drawn, one: Series, names: Sequence[str]) -> list[Figure]:
         "marker": {"size": 5, "color": colour},
         "hovertemplate": hover,
     }
-    line = {"color": colour, "dash": _DASHES[dash], "width": 1.8}
+    line = {"color": colour, "dash": DASHES[dash], "width": 1.8}
     if mean is None:
         return [{**common, **_points(one.steps, one.values), "line": line}]
     behind = {"showlegend": False, "opacity": 0.3, "line": {**line, "width": 1}}
@@ -76,7 +75,7 @@ def _legend(drawn: Drawn, names: Sequence[str]) -> list[Figure]:
     dashes = {plain(look(drawn, one, ["run"])[2]): look(drawn, one, names)[1] for one in drawn.series}
     return [
         {"type": "scatter", "mode": "lines", "x": [None], "y": [None], "name": label, "showlegend": True,
-         "line": {"color": "#555", "dash": _DASHES[dash], "width": 1.8}}
+         "line": {"color": "#555", "dash": DASHES[dash], "width": 1.8}}
         for label, dash in dashes.items()
     ]  # fmt: skip
 
@@ -92,8 +91,8 @@ def plane(found: Places) -> Figure | None:
     if not scored:
         return None
     moments = [("last", list(scored.values()), COLOURS[0])]
-    if found.steps[0] != found.steps[1]:
-        moments.insert(0, ("first", [found.first[name] for name in scored], "#aaaaaa"))
+    if earlier := [found.first[name] for name, pair in scored.items() if pair is not found.first[name]]:
+        moments.insert(0, ("first", earlier, "#aaaaaa"))
     traces = [
         _dots([pair["score_margin"] for pair in pairs], [pair["reward_margin"] for pair in pairs], pairs, when, colour)
         for when, pairs, colour in moments

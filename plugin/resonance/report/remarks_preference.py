@@ -36,9 +36,22 @@ def chosen_falls(run: Run) -> Remark | None:
     )
 
 
+def accuracies_of(run: Run) -> list[str]:
+    """Logged shares of pairs, those of training first; a reward model's is `accuracy`, as in SFT is that of tokens."""
+    of_pairs = any(split_of(key)[0] == "rewards/margins" for key in run.metrics) or run.settings.get("stage") == "rm"
+    names = ("rewards/accuracies", "accuracy") if of_pairs else ("rewards/accuracies",)
+    found = [key for key in run.metrics if split_of(key)[0] in names]
+    return sorted(found, key=lambda key: split_of(key)[1] != "train")
+
+
+def _trained(run: Run) -> str:
+    return next((key for key in accuracies_of(run) if split_of(key)[1] == "train"), "rewards/accuracies")
+
+
 def learned_at_once(run: Run) -> Remark | None:
     """The accuracy is AT_ONCE or more within the first EARLY of the run, and stays there for FEW log lines."""
-    steps, values = finite(run, "rewards/accuracies")
+    name = _trained(run)
+    steps, values = finite(run, name)
     at = next((place for place, value in enumerate(values) if value >= AT_ONCE), None)
     if at is None or len(values) < LINES_TO_LEARN or steps[at] > EARLY * steps[-1]:
         return None
@@ -47,7 +60,7 @@ def learned_at_once(run: Run) -> Remark | None:
     return Remark(
         "warning",
         "The pairs are told apart at once",
-        f"rewards/accuracies: {values[at]:.3g} at step {steps[at]:g} of {steps[-1]:g}",
+        f"{name}: {values[at]:.3g} at step {steps[at]:g} of {steps[-1]:g}",
         "Pairs this easy differ in something cheap, such as length or wording, and the picture need not be looked at.",
         "Read some pairs (resonance data show NAME --full); take harder ones, such as answers of the model itself.",
     )
@@ -98,8 +111,7 @@ def not_its_reference(run: Run) -> Remark | None:
 
 def below_chance(run: Run) -> Remark | None:
     """The mean accuracy at the end is below CHANCE, in training or in evaluation."""
-    keys = [key for key in run.metrics if split_of(key)[0] == "rewards/accuracies"]
-    last = {key: mean(values[-FEW:]) for key in keys if len(values := finite(run, key)[1]) >= FEW}
+    last = {key: mean(values[-FEW:]) for key in accuracies_of(run) if len(values := finite(run, key)[1]) >= FEW}
     wrong = [f"{key}: {value:.3g}" for key, value in last.items() if value < CHANCE]
     if not wrong:
         return None
@@ -115,19 +127,20 @@ def below_chance(run: Run) -> Remark | None:
 
 def gap(run: Run) -> Remark | None:
     """The accuracy in training is GAP or more above that of the last evaluation."""
-    trained = finite(run, "rewards/accuracies")[1]
+    name = _trained(run)
+    trained = finite(run, name)[1]
     if len(trained) < FEW:
         return None
     now = mean(trained[-FEW:])
-    last = {key: finite(run, key)[1][-1:] for key in run.metrics if split_of(key)[0] == "rewards/accuracies"}
+    last = {key: finite(run, key)[1][-1:] for key in accuracies_of(run)}
     wide = {key: value for key, (value,) in ((k, v) for k, v in last.items() if v) if now - value >= GAP}
-    wide.pop("rewards/accuracies", None)
+    wide.pop(name, None)
     if not wide:
         return None
     return Remark(
         "note",
         "Pairs of the training set are told apart better than others",
-        ", ".join(f"{key}: {value:.3g}" for key, value in {"rewards/accuracies": now, **wide}.items()) + " at the end",
+        ", ".join(f"{key}: {value:.3g}" for key, value in {name: now, **wide}.items()) + " at the end",
         "Some of what is learned holds for these pairs alone.",
         "Report the number of the evaluation; fewer epochs or more varied pairs narrow the gap.",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
@@ -99,16 +99,15 @@ def read_run(folder: str) -> Run:
     Raises:
         ValueError: there is no log of a run, or it cannot be read.
     """
-    newest = newest_complete(folder)
-    state = next((file for file in (Path(folder, STATE), newest and newest / STATE) if file and file.is_file()), None)
+    state = _state(Path(folder))
     beside = list(_own_log(Path(folder, LOG)))
     if state is not None:
         run = Run(folder, _history(state), str(state.relative_to(folder)))
     elif beside:
-        run = Run(folder, [_renamed(line) for line in beside], LOG)
+        run = Run(folder, _written_once(_renamed(line) for line in beside), LOG)
     else:
         raise ValueError(f"{Path(folder, STATE)}: {_missing(Path(folder))}")
-    run.log += _timed(beside)
+    run.log += _written_once(_timed(beside))
     return run
 
 
@@ -131,6 +130,16 @@ def shorten_names(runs: list[Run]) -> None:
     if len(set(parts)) == len(parts):
         for run, part in zip(runs, parts, strict=True):
             run.name = part or run.name
+
+
+def _state(folder: Path) -> Path | None:
+    """Where a run's lines are: in its folder, or in a checkpoint of a run that went on from there and was killed."""
+    own, newest = folder / STATE, newest_complete(str(folder))
+    if newest is None or not own.is_file():
+        return own if own.is_file() else newest and newest / STATE
+    later = int(newest.name.partition("-")[2]) > max((line.get("step", 0) for line in _history(own)), default=0)
+    # checkpoints of a longer run may have been there before
+    return newest / STATE if later and (newest / STATE).stat().st_mtime >= own.stat().st_mtime else own
 
 
 def _history(path: Path) -> list[Line]:
@@ -164,6 +173,20 @@ def _own_log(path: Path) -> Iterator[Line]:
             continue
         if isinstance(line, dict) and _is_number(line.get("current_steps")):
             yield line
+
+
+def _written_once(lines: Iterable[Line]) -> list[Line]:
+    """Lines with steps, without those that a resumed run has written again; LlamaFactory goes on in the same file."""
+    kept: list[Line] = []
+    for line in lines:
+        at = len(kept)
+        while at and kept[at - 1]["step"] >= line["step"]:
+            at -= 1
+        goes_back = any(old["step"] > line["step"] for old in kept[at:])
+        # one step may have lines of training and of evaluation
+        kept[at:] = [] if goes_back else [old for old in kept[at:] if old.keys() != line.keys()]
+        kept.append(line)
+    return kept
 
 
 def _renamed(line: Line) -> Line:

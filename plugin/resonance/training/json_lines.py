@@ -30,7 +30,7 @@ class JsonLines:
         """Leave out the other records, and half a line."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_name(f"{self.path.name}.partial")
-        with partial.open("w", encoding="utf-8", newline="\n") as file:
+        with partial.open("wb") as file:
             file.writelines(line for line in self._lines() if kept(json.loads(line)))
         partial.replace(self.path)
 
@@ -45,8 +45,9 @@ class JsonLines:
         """In bytes."""
         return os.path.getsize(self.path) if self.path.is_file() else 0
 
-    def _lines(self) -> Iterator[str]:
+    def _lines(self) -> Iterator[bytes]:
+        """Whole lines as they are on disk: half a line may end within a character, which no text file would read."""
         if not self.path.is_file():
             return
-        with self.path.open(encoding="utf-8", newline="\n") as file:  # texts may hold other separators of lines
-            yield from (line for line in file if line.endswith("\n"))
+        with self.path.open("rb") as file:
+            yield from (line for line in file if line.endswith(b"\n"))

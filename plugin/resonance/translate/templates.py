@@ -73,7 +73,12 @@ def template_of(model: str) -> Fit:
         return Fit(known.template, True, "the name of the model")
     config = Path(model, "config.json")
     if config.is_file():
-        kind = json.loads(config.read_text(encoding="utf-8")).get("model_type", "")
+        try:
+            kind = json.loads(config.read_text(encoding="utf-8")).get("model_type", "")
+        except (OSError, ValueError, AttributeError) as error:
+            raise ValueError(
+                f"--model {model}: {config} is no configuration ({error}); add --template NAME"
+            ) from error
         if kind in TYPES:
             return Fit(TYPES[kind], kind != "gemma2", f"model_type {kind} of {config}")
         raise ValueError(f"--model {model}: no template is known for its model_type {kind!r}; add --template NAME")
