@@ -15,6 +15,7 @@ import pytest
 from resonance import __version__
 from resonance.checks import doctor
 from resonance.checks.findings import Finding, Report
+from resonance.cli import main as cli_main
 from resonance.cli import recipes
 from resonance.cli.main import main
 from resonance.cli.table import print_table
@@ -242,3 +243,17 @@ def test_a_word_that_is_no_start_of_a_name_but_fits_a_filter(word: str, cure: st
     assert main(["ls", word]) == 1
     assert f"as a filter: resonance {cure}\n" in capsys.readouterr().err
     assert main(cure.split()) == 0
+
+
+@pytest.mark.parametrize("trains", [False, True])
+def test_ctrl_c_ends_a_command_without_a_traceback(monkeypatch, capsys, trains: bool) -> None:
+    """A command that trains has an ending of its own, which says how to go on."""
+
+    def interrupted() -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli_main, "main", interrupted)
+    monkeypatch.setattr(sys, "excepthook", (lambda *_: None) if trains else sys.__excepthook__)
+    with pytest.raises(KeyboardInterrupt if trains else SystemExit) as stop:
+        cli_main.entry()
+    assert trains or (stop.value.code == 130 and not capsys.readouterr().out)
