@@ -129,7 +129,7 @@ def test_a_training_with_uni_dpo_and_what_comes_after_it(
         given = yaml.safe_load((out / "training_args.yaml").read_text())
         assert {key for key in given if key.startswith("uni_dpo")} == {"uni_dpo_tau_good"}
         history = json.loads((out / "trainer_state.json").read_text())["log_history"]
-        assert "w_qual" in history[0] and (out / "training_w_qual.png").is_file()
+        assert "w_qual" in history[0] and (out / "curves.png").is_file()
 
         form.choose("Language", "zh")
         page.get_by_text("优质阈值 τ_good (uni_dpo_tau_good)").wait_for()

@@ -131,7 +131,9 @@ def test_loopback() -> None:
 
 
 def test_the_command_listens_here_alone_and_ctrl_c_ends_it(pairs: Path) -> None:
-    code = "from resonance.cli.main import entry; entry()"
+    # what is started in the background of a shell script inherits an interrupt that is ignored
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code += "from resonance.cli.main import entry; entry()"
     command = [sys.executable, "-c", code, "data", "view", str(pairs), "--no-browser"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
