@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ import yaml
 
 from ..arguments.parameters import needs_reference, uses_means
 from ..arguments.resume import RECIPE_FILE, RUN_FILE, newest_complete
-from ..reward_model.settings import DATA_KEYS, MODEL_KEYS, Settings
+from ..reward_model.settings import DATA_KEYS, MODEL_KEYS, Settings, read_json
 
 ADAPTER, WHOLE = "adapter_config.json", "config.json"
 # Beside those of reward models: they change the vocabulary.
@@ -157,12 +156,7 @@ def _record(path: Path) -> dict[str, Any]:
 
 def _json(path: Path) -> dict[str, Any]:
     """A JSON object; an empty one where there is no file. ValueError for anything else."""
-    if not path.is_file():
-        return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from None
+    found = read_json(path)
     if not isinstance(found, dict):
         raise ValueError(f"{path} holds no JSON object")
     return found

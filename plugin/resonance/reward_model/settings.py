@@ -106,14 +106,19 @@ def read_settings(folder: str, given: Mapping[str, Any]) -> Settings:
     return Settings(base if adapter else None, list(merged or []), data, model)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """A JSON object; an empty one where there is no file. ValueError for anything else."""
+def read_json(path: Path) -> Any:
+    """What a JSON file holds; an empty object where there is no file. ValueError for what is not JSON."""
     if not path.is_file():
         return {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is not JSON: {error}") from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A JSON object of our format; an empty one where there is no file. ValueError for anything else."""
+    found = read_json(path)
     if not isinstance(found, dict) or found.get("format", FORMAT) != FORMAT:
         raise ValueError(f"{path} is of a format that this version does not know (it knows {FORMAT})")
     return found
