@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from llamafactory.extras import logging
@@ -25,4 +26,4 @@ def plot_loss(save_dictionary: str, keys: list[str] | None = None) -> None:
     if run.metrics:
         draw(Path(save_dictionary, FILE), [run])
         logger.info_rank0(f"All curves on one page: {Path(save_dictionary, FILE)}; as a page with remarks: "
-                          f"resonance report {save_dictionary}")  # fmt: skip
+                          f"resonance report {shlex.quote(save_dictionary)}")  # fmt: skip
