@@ -88,9 +88,6 @@ def check_text(block: Block, folder: Path) -> None:
     assert block.text.strip()
 
 
-check_console = check_jinja = check_html = check_text
-
-
 def check_python(block: Block, folder: Path) -> None:
     ast.parse(block.text)
     if block.marker == "run":
