@@ -18,7 +18,7 @@ import pytest
 from resonance.datafiles.flags import Flag
 from resonance.datafiles.parts import Layout
 from resonance.datafiles.positions import Positions
-from resonance.datafiles.read import RowError, read_rows
+from resonance.datafiles.read import WATCH, RowError, read_rows
 from resonance.datafiles.rowindex import Query, RowIndex, found_rows
 from resonance.datafiles.words import difference
 from resonance.datafiles.write import write_rows
@@ -174,3 +174,24 @@ def test_large_texts_are_compared_in_little_time() -> None:
     for one, other in ((" ".join(words), " ".join(shuffled)), ("It is a dog. " * 3000, "It is a cat. " * 3000 + "x")):
         assert ["".join(text for text, _ in side) for side in difference(one, other)] == [one, other]
     assert time.process_time() - start < 10
+
+
+@pytest.mark.parametrize("kind", ["json", "jsonl", "csv"])
+def test_whoever_watches_rows_sees_them_come(tmp_path: Path, kind: str) -> None:
+    """Each once, with the part of the file that is read."""
+    path = tmp_path / f"a.{kind}"
+    rows = {"json": '[{"a": "1"}, {"a": "2"}]', "jsonl": '{"a": "1"}\n{"a": "2"}\n', "csv": "a\n1\n2\n"}
+    path.write_text(rows[kind])
+    seen: list[tuple[str, float]] = []
+
+    def watch(reading, found):
+        for row in found:
+            seen.append((reading.path.name, reading.done))
+            yield row
+
+    token = WATCH.set(watch)
+    try:
+        RowIndex([path], Layout(None)).open()
+    finally:
+        WATCH.reset(token)
+    assert [name for name, _ in seen] == [path.name] * 2 and 0 <= seen[0][1] <= seen[1][1] <= 1

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
-    from ..datafiles.read import RowReader
+    from ..datafiles.read import Reading
 
 PATIENCE = 2.0  # seconds that pass without a word
 PAUSE = 0.2  # seconds between two states
@@ -84,7 +84,7 @@ class Rows:
         self.next = time.monotonic() + PATIENCE
         self.shown = False
 
-    def __call__(self, reader: RowReader, rows: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
+    def __call__(self, reader: Reading, rows: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
         start = time.monotonic()
         for read, row in enumerate(rows, 1):
             yield row

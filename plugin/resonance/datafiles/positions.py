@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from ..rows.validate.json_lines import BLANK
 from .json_list import JsonList
-from .read import OnError, RowError, RowReader, is_list
+from .read import WATCH, OnError, RowError, RowReader, is_list
 from .tables import TABLES, batch_at
 
 MARK = b"\xef\xbb\xbf"  # of byte order
@@ -59,7 +59,7 @@ class Positions:
         if suffix in TABLES:
             rows = self._plain()
         elif json_like and is_list(self.path):
-            rows = self._list()
+            rows = self._list() if (watch := WATCH.get()) is None else watch(self, self._list())
         else:
             rows = self._lines() if json_like else self._copied()
         yield from rows

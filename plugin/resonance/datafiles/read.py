@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 from ..rows.validate.json_lines import BLANK, BLOCK, pieces
 from .json_list import TOO_DEEP, JsonList, RowError, too_deep
@@ -20,7 +20,16 @@ TEXT = ".txt"  # a row a line, for pre-training; read by its own name only, beca
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 OnError = Callable[[int, str], None]
-Watch = Callable[["RowReader", Iterator[tuple[int, Any]]], Iterator[tuple[int, Any]]]
+
+
+class Reading(Protocol):
+    """A file that is being read, and which part of it is done, from 0 to 1."""
+
+    path: Path
+    done: float
+
+
+Watch = Callable[[Reading, Iterator[tuple[int, Any]]], Iterator[tuple[int, Any]]]
 # Hands on the rows of whatever file is read; set by a command that prints how far it is.
 WATCH: ContextVar[Watch | None] = ContextVar("watch", default=None)
 

@@ -33,8 +33,6 @@ SOURCES = (
 MOST_SOURCES = 200  # different values of a column that a menu can hold
 OTHER = "(others)"
 
-Progress = Callable[[int, float], None]
-
 
 @dataclass(frozen=True)
 class Query:
@@ -87,23 +85,17 @@ class RowIndex:
     def __len__(self) -> int:
         return len(self.hashes)
 
-    def open(self, progress: Progress = lambda rows, done: None) -> RowIndex:
+    def open(self) -> RowIndex:
         """Read all rows once.
-
-        Args:
-            progress: called now and then with (rows so far, part of the files that is read).
 
         Raises:
             RowError: if a file cannot be read.
         """
-        for place, file in enumerate(self.files):
+        for file in self.files:
             self.starts.append(len(self))
             left = None if self.limit is None else self.limit - len(self)
             for _, row in islice(file, left):
                 self._add(row)
-                if len(self) % 500 == 0:
-                    progress(len(self), (place + file.done) / len(self.files))
-        progress(len(self), 1.0)
         return self
 
     def __getitem__(self, index: int) -> Any:

@@ -6,8 +6,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +16,7 @@ from ...datafiles.text import count
 from . import common
 
 if TYPE_CHECKING:
-    from ...datafiles.rowindex import Progress, RowIndex
+    from ...datafiles.rowindex import RowIndex
 
 LOOPBACK = "127.0.0.1"
 
@@ -64,8 +62,7 @@ def run(args: argparse.Namespace) -> int:
     if flags.suffix != ".jsonl":
         raise common.WrongCall(f"--flags {flags}: give a name that ends in {SUFFIX}.")
     layout = Layout(entry_or_none(data))
-    with progress("rows") as step:
-        rows = RowIndex(files_of(data), layout, args.limit, args.source).open(step)
+    rows = RowIndex(files_of(data), layout, args.limit, args.source).open()
     if not len(rows):
         raise ValueError(f"{args.data}: no row can be read.\nNext: {common.typed('check', args.data)}")
     if args.source is not None and len(rows.sources) < 2:
@@ -120,21 +117,6 @@ def problems_of(args: argparse.Namespace, rows: RowIndex) -> dict[int, list[tupl
         if problem.row is not None and (index := where.get((problem.file, problem.row))) is not None:
             found.setdefault(index, []).append((problem.kind, problem.message))
     return found
-
-
-@contextmanager
-def progress(what: str) -> Iterator[Progress]:
-    """A bar with rate and time left, on a terminal."""
-    from tqdm import tqdm
-
-    shape = "{percentage:3.0f}% {postfix} [{elapsed}<{remaining}]"
-    with tqdm(total=1.0, bar_format=shape, file=sys.stderr, disable=None, leave=False) as bar:
-
-        def step(rows: int, done: float) -> None:
-            bar.set_postfix_str(f"{rows:,} {what}", refresh=False)
-            bar.update(done - bar.n)
-
-        yield step
 
 
 def serve(server: Any, browse: bool) -> None:
